@@ -1,0 +1,211 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Irpwright.Wdk;
+
+/// <summary>What may be done with a page of guest memory.</summary>
+[Flags]
+public enum PageAccess : byte
+{
+    None = 0,
+    Read = 1,
+    Write = 2,
+    Execute = 4,
+    /// <summary>Pageable: touching it at DISPATCH_LEVEL or above is a driver error.</summary>
+    Pageable = 8,
+    ReadWrite = Read | Write,
+}
+
+/// <summary>
+/// The one host reservation behind every machine's memory, and the only translation from guest to host addresses.
+/// </summary>
+/// <remarks>
+/// Each machine owns one slice of 4 GiB, seen through three windows that have the low 40 address bits in common:
+/// <code>
+/// FFFFA000`00000000 + slice * 4 GiB + offset   kernel window
+/// FFFFA100`00000000 + slice * 4 GiB + offset   system mappings: what an MDL is mapped to; aliases the same bytes
+/// 00000100`00000000 + slice * 4 GiB + offset   user window: request buffers; aliases the same bytes
+/// </code>
+/// A page has its own <see cref="PageAccess"/> in each window, so a mapping can be withdrawn while the memory stays.
+/// Any other address, and any page without access, is a fault: never a host fault.
+/// </remarks>
+public static unsafe class GuestMemory
+{
+    public const ulong KernelBase = 0xFFFFA000_00000000;
+    public const ulong SystemMappingBase = 0xFFFFA100_00000000;
+    public const ulong UserBase = 0x00000100_00000000;
+    public const ulong SliceSize = 1UL << 32;
+    public const int SliceCount = 256;
+    public const int PageShift = 12;
+    public const ulong PageSize = 1UL << PageShift;
+
+    /// <summary>Size of one window over all slices, bytes.</summary>
+    public const ulong WindowSize = SliceSize * SliceCount;
+
+    /// <summary>Kernel and system-mapping windows are adjacent, so one subtract-and-compare covers both.</summary>
+    public const ulong KernelSpan = 2 * WindowSize;
+
+    /// <summary>Selects the offset into the host reservation from an offset into the kernel span.</summary>
+    public const ulong HostMask = WindowSize - 1;
+
+    /// <summary>Host address of the first byte of slice 0.</summary>
+    public static readonly byte* HostBase = HostReservation.Reserve(WindowSize);
+
+    /// <summary>One <see cref="PageAccess"/> per page of the kernel span, by (address - KernelBase) >> 12.</summary>
+    public static readonly byte* KernelPages = HostReservation.ReserveZeroed((KernelSpan >> PageShift) + 1);
+
+    /// <summary>One <see cref="PageAccess"/> per page of the user window, by (address - UserBase) >> 12.</summary>
+    public static readonly byte* UserPages = HostReservation.ReserveZeroed((WindowSize >> PageShift) + 1);
+
+    /// <summary>A reference to the <typeparamref name="T"/> at a guest address; the memory must be readable.</summary>
+    /// <exception cref="GuestFaultException">The address is in no window, or its page has no read access.</exception>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ref T Ref<T>(ulong address) where T : unmanaged
+    {
+        ulong offset = address - KernelBase;
+        if (offset < KernelSpan && (KernelPages[offset >> PageShift] & KernelPages[(offset + (uint)sizeof(T) - 1) >> PageShift] & (byte)PageAccess.Read) != 0)
+            return ref Unsafe.AsRef<T>(HostBase + (offset & HostMask));
+        return ref Unsafe.AsRef<T>(Translate(address, (uint)sizeof(T), PageAccess.Read));
+    }
+
+    /// <summary>Host memory of a guest range, every page of which must allow <paramref name="access"/>.</summary>
+    /// <exception cref="GuestFaultException">With the first address that does not.</exception>
+    public static byte* Translate(ulong address, ulong length, PageAccess access)
+    {
+        if (TryTranslate(address, length, access, out byte* host, out ulong faultAddress)) return host;
+        throw new GuestFaultException(faultAddress, access);
+    }
+
+    /// <summary>As <see cref="Translate"/>, without throwing; <paramref name="faultAddress"/> is the first bad byte.</summary>
+    public static bool TryTranslate(ulong address, ulong length, PageAccess access, out byte* host, out ulong faultAddress)
+    {
+        host = null;
+        byte* pages;
+        ulong offset = address - KernelBase;
+        ulong span = KernelSpan;
+        if (offset < KernelSpan)
+        {
+            pages = KernelPages;
+        }
+        else
+        {
+            offset = address - UserBase;
+            span = WindowSize;
+            pages = UserPages;
+            if (offset >= WindowSize)
+            {
+                faultAddress = address;
+                return false;
+            }
+        }
+        ulong last = offset + (length == 0 ? 0 : length - 1);
+        ulong page = offset >> PageShift;
+        for (; page <= Math.Min(last, span - 1) >> PageShift; page++)
+        {
+            if (((PageAccess)pages[page] & access) != access)
+            {
+                faultAddress = Math.Max(address, address - offset + (page << PageShift));
+                return false;
+            }
+        }
+        if (last >= span || last < offset)
+        {
+            faultAddress = address - offset + span;
+            return false;
+        }
+        faultAddress = 0;
+        host = HostBase + (offset & HostMask);
+        return true;
+    }
+
+    /// <summary>The bytes of a guest range, to read.</summary>
+    public static ReadOnlySpan<byte> Read(ulong address, int length) => new(Translate(address, (uint)length, PageAccess.Read), length);
+
+    /// <summary>The bytes of a guest range, to write.</summary>
+    public static Span<byte> Write(ulong address, int length) => new(Translate(address, (uint)length, PageAccess.ReadWrite), length);
+
+    /// <summary>Which slice an address belongs to, through any window; -1 for none.</summary>
+    public static int SliceOf(ulong address)
+    {
+        if (address - KernelBase < KernelSpan) return (int)(((address - KernelBase) & HostMask) / SliceSize);
+        if (address - UserBase < WindowSize) return (int)((address - UserBase) / SliceSize);
+        return -1;
+    }
+}
+
+/// <summary>A guest address was dereferenced that is not mapped, or not for that access.</summary>
+public sealed class GuestFaultException(ulong address, PageAccess access)
+    : Exception($"{(access.HasFlag(PageAccess.Write) ? "write to" : access == PageAccess.Execute ? "execution of" : "read of")} {FormatAddress(address)}, which is not mapped for it")
+{
+    /// <summary>The first address that could not be accessed.</summary>
+    public ulong Address { get; } = address;
+
+    public PageAccess Access { get; } = access;
+
+    static string FormatAddress(ulong address) => $"{address >> 32:x8}`{(uint)address:x8}";
+}
+
+/// <summary>Address space taken from the host, committed piece by piece.</summary>
+static unsafe partial class HostReservation
+{
+    const int ProtNone = 0, ProtReadWrite = 3, MapPrivate = 2, MadvDontNeed = 4;
+    static int MapAnonymous => OperatingSystem.IsMacOS() ? 0x1000 : 0x20;
+    static int MapNoReserve => OperatingSystem.IsMacOS() ? 0x40 : 0x4000;
+    const uint MemReserve = 0x2000, MemCommit = 0x1000, MemDecommit = 0x4000, PageNoAccess = 1, PageReadWrite = 4;
+
+    internal static byte* Reserve(ulong size)
+    {
+        nint address = OperatingSystem.IsWindows()
+            ? VirtualAlloc(0, (nuint)size, MemReserve, PageNoAccess)
+            : Mmap(0, (nuint)size, ProtNone, MapPrivate | MapAnonymous | MapNoReserve, -1, 0);
+        if (address is 0 or -1)
+            throw new InsufficientMemoryException($"The host refused to reserve {size >> 30} GiB of address space (none of it in use yet). Is the address space of this process limited (ulimit -v)?");
+        return (byte*)address;
+    }
+
+    /// <summary>A range that reads as zero everywhere and costs nothing until written.</summary>
+    internal static byte* ReserveZeroed(ulong size)
+    {
+        byte* address = Reserve(size);
+        Commit(address, size);
+        return address;
+    }
+
+    /// <summary>Makes a reserved range readable and writable; its pages are zero and cost nothing until touched.</summary>
+    internal static void Commit(byte* address, ulong size)
+    {
+        bool done = OperatingSystem.IsWindows()
+            ? VirtualAlloc((nint)address, (nuint)size, MemCommit, PageReadWrite) != 0
+            : Mprotect((nint)address, (nuint)size, ProtReadWrite) == 0;
+        if (!done) throw new InsufficientMemoryException($"The host refused to commit {size >> 10} KiB of memory.");
+    }
+
+    /// <summary>Gives the pages of a committed range back; a later commit finds them zero.</summary>
+    internal static void Decommit(byte* address, ulong size)
+    {
+        if (OperatingSystem.IsWindows())
+            VirtualFree((nint)address, (nuint)size, MemDecommit);
+        else if (OperatingSystem.IsMacOS())
+            Mmap((nint)address, (nuint)size, ProtNone, MapPrivate | MapAnonymous | MapNoReserve | 0x10, -1, 0);
+        else
+        {
+            Madvise((nint)address, (nuint)size, MadvDontNeed);
+            Mprotect((nint)address, (nuint)size, ProtNone);
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]
+    private static partial nint Mmap(nint address, nuint length, int protection, int flags, int file, long offset);
+
+    [LibraryImport("libc", EntryPoint = "mprotect", SetLastError = true)]
+    private static partial int Mprotect(nint address, nuint length, int protection);
+
+    [LibraryImport("libc", EntryPoint = "madvise", SetLastError = true)]
+    private static partial int Madvise(nint address, nuint length, int advice);
+
+    [LibraryImport("kernel32", SetLastError = true)]
+    private static partial nint VirtualAlloc(nint address, nuint size, uint allocationType, uint protection);
+
+    [LibraryImport("kernel32", SetLastError = true)]
+    private static partial int VirtualFree(nint address, nuint size, uint freeType);
+}
