@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Builds every driver of this folder, reproducibly.
+#
+#   build.sh               into bin/, with BUILD.txt: toolchain, SHA-256 and size of each image
+#   build.sh DIRECTORY     the same into DIRECTORY
+#   build.sh --toolchain   prints what the bytes of the images depend on besides the sources, and builds nothing
+#
+# Needs the mingw-w64 cross compiler (Debian: gcc-mingw-w64-x86-64) and, next to it, its headers and import libraries.
+set -euo pipefail
+export LC_ALL=C
+
+cc=x86_64-w64-mingw32-gcc
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+toolchain() {
+    echo "compiler: $($cc --version | head -n 1)"
+    echo "linker: $($cc -Wl,--version 2>/dev/null | head -n 1)"
+    echo "headers: mingw-w64 $(echo __MINGW64_VERSION_STR | $cc -include _mingw.h -E -P - | tail -n 1 | tr -d '" ')"
+}
+
+if [[ "${1-}" == --toolchain ]]; then
+    toolchain
+    exit
+fi
+
+out=${1-bin}
+mkdir -p "$out"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# Windows 8 is the first system with NonPagedPoolNx. Pool tags are multi-character constants.
+compile=(
+    -std=gnu11 -O2 -ffreestanding -fbuiltin -fasynchronous-unwind-tables -fno-strict-aliasing -fno-ident -mno-stack-arg-probe
+    -Wall -Wextra -Werror -Wno-multichar
+    -isystem "$(dirname "$($cc -print-file-name=libntoskrnl.a)")/../include/ddk"
+    -D_AMD64_ -D_WIN64 -DNTDDI_VERSION=0x06020000 -D_WIN32_WINNT=0x0602
+)
+
+# --strip-debug keeps the COFF symbol table: reports name the routines of a driver from it.
+link=(
+    -nostdlib -nostartfiles -shared -Wl,--subsystem,native:6.2 -Wl,--entry,DriverEntry
+    -Wl,--image-base,0x140000000 -Wl,--dynamicbase -Wl,--nxcompat -Wl,--exclude-all-symbols
+    -Wl,--file-alignment,0x200 -Wl,--section-alignment,0x1000 -Wl,--no-insert-timestamp -Wl,--strip-debug
+)
+
+for source in *.c; do
+    name=${source%.c}
+    $cc "${compile[@]}" -c "$source" -o "$work/$name.o"
+    $cc "${link[@]}" -o "$out/$name.sys" "$work/$name.o" -lntoskrnl -lhal
+    chmod -x "$out/$name.sys"
+done
+
+(
+    toolchain
+    cd "$out"
+    for image in *.sys; do
+        echo "$(sha256sum < "$image" | cut -d ' ' -f 1)  $(stat -c %s "$image")  $image"
+    done
+) > "$work/BUILD.txt"
+mv "$work/BUILD.txt" "$out/BUILD.txt"
