@@ -1,0 +1,87 @@
+using System.Collections.Immutable;
+using System.Text;
+
+namespace Irpwright.Guest.Images;
+
+/// <summary>A place in an image, as debuggers write it.</summary>
+public readonly record struct SymbolLocation(string Name, uint Offset)
+{
+    public override string ToString() => Offset == 0 ? Name : $"{Name}+0x{Offset:x}";
+}
+
+/// <summary>Names for RVAs: from the COFF symbol table where the image was not stripped, otherwise from the exports.</summary>
+sealed class SymbolTable
+{
+    const int SymbolSize = 18;
+    const byte External = 2, Static = 3;
+    const int FunctionType = 0x20;
+    const int MaxNameLength = 4096;
+
+    readonly string[] _names;
+    readonly uint[] _rvas;
+
+    SymbolTable(List<(uint Rva, int Rank, string Name)> symbols)
+    {
+        // Several names may share an address: the best rank wins, then the alphabet, so that every run prints the same.
+        symbols.Sort((a, b) => (a.Rva, a.Rank).CompareTo((b.Rva, b.Rank)) is not 0 and int order ? order : string.CompareOrdinal(a.Name, b.Name));
+        var distinct = new List<(uint Rva, string Name)>();
+        foreach ((uint rva, _, string name) in symbols)
+            if (distinct.Count == 0 || distinct[^1].Rva != rva) distinct.Add((rva, name));
+        _names = [.. distinct.Select(symbol => symbol.Name)];
+        _rvas = [.. distinct.Select(symbol => symbol.Rva)];
+    }
+
+    public int Count => _rvas.Length;
+
+    /// <summary>The last symbol in [<paramref name="from"/>, <paramref name="rva"/>].</summary>
+    public SymbolLocation? Find(uint from, uint rva)
+    {
+        int index = Array.BinarySearch(_rvas, rva);
+        if (index < 0) index = ~index - 1;
+        return index >= 0 && _rvas[index] >= from ? new SymbolLocation(_names[index], rva - _rvas[index]) : null;
+    }
+
+    public static SymbolTable Read(ReadOnlySpan<byte> file, in IMAGE_FILE_HEADER header, MappedImage image, ImmutableArray<ImageExport> exports)
+    {
+        var symbols = new List<(uint Rva, int Rank, string Name)>();
+        foreach (ImageExport export in exports)
+            if (export is { Name: not "", Forwarder: "" }) symbols.Add((export.Rva, 2, export.Name));
+        ReadCoffSymbols(file, header, image, symbols);
+        return new SymbolTable(symbols);
+    }
+
+    static void ReadCoffSymbols(ReadOnlySpan<byte> file, in IMAGE_FILE_HEADER header, MappedImage image, List<(uint, int, string)> symbols)
+    {
+        if (header.PointerToSymbolTable == 0 || header.NumberOfSymbols == 0) return;
+        if (!file.TrySlice(header.PointerToSymbolTable, (ulong)header.NumberOfSymbols * SymbolSize, out ReadOnlySpan<byte> table))
+        {
+            image.Diagnostics.Warn(ImageProblem.Truncated, "IMAGE_FILE_HEADER.PointerToSymbolTable", "the COFF symbol table lies outside the file; functions have no names");
+            return;
+        }
+        ReadOnlySpan<byte> strings = StringTable(file, header);
+        for (ulong index = 0; table.TryRead(index * SymbolSize, out IMAGE_SYMBOL symbol); index += 1UL + symbol.NumberOfAuxSymbols)
+        {
+            if (symbol.StorageClass is not (External or Static) || symbol.SectionNumber <= 0 || symbol.SectionNumber > image.Sections.Length) continue;
+            ImageSection section = image.Sections[symbol.SectionNumber - 1];
+            if (symbol.Value >= section.VirtualSize || NameOf(symbol.Name, strings) is not { } name || name.StartsWith('.')) continue;
+            symbols.Add((section.VirtualAddress + symbol.Value, symbol.Type == FunctionType ? 0 : 1, name));
+        }
+    }
+
+    /// <summary>The string table behind the symbol table: its size, then NUL-terminated names.</summary>
+    public static ReadOnlySpan<byte> StringTable(ReadOnlySpan<byte> file, in IMAGE_FILE_HEADER header)
+    {
+        if (header.PointerToSymbolTable == 0) return default;
+        ulong at = header.PointerToSymbolTable + (ulong)header.NumberOfSymbols * SymbolSize;
+        return file.TryRead(at, out uint size) && file.TrySlice(at, size, out ReadOnlySpan<byte> strings) ? strings : default;
+    }
+
+    static string? NameOf(ReadOnlySpan<byte> field, ReadOnlySpan<byte> strings)
+    {
+        // Four zero bytes and an offset into the string table, or up to eight characters.
+        if (field.TryRead(0, out uint zeroes) && zeroes == 0)
+            return field.TryRead(4, out uint offset) && strings.TryReadName(offset, MaxNameLength, out string name) ? name : null;
+        field = field.TrimEnd((byte)0);
+        return field.IsPrintable() ? Encoding.ASCII.GetString(field) : null;
+    }
+}
