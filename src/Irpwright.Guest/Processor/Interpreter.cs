@@ -1,0 +1,96 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Iced.Intel;
+using Irpwright.Wdk;
+
+namespace Irpwright.Guest.Processor;
+
+/// <summary>
+/// Executes guest code of one machine: translates it into chains of operations once, and runs them for any number of processors.
+/// </summary>
+/// <remarks>
+/// Thread-safe: every guest thread has its own <see cref="Cpu"/>; the chains are shared. Code is cached until <see cref="Flush"/>: whoever
+/// unloads or rewrites code calls it. Self-modifying code is not followed.
+/// </remarks>
+public sealed unsafe class Interpreter : IDisposable
+{
+    readonly Translator translator;
+    GCHandle self;
+
+    /// <param name="codeBase">First address of the machine's slice in the kernel window; code runs nowhere else.</param>
+    /// <param name="trapStart">First address that belongs to C# routines.</param>
+    /// <param name="trapEnd">First address after them.</param>
+    public Interpreter(ulong codeBase, ulong trapStart, ulong trapEnd) : this(codeBase, trapStart, trapEnd, TailCalls.Work) { }
+
+    internal Interpreter(ulong codeBase, ulong trapStart, ulong trapEnd, bool threaded)
+    {
+        RuntimeHelpers.RunClassConstructor(typeof(GuestMemory).TypeHandle); // so that handlers are compiled with its addresses as constants
+        self = GCHandle.Alloc(this);
+        ReturnAddress = codeBase + 0xFFFF0;
+        translator = new Translator(codeBase, trapStart, trapEnd, ReturnAddress, threaded ? new InstructionSet<Threaded>() : new InstructionSet<Looped>());
+    }
+
+    /// <summary>The address to push before <see cref="Run"/>: returning there ends the run. Nothing is mapped at it.</summary>
+    public ulong ReturnAddress { get; }
+
+    /// <summary>A processor with everything zero; the caller sets stack, gs base and callbacks.</summary>
+    public Cpu* CreateCpu()
+    {
+        Cpu* cpu = (Cpu*)NativeMemory.AlignedAlloc(Cpu.SizeOf, 64);
+        NativeMemory.Clear(cpu, Cpu.SizeOf);
+        cpu->Interpreter = GCHandle.ToIntPtr(self);
+        cpu->CodeBase = translator.CodeBase;
+        cpu->CodePages = translator.CodePages;
+        cpu->Budget = long.MaxValue;
+        cpu->Mxcsr = 0x1F80;
+        cpu->Rflags = Rflag.Interrupt;
+        return cpu;
+    }
+
+    public static void FreeCpu(Cpu* cpu) => NativeMemory.AlignedFree(cpu);
+
+    /// <summary>Runs from <paramref name="rip"/> until something stops it. Runs nest: a trap callback may run the same processor again.</summary>
+    /// <returns>Never <see cref="StopReason.None"/>; the details are in <paramref name="cpu"/>.</returns>
+    public static StopReason Run(Cpu* cpu, ulong rip)
+    {
+        if (!RuntimeHelpers.TryEnsureSufficientExecutionStack())
+        {
+            cpu->Rip = rip;
+            return StopReason.HostStackOverflow;
+        }
+        cpu->Stop = StopReason.None;
+        Op* op = Branch.Find(cpu, rip);
+        while (op != null) op = op->Handler(cpu, op);
+        StopReason reason = cpu->Stop;
+        cpu->Stop = StopReason.None;
+        return reason;
+    }
+
+    /// <summary>Forgets what was translated from a range: its code is gone or has changed. No processor may be running it.</summary>
+    public void Flush(ulong address, ulong length) => translator.Flush(address, length);
+
+    /// <summary>The instruction at an address as text with its bytes, for a report: <c>48 8B 01  mov rax,[rcx]</c>.</summary>
+    public static string Describe(ulong rip)
+    {
+        var reader = new CodeBytes();
+        reader.MoveTo(rip);
+        Decoder decoder = Decoder.Create(64, reader);
+        decoder.IP = rip;
+        decoder.Decode(out Instruction instruction);
+        var bytes = new byte[Math.Max(instruction.Length, 1)];
+        if (!GuestMemory.TryTranslate(rip, (ulong)bytes.Length, PageAccess.Execute, out byte* host, out _)) return "(no code)";
+        new ReadOnlySpan<byte>(host, bytes.Length).CopyTo(bytes);
+        string hex = string.Join(' ', bytes.Select(value => value.ToString("X2")));
+        return instruction.IsInvalid ? $"{hex}  (bad)" : $"{hex}  {instruction}";
+    }
+
+    internal static Interpreter Of(Cpu* cpu) => (Interpreter)GCHandle.FromIntPtr(cpu->Interpreter).Target!;
+
+    internal Op* Translate(Cpu* cpu, ulong rip) => translator.Translate(cpu, rip);
+
+    public void Dispose()
+    {
+        translator.Dispose();
+        if (self.IsAllocated) self.Free();
+    }
+}
