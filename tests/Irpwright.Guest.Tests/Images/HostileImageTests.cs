@@ -252,6 +252,7 @@ public class HostileImageTests
             }
             accepted++;
             _ = image.ImportHash;
+            _ = ImageReport.Create(image, _ => true);
             for (int i = 0; i < 16; i++)
             {
                 uint rva = (uint)random.NextInt64(i < 8 ? image.SizeOfImage : uint.MaxValue);

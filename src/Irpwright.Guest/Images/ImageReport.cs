@@ -1,0 +1,61 @@
+using System.Collections.Immutable;
+using System.Runtime.InteropServices;
+
+namespace Irpwright.Guest.Images;
+
+/// <summary>An import and whether the kernel has it.</summary>
+public readonly record struct ReportedImport(ImageImport Import, bool IsSupported);
+
+/// <summary>A UTF-16 text in an image.</summary>
+public readonly record struct ImageText(uint Rva, string Text);
+
+/// <summary>What can be told about a driver without running it.</summary>
+public sealed record ImageReport
+{
+    const int MaxNameLength = 256;
+    static readonly string[] NamePrefixes = [@"\Device\", @"\DosDevices\", @"\??\", @"\GLOBAL??\"];
+
+    public required PortableExecutable Image { get; init; }
+
+    public required ImmutableArray<ReportedImport> Imports { get; init; }
+
+    /// <summary>Names of devices and symbolic links, in the order in which they lie in the image.</summary>
+    public required ImmutableArray<ImageText> DeviceNames { get; init; }
+
+    /// <summary>Numbers in the code that look like I/O control codes, ascending.</summary>
+    public required ImmutableArray<ControlCode> ControlCodes { get; init; }
+
+    /// <param name="isSupported">Whether the kernel has what is imported.</param>
+    public static ImageReport Create(PortableExecutable image, Func<ImageImport, bool> isSupported) => new()
+    {
+        Image = image,
+        Imports = [.. image.Imports.Select(import => new ReportedImport(import, isSupported(import)))],
+        DeviceNames = FindDeviceNames(image),
+        ControlCodes = ControlCodeScan.Run(image),
+    };
+
+    static ImmutableArray<ImageText> FindDeviceNames(PortableExecutable image)
+    {
+        var found = new List<ImageText>();
+        ReadOnlySpan<byte> contents = image.Contents.Span;
+        for (int at = 0, step; (step = contents[at..].IndexOf("\\\0"u8)) >= 0; at++)
+        {
+            at += step;
+            ReadOnlySpan<char> text = MemoryMarshal.Cast<byte, char>(contents[at..]);
+            if (!StartsLikeDeviceName(text)) continue;
+            text = text[..Math.Min(text.Length, MaxNameLength)];
+            int length = text.IndexOfAnyExceptInRange(' ', '~');
+            string name = text[..(length < 0 ? text.Length : length)].ToString();
+            if (!found.Exists(other => other.Text == name)) found.Add(new ImageText((uint)at, name));
+            at += name.Length * 2 - 1;
+        }
+        return [.. found];
+    }
+
+    static bool StartsLikeDeviceName(ReadOnlySpan<char> text)
+    {
+        foreach (string prefix in NamePrefixes)
+            if (text.StartsWith(prefix, StringComparison.OrdinalIgnoreCase)) return true;
+        return false;
+    }
+}

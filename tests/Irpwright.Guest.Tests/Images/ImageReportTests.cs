@@ -1,0 +1,100 @@
+using System.Text;
+using Iced.Intel;
+using Irpwright.Guest.Images;
+using static Iced.Intel.AssemblerRegisters;
+using static Irpwright.Guest.Tests.Images.ImageBuilder;
+
+namespace Irpwright.Guest.Tests.Images;
+
+public class ImageReportTests
+{
+    static ImageReport Report(Action<Assembler> code, string text = "")
+    {
+        var assembler = new Assembler(64);
+        code(assembler);
+        using var bytes = new MemoryStream();
+        assembler.Assemble(new StreamCodeWriter(bytes), 0x1000);
+        PortableExecutable image = PortableExecutableTests.Read(new ImageBuilder().Section(".text", ImageBuilder.Code, bytes.ToArray())
+            .Section(".rdata", ReadOnlyData, [0, .. Encoding.Unicode.GetBytes(text), 0, 0]).Imports(("ntoskrnl.exe", ["IoCreateDevice", "KeNothing"])).Build());
+        return ImageReport.Create(image, import => import.Name.StartsWith("Io", StringComparison.Ordinal));
+    }
+
+    static uint[] Codes(Action<Assembler> code) => [.. Report(code).ControlCodes.Select(found => found.Value)];
+
+    [Fact]
+    public void Imports_are_marked_as_supported_or_not() =>
+        Assert.Equal([("IoCreateDevice", true), ("KeNothing", false)], Report(code => code.ret()).Imports.Select(import => (import.Import.Name, import.IsSupported)));
+
+    [Fact]
+    public void Device_names_are_found_at_any_alignment()
+    {
+        ImageReport report = Report(code => code.ret(), "x\\Device\\Probe\0\\dosdevices\\Probe\0\\Registry\\Machine\0\\Device\\Probe\0\\??\\C:\u0007");
+        Assert.Equal([@"\Device\Probe", @"\dosdevices\Probe", @"\??\C:"], report.DeviceNames.Select(name => name.Text));
+        Assert.Equal(0x2003u, report.DeviceNames[0].Rva);
+    }
+
+    [Fact]
+    public void A_control_code_is_taken_apart_as_CTL_CODE_made_it()
+    {
+        ImageReport report = Report(code =>
+        {
+            code.nop();
+            code.cmp(eax, 0x0022E00B);
+            code.cmp(__dword_ptr[rdx + 0x18], 0x0022E00B);
+        });
+        ControlCode found = Assert.Single(report.ControlCodes);
+        Assert.Equal((0x22u, 3u, 0x802u, "METHOD_NEITHER"), (found.DeviceType, found.RequiredAccess, found.Function, found.Method));
+        Assert.Equal([0x1001u, 0x1006u], found.References);
+    }
+
+    /// <summary>The first case is subtracted, then the distance to each next one, on the same register or a copy.</summary>
+    [Fact]
+    public void A_switch_by_subtraction_is_followed() => Assert.Equal([0x222000u, 0x222004u, 0x222008u, 0x222010u, 0x222014u], Codes(code =>
+    {
+        Label done = code.CreateLabel();
+        code.sub(eax, 0x222000);
+        code.je(done);
+        code.sub(eax, 4);
+        code.je(done);
+        code.mov(r8d, eax);
+        code.sub(r8d, 4);
+        code.je(done);
+        code.cmp(r8d, 8);
+        code.je(done);
+        code.add(r8d, -12);
+        code.Label(ref done);
+        code.ret();
+    }));
+
+    [Fact]
+    public void A_jump_table_gives_its_first_and_last_code() => Assert.Equal([0x9C402400u, 0x9C40240Cu], Codes(code =>
+    {
+        code.lea(ecx, __[rax - unchecked((int)0x9C402400)]);
+        code.cmp(ecx, 12);
+    }));
+
+    [Fact]
+    public void What_a_register_held_before_a_call_or_another_write_is_forgotten() => Assert.Equal([0x222000u, 0x222004u], Codes(code =>
+    {
+        code.sub(eax, 0x222000);
+        code.call(0x1000UL);
+        code.cmp(eax, 0x10);
+        code.sub(ecx, 0x222004);
+        code.mov(ecx, __[rdx]);
+        code.cmp(ecx, 0x10);
+    }));
+
+    /// <summary>Statuses, sizes, pool tags, masks and addresses.</summary>
+    [Fact]
+    public void Ordinary_numbers_are_no_control_codes() => Assert.Empty(Codes(code =>
+    {
+        foreach (uint number in (uint[])[0xC0000010, 0x80000005, 0x103, 0x1000, 0x10000, 0x20000, 0x67615474, 0xFFFFFFFF, 0x80000000, 0x7FFFFFFF])
+            code.cmp(eax, unchecked((int)number));
+        code.mov(ecx, 0x10000);
+        code.mov(eax, 0x222004);
+        code.sub(rsp, 0x28);
+    }));
+
+    [Fact]
+    public void The_first_argument_of_a_call_may_be_a_control_code() => Assert.Equal([0x222004u], Codes(code => code.mov(ecx, 0x222004)));
+}
