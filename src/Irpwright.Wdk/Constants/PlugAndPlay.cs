@@ -1,0 +1,114 @@
+namespace Irpwright.Wdk;
+
+public enum DEVICE_RELATION_TYPE
+{
+    BusRelations,
+    EjectionRelations,
+    PowerRelations,
+    RemovalRelations,
+    TargetDeviceRelation,
+    SingleBusRelations,
+    TransportRelations,
+}
+
+public enum BUS_QUERY_ID_TYPE
+{
+    BusQueryDeviceID = 0,
+    BusQueryHardwareIDs = 1,
+    BusQueryCompatibleIDs = 2,
+    BusQueryInstanceID = 3,
+    BusQueryDeviceSerialNumber = 4,
+    BusQueryContainerID = 5,
+}
+
+public enum DEVICE_TEXT_TYPE
+{
+    DeviceTextDescription = 0,
+    DeviceTextLocationInformation = 1,
+}
+
+public enum DEVICE_USAGE_NOTIFICATION_TYPE
+{
+    DeviceUsageTypeUndefined,
+    DeviceUsageTypePaging,
+    DeviceUsageTypeHibernation,
+    DeviceUsageTypeDumpFile,
+    DeviceUsageTypeBoot,
+    DeviceUsageTypePostDisplay,
+    DeviceUsageTypeGuestAssigned,
+}
+
+/// <summary>The bit fields at offset 4 of DEVICE_CAPABILITIES, by their names in the WDK.</summary>
+[Flags]
+public enum DEVICE_CAPABILITY_FLAGS : uint
+{
+    DeviceD1 = 1 << 0,
+    DeviceD2 = 1 << 1,
+    LockSupported = 1 << 2,
+    EjectSupported = 1 << 3,
+    Removable = 1 << 4,
+    DockDevice = 1 << 5,
+    UniqueID = 1 << 6,
+    SilentInstall = 1 << 7,
+    RawDeviceOK = 1 << 8,
+    SurpriseRemovalOK = 1 << 9,
+    WakeFromD0 = 1 << 10,
+    WakeFromD1 = 1 << 11,
+    WakeFromD2 = 1 << 12,
+    WakeFromD3 = 1 << 13,
+    HardwareDisabled = 1 << 14,
+    NonDynamic = 1 << 15,
+    WarmEjectSupported = 1 << 16,
+    NoDisplayInUI = 1 << 17,
+    Reserved1 = 1 << 18,
+    WakeFromInterrupt = 1 << 19,
+}
+
+/// <summary>Answer to IRP_MN_QUERY_PNP_DEVICE_STATE.</summary>
+[Flags]
+public enum PNP_DEVICE_STATE : uint
+{
+    PNP_DEVICE_DISABLED = 0x00000001,
+    PNP_DEVICE_DONT_DISPLAY_IN_UI = 0x00000002,
+    PNP_DEVICE_FAILED = 0x00000004,
+    PNP_DEVICE_REMOVED = 0x00000008,
+    PNP_DEVICE_RESOURCE_REQUIREMENTS_CHANGED = 0x00000010,
+    PNP_DEVICE_NOT_DISABLEABLE = 0x00000020,
+    PNP_DEVICE_DISCONNECTED = 0x00000040,
+}
+
+public enum INTERFACE_TYPE
+{
+    InterfaceTypeUndefined = -1,
+    Internal,
+    Isa,
+    Eisa,
+    MicroChannel,
+    TurboChannel,
+    PCIBus,
+    VMEBus,
+    NuBus,
+    PCMCIABus,
+    CBus,
+    MPIBus,
+    MPSABus,
+    ProcessorInternal,
+    InternalPowerBus,
+    PNPISABus,
+    PNPBus,
+    Vmcs,
+    ACPIBus,
+    MaximumInterfaceType,
+}
+
+public static partial class Constants
+{
+    // CM_PARTIAL_RESOURCE_DESCRIPTOR.Type
+    public const byte CmResourceTypeNull = 0;
+    public const byte CmResourceTypePort = 1;
+    public const byte CmResourceTypeInterrupt = 2;
+    public const byte CmResourceTypeMemory = 3;
+    public const byte CmResourceTypeDma = 4;
+    public const byte CmResourceTypeDeviceSpecific = 5;
+    public const byte CmResourceTypeBusNumber = 6;
+}

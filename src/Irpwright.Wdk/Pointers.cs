@@ -1,0 +1,11 @@
+namespace Irpwright.Wdk;
+
+[PointerTo(typeof(char))] public readonly partial struct PWSTR;
+
+[PointerTo(typeof(byte))] public readonly partial struct PUCHAR;
+
+[PointerTo(typeof(long))] public readonly partial struct PLARGE_INTEGER;
+
+[PointerTo(typeof(Guid))] public readonly partial struct PGUID;
+
+[PointerTo(typeof(uint))] public readonly partial struct PULONG;

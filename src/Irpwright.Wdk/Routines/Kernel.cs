@@ -1,0 +1,30 @@
+namespace Irpwright.Wdk;
+
+// Callbacks of the kernel's Ke, Ex and Ps parts, named and with parameters as in the WDK.
+
+[Routine] public delegate void KDEFERRED_ROUTINE(PKDPC Dpc, PVOID DeferredContext, PVOID SystemArgument1, PVOID SystemArgument2);
+
+[Routine] public delegate void KSTART_ROUTINE(PVOID StartContext);
+
+[Routine] public delegate BOOLEAN KSERVICE_ROUTINE(PVOID Interrupt, PVOID ServiceContext);
+
+[Routine] public delegate BOOLEAN KSYNCHRONIZE_ROUTINE(PVOID SynchronizeContext);
+
+[Routine] public delegate void KNORMAL_ROUTINE(PVOID NormalContext, PVOID SystemArgument1, PVOID SystemArgument2);
+
+/// <summary>The parameters behind <paramref name="Apc"/> point to the APC's own copies, which the routine may change.</summary>
+[Routine] public delegate void KKERNEL_ROUTINE(PKAPC Apc, PVOID NormalRoutine, PVOID NormalContext, PVOID SystemArgument1, PVOID SystemArgument2);
+
+[Routine] public delegate void KRUNDOWN_ROUTINE(PKAPC Apc);
+
+[Routine] public delegate void WORKER_THREAD_ROUTINE(PVOID Parameter);
+
+[Routine] public delegate void CALLBACK_FUNCTION(PVOID CallbackContext, PVOID Argument1, PVOID Argument2);
+
+[Routine] public delegate PVOID ALLOCATE_FUNCTION(POOL_TYPE PoolType, ulong NumberOfBytes, uint Tag);
+
+[Routine] public delegate PVOID ALLOCATE_FUNCTION_EX(POOL_TYPE PoolType, ulong NumberOfBytes, uint Tag, PLOOKASIDE_LIST_EX Lookaside);
+
+[Routine] public delegate void FREE_FUNCTION(PVOID Buffer);
+
+[Routine] public delegate void FREE_FUNCTION_EX(PVOID Buffer, PLOOKASIDE_LIST_EX Lookaside);
