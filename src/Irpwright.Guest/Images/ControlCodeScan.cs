@@ -18,23 +18,34 @@ public readonly record struct ControlCode(uint Value, ImmutableArray<uint> Refer
 
 /// <summary>
 /// Finds the control codes that a driver compares with: directly, or the way compilers translate a switch, by subtracting the first code
-/// and then the distances to the others.
+/// and then the distances to the others, or by a jump table.
 /// </summary>
 /// <remarks>A heuristic: it decodes without following control flow, and a number is not marked as a control code anywhere.</remarks>
-sealed class ControlCodeScan
+sealed class ControlCodeScan(PortableExecutable image)
 {
     /// <summary>Highest device type that Microsoft has assigned in devioctl.h and its successors, with room for some more.</summary>
     const uint LastAssignedDeviceType = 0x6F;
     const uint FirstVendorDeviceType = 0x8000, LastVendorDeviceType = 0xFFF0;
     const uint FirstVendorFunction = 0x800;
+    const uint MaxTableEntries = 0x4000;
+
+    /// <summary>A register that holds (code - First) / 2^Shift.</summary>
+    readonly record struct Distance(uint First, int Shift);
+
+    /// <summary>A checked switch: <see cref="Entries"/> distances are in range, and others go to <see cref="Default"/>.</summary>
+    readonly record struct Switch(Distance Distance, uint Entries, uint Default);
 
     readonly SortedDictionary<uint, List<uint>> _found = [];
-    /// <summary>By register: what was subtracted from the value that it held. Such a register is zero when the value was that number.</summary>
-    readonly Dictionary<Register, uint> _subtracted = [];
+    readonly Dictionary<Register, Distance> _distances = [];
+    /// <summary>Registers that hold the address of something in the image, as RVA.</summary>
+    readonly Dictionary<Register, uint> _pointers = [];
+    (Distance Distance, uint Last)? _compared;
+    Switch? _switch;
+    uint? _indexTable;
 
     public static ImmutableArray<ControlCode> Run(PortableExecutable image)
     {
-        var scan = new ControlCodeScan();
+        var scan = new ControlCodeScan(image);
         foreach (ImageSection section in image.Sections)
         {
             if (!section.IsExecutable) continue;
@@ -43,18 +54,18 @@ sealed class ControlCodeScan
             foreach (RuntimeFunction function in image.Functions)
             {
                 if (function.BeginAddress <= start || function.BeginAddress >= end) continue;
-                scan.Decode(image, start, function.BeginAddress);
+                scan.Decode(start, function.BeginAddress);
                 start = function.BeginAddress;
             }
-            scan.Decode(image, start, end);
+            scan.Decode(start, end);
         }
         return [.. scan._found.Select(pair => new ControlCode(pair.Key, [.. pair.Value]))];
     }
 
-    void Decode(PortableExecutable image, uint start, uint end)
+    void Decode(uint start, uint end)
     {
         if (!image.Contents.Span.TrySlice(start, end - start, out ReadOnlySpan<byte> code)) return;
-        _subtracted.Clear();
+        Forget();
         var decoder = Decoder.Create(64, new ByteArrayCodeReader(code.ToArray()), start);
         while (decoder.IP < end)
         {
@@ -65,61 +76,108 @@ sealed class ControlCodeScan
 
     void Examine(in Instruction instruction)
     {
+        (Distance Distance, uint Last)? compared = _compared;
+        _compared = null;
+        Register target = instruction.Op0Kind == OpKind.Register ? instruction.Op0Register.GetFullRegister() : Register.None;
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Cmp when TryGetImmediate(instruction, out uint immediate):
-                uint before = instruction.Op0Kind == OpKind.Register ? Subtracted(instruction.Op0Register) : 0;
-                Add(before + immediate, instruction, isCompared: true);
+                Distance distance = _distances.GetValueOrDefault(target);
+                Add(distance.First + (immediate << distance.Shift), instruction, isCompared: true);
+                if (distance.First != 0) _compared = (distance, immediate);
                 break;
-            case Mnemonic.Sub or Mnemonic.Add when instruction.Op0Kind == OpKind.Register && TryGetImmediate(instruction, out uint immediate):
-                Subtract(instruction, instruction.Op0Register, instruction.Op0Register, instruction.Mnemonic == Mnemonic.Sub ? immediate : 0 - immediate);
+            case Mnemonic.Ja when compared is { } range && range.Last < MaxTableEntries:
+                _switch = new Switch(range.Distance, range.Last + 1, (uint)instruction.NearBranchTarget);
+                _indexTable = null;
                 break;
-            case Mnemonic.Lea when instruction.MemoryIndex == Register.None && instruction.MemoryBase is not (Register.None or Register.RIP):
-                Subtract(instruction, instruction.Op0Register, instruction.MemoryBase, 0 - (uint)instruction.MemoryDisplacement64);
+            case Mnemonic.Sub or Mnemonic.Add when target != Register.None && TryGetImmediate(instruction, out uint immediate):
+                Subtract(instruction, target, target, instruction.Mnemonic == Mnemonic.Sub ? immediate : 0 - immediate);
                 break;
-            case Mnemonic.Mov when instruction.Op0Kind == OpKind.Register && instruction.Op1Kind == OpKind.Register:
-                Track(instruction.Op0Register, Subtracted(instruction.Op1Register));
+            case Mnemonic.Lea when instruction.IsIPRelativeMemoryOperand:
+                Write(target);
+                _pointers[target] = (uint)instruction.IPRelativeMemoryAddress;
+                break;
+            case Mnemonic.Lea when instruction.MemoryIndex == Register.None && instruction.MemoryBase != Register.None:
+                Subtract(instruction, target, instruction.MemoryBase.GetFullRegister(), 0 - (uint)instruction.MemoryDisplacement64);
+                break;
+            case Mnemonic.Shr or Mnemonic.Ror or Mnemonic.Rol when _distances.TryGetValue(target, out Distance unshifted):
+                // The lowest two bits are the method; a compiler moves them out of the way when all cases have the same.
+                bool dividesByFour = instruction.Immediate8 == (instruction.Mnemonic == Mnemonic.Rol ? 30 : 2);
+                Write(target);
+                if (dividesByFour && unshifted.Shift == 0) _distances[target] = unshifted with { Shift = 2 };
+                break;
+            case Mnemonic.Mov when target != Register.None && instruction.Op1Kind == OpKind.Register:
+                bool copies = _distances.TryGetValue(instruction.Op1Register.GetFullRegister(), out Distance copied);
+                Write(target);
+                if (copies) _distances[target] = copied;
                 break;
             case Mnemonic.Mov when instruction.Op0Register is Register.ECX && TryGetImmediate(instruction, out uint immediate):
                 // The first argument of IoBuildDeviceIoControlRequest.
                 Add(immediate, instruction, isCompared: false);
-                Track(Register.ECX, 0);
+                Write(target);
+                break;
+            case Mnemonic.Mov or Mnemonic.Movsxd or Mnemonic.Movzx when _switch is { } jumps && _pointers.TryGetValue(instruction.MemoryBase, out uint table):
+                if (instruction.MemoryIndexScale == 4)
+                    ReadJumpTable(instruction, jumps, table);
+                else if (instruction.Mnemonic == Mnemonic.Movzx)
+                    _indexTable = table + (uint)instruction.MemoryDisplacement64;
+                Write(target);
                 break;
             case Mnemonic.Cmp or Mnemonic.Test:
                 break;
             default:
-                if (instruction.FlowControl is FlowControl.Next or FlowControl.ConditionalBranch)
-                {
-                    if (instruction.Op0Kind == OpKind.Register) Track(instruction.Op0Register, 0);
-                }
-                else
-                {
-                    _subtracted.Clear();
-                }
+                if (instruction.FlowControl is FlowControl.Next or FlowControl.ConditionalBranch) Write(target);
+                else Forget();
                 break;
         }
+    }
+
+    /// <summary>
+    /// Entries are distances from the address that the code adds to them: the table itself (gcc, clang) or the image (MSVC, which may put
+    /// a table of bytes before it that maps distances to entries). Those that lead to the default are no cases.
+    /// </summary>
+    void ReadJumpTable(in Instruction instruction, Switch jumps, uint origin)
+    {
+        ReadOnlySpan<byte> contents = image.Contents.Span;
+        uint table = origin + (uint)instruction.MemoryDisplacement64;
+        for (uint i = 0; i < jumps.Entries; i++)
+        {
+            byte mapped = 0;
+            if (_indexTable is { } indices && !contents.TryRead(indices + i, out mapped)) break;
+            if (!contents.TryRead(table + 4UL * (_indexTable is null ? i : mapped), out uint entry)) break;
+            if (origin + entry != jumps.Default) Add(jumps.Distance.First + (i << jumps.Distance.Shift), instruction, isCompared: true);
+        }
+        _switch = null;
     }
 
     /// <summary>Notes that <paramref name="target"/> now holds <paramref name="source"/> less a constant.</summary>
     void Subtract(in Instruction instruction, Register target, Register source, uint constant)
     {
-        uint total = Subtracted(source) + constant;
-        Track(target, Add(total, instruction, isCompared: true) ? total : 0);
+        Distance distance = _distances.GetValueOrDefault(source);
+        distance = distance with { First = distance.First + (constant << distance.Shift) };
+        Write(target);
+        if (Add(distance.First, instruction, isCompared: true)) _distances[target] = distance;
     }
 
-    uint Subtracted(Register register) => _subtracted.GetValueOrDefault(register.GetFullRegister());
-
-    void Track(Register register, uint subtracted)
+    void Write(Register register)
     {
-        if (subtracted == 0) _subtracted.Remove(register.GetFullRegister());
-        else _subtracted[register.GetFullRegister()] = subtracted;
+        _distances.Remove(register);
+        _pointers.Remove(register);
+    }
+
+    void Forget()
+    {
+        _distances.Clear();
+        _pointers.Clear();
+        _compared = null;
+        _switch = null;
     }
 
     bool Add(uint value, in Instruction instruction, bool isCompared)
     {
         if (!LooksLikeControlCode(value, isCompared)) return false;
         if (!_found.TryGetValue(value, out List<uint>? references)) _found.Add(value, references = []);
-        references.Add((uint)instruction.IP);
+        if (references.Count == 0 || references[^1] != (uint)instruction.IP) references.Add((uint)instruction.IP);
         return true;
     }
 

@@ -67,7 +67,7 @@ public class ImageReportTests
     }));
 
     [Fact]
-    public void A_jump_table_gives_its_first_and_last_code() => Assert.Equal([0x9C402400u, 0x9C40240Cu], Codes(code =>
+    public void A_range_check_gives_the_first_and_the_last_code() => Assert.Equal([0x9C402400u, 0x9C40240Cu], Codes(code =>
     {
         code.lea(ecx, __[rax - unchecked((int)0x9C402400)]);
         code.cmp(ecx, 12);
@@ -97,4 +97,64 @@ public class ImageReportTests
 
     [Fact]
     public void The_first_argument_of_a_call_may_be_a_control_code() => Assert.Equal([0x222004u], Codes(code => code.mov(ecx, 0x222004)));
+
+    /// <summary>Emits the default case at 0x1000 and a table at 0x1004, with room behind it for the decoder to find its feet.</summary>
+    static void StartWithTable(Assembler code, out Label table, out Label otherwise, params int[] entries)
+    {
+        otherwise = code.CreateLabel();
+        table = code.CreateLabel();
+        code.Label(ref otherwise);
+        code.ret();
+        code.nop(3);
+        code.Label(ref table);
+        foreach (int entry in entries) code.dd(entry);
+        code.nop(16);
+    }
+
+    /// <summary>As gcc and clang translate it: entries are relative to the table.</summary>
+    [Fact]
+    public void A_jump_table_is_read_and_its_default_entries_are_no_codes() => Assert.Equal([0x222000u, 0x222001u, 0x222004u], Codes(code =>
+    {
+        const int hole = 0x1000 - 0x1004;
+        StartWithTable(code, out Label table, out Label otherwise, 0, 0, hole, hole, 0);
+        code.sub(ecx, 0x222000);
+        code.cmp(ecx, 4);
+        code.ja(otherwise);
+        code.lea(rdx, __[table]);
+        code.movsxd(rax, __dword_ptr[rdx + rcx * 4]);
+        code.add(rax, rdx);
+        code.jmp(rax);
+    }));
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_jump_table_over_quarters_has_steps_of_four(bool rotatesLeft) => Assert.Equal([0x22200Bu, 0x222013u], Codes(code =>
+    {
+        const int hole = 0x1000 - 0x1004;
+        StartWithTable(code, out Label table, out Label otherwise, 0, hole, 0);
+        code.add(ecx, -0x22200B);
+        if (rotatesLeft) code.rol(ecx, 30);
+        else code.shr(ecx, 2);
+        code.cmp(ecx, 2);
+        code.ja(otherwise);
+        code.lea(rdx, __[table]);
+        code.movsxd(rcx, __dword_ptr[rdx + rcx * 4]);
+        code.jmp(rcx);
+    }));
+
+    /// <summary>As MSVC translates it: bytes choose among entries, which are relative to the image.</summary>
+    [Fact]
+    public void A_jump_table_behind_a_table_of_bytes_is_read() => Assert.Equal([0x222000u, 0x222004u], Codes(code =>
+    {
+        StartWithTable(code, out _, out Label otherwise, 0x1010, 0x1000, 0x0101_0100, 0);
+        code.sub(eax, 0x222000);
+        code.cmp(eax, 4);
+        code.ja(otherwise);
+        code.AddInstruction(Instruction.Create(Iced.Intel.Code.Lea_r64_m, rdx, new MemoryOperand(Register.RIP, 0L, 8)));
+        code.movzx(eax, __byte_ptr[rdx + rax + 0x100C]);
+        code.mov(ecx, __dword_ptr[rdx + rax * 4 + 0x1004]);
+        code.add(rcx, rdx);
+        code.jmp(rcx);
+    }));
 }
