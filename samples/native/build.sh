@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds every driver of this folder, reproducibly.
 #
-#   build.sh               into bin/, with BUILD.txt: toolchain, SHA-256 and size of each image
+#   build.sh               into bin/, with BUILD.txt: the toolchain, and the size and SHA-256 of each image
 #   build.sh DIRECTORY     the same into DIRECTORY
 #   build.sh --toolchain   prints what the bytes of the images depend on besides the sources, and builds nothing
 #
@@ -46,7 +46,15 @@ link=(
 for source in *.c; do
     name=${source%.c}
     $cc "${compile[@]}" -c "$source" -o "$work/$name.o"
-    $cc "${link[@]}" -o "$out/$name.sys" "$work/$name.o" -lntoskrnl -lhal
+
+    # NAME.def: exports of the kernel which the import library of mingw-w64 lacks.
+    imports=()
+    if [[ -f $name.def ]]; then
+        (cd "$work" && x86_64-w64-mingw32-dlltool -m i386:x86-64 --temp-prefix "$name" -d "$OLDPWD/$name.def" -l "$name.a")
+        imports=("$work/$name.a")
+    fi
+
+    $cc "${link[@]}" -o "$out/$name.sys" "$work/$name.o" "${imports[@]}" -lntoskrnl -lhal
     chmod -x "$out/$name.sys"
 done
 
@@ -54,7 +62,7 @@ done
     toolchain
     cd "$out"
     for image in *.sys; do
-        echo "$(sha256sum < "$image" | cut -d ' ' -f 1)  $(stat -c %s "$image")  $image"
+        echo "$image  $(stat -c %s "$image")  $(sha256sum < "$image" | cut -d ' ' -f 1)"
     done
 ) > "$work/BUILD.txt"
 mv "$work/BUILD.txt" "$out/BUILD.txt"
