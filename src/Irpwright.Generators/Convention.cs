@@ -13,7 +13,9 @@ static class Convention
     /// <summary>The return address: what the stack pointer points at.</summary>
     public static string ReturnAddress => $"global::Irpwright.Wdk.GuestMemory.Ref<ulong>(gpr[{Rsp}])";
 
-    /// <summary>The ulong of argument <paramref name="index"/>: behind the return address come four home slots, then the fifth argument.</summary>
+    /// <summary>
+    /// The ulong of argument <paramref name="index"/>. Behind the return address come four home slots, then the fifth argument.
+    /// </summary>
     public static string Argument(int index) => index < RegisterArguments
         ? $"gpr[{Registers[index]}]"
         : $"global::Irpwright.Wdk.GuestMemory.Ref<ulong>(gpr[{Rsp}] + 0x{8 + 8 * index:X})";

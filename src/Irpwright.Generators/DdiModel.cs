@@ -26,7 +26,8 @@ enum Passing
 /// <param name="Value">How a <see cref="Passing.Value"/> travels.</param>
 /// <param name="Default">The default value as C# text.</param>
 /// <param name="Routine">The delegate type if this is a code pointer.</param>
-sealed record DdiParameter(string Name, string Type, string Modifier, Passing Passing, string? Target, RegisterValue? Value, string? Default, string? Routine)
+sealed record DdiParameter(string Name, string Type, string Modifier, Passing Passing, string? Target, RegisterValue? Value,
+    string? Default, string? Routine)
 {
     /// <summary>The modifier of an argument for this parameter.</summary>
     public string ArgumentModifier => Modifier == "ref readonly " ? "in " : Modifier;
@@ -39,13 +40,14 @@ sealed record ExportRow(string Name, string Module, byte MinIrql, byte MaxIrql);
 /// <param name="Component">The class that declares it.</param>
 /// <param name="DocumentationId">What an inheritdoc names it by.</param>
 /// <param name="Result">Null for void; unused for inline DDIs.</param>
-sealed record DdiModel(string Name, string Component, bool IsStatic, string DocumentationId, bool DoesNotReturn, string ReturnType, RegisterValue? Result,
-    EquatableArray<DdiParameter> Parameters, ExportRow? Export)
+sealed record DdiModel(string Name, string Component, bool IsStatic, string DocumentationId, bool DoesNotReturn, string ReturnType,
+    RegisterValue? Result, EquatableArray<DdiParameter> Parameters, ExportRow? Export)
 {
     public string FullName => Component.Replace("global::", "") + "." + Name;
 
     /// <summary>What C# takes for the same method: its name and parameter types.</summary>
-    public string DriverSignature => $"{Name}({string.Join(", ", DriverParameters.Select(static p => (p.Modifier.Length == 0 ? "" : "ref ") + p.Type))})";
+    public string DriverSignature =>
+        $"{Name}({string.Join(", ", DriverParameters.Select(static p => (p.Modifier.Length == 0 ? "" : "ref ") + p.Type))})";
 
     public IEnumerable<DdiParameter> DriverParameters => Parameters.Where(static p => p.Passing != Passing.Caller);
 
@@ -71,7 +73,8 @@ sealed record DdiModel(string Name, string Component, bool IsStatic, string Docu
                     + "use a handle, an integer, an enum, BOOLEAN, a structure of at most 8 bytes, ref/out/in or T? of such memory";
         }
         RegisterValue? result = method.ReturnsVoid ? null : RegisterValue.Of(method.ReturnType);
-        if (isExport && !method.ReturnsVoid && result is null) reason ??= $"its result of type '{method.ReturnType.ToDisplayString()}' does not travel in rax";
+        if (isExport && !method.ReturnsVoid && result is null)
+            reason ??= $"its result of type '{method.ReturnType.ToDisplayString()}' does not travel in rax";
         return new(method.Name, Types.Text(method.ContainingType), method.IsStatic, method.GetDocumentationCommentId() ?? "",
             Types.HasAttribute(method, "System.Diagnostics.CodeAnalysis.DoesNotReturnAttribute"), Types.Text(method.ReturnType), result,
             new([.. parameters]), isExport ? Row(method, attribute) : null);
@@ -109,7 +112,8 @@ sealed record DdiModel(string Name, string Component, bool IsStatic, string Docu
             passing = IsMemory(target) ? Passing.Optional : Passing.Unpassable;
         }
         else if ((value = RegisterValue.Of(parameter.Type)) is not null) passing = Passing.Value;
-        return new(Types.Identifier(parameter.Name), Types.Text(parameter.Type), modifier, passing, Types.Text(target), value, DefaultOf(parameter), RoutineOf(parameter));
+        return new(Types.Identifier(parameter.Name), Types.Text(parameter.Type), modifier, passing, Types.Text(target), value,
+            DefaultOf(parameter), RoutineOf(parameter));
     }
 
     /// <summary>Whether guest memory can hold it.</summary>
@@ -119,17 +123,15 @@ sealed record DdiModel(string Name, string Component, bool IsStatic, string Docu
     {
         if (!parameter.HasExplicitDefaultValue) return null;
         ITypeSymbol type = Types.NullableUnderlying(parameter.Type) ?? parameter.Type;
-        return parameter.ExplicitDefaultValue switch
-        {
-            null => "default",
-            bool or string or char => SymbolDisplay.FormatPrimitive(parameter.ExplicitDefaultValue, quoteStrings: true, useHexadecimalNumbers: false),
-            object number => $"({Types.Text(type)})({SymbolDisplay.FormatPrimitive(number, quoteStrings: false, useHexadecimalNumbers: false)})",
-        };
+        if (parameter.ExplicitDefaultValue is not { } value) return "default";
+        string text = SymbolDisplay.FormatPrimitive(value, quoteStrings: true, useHexadecimalNumbers: false);
+        return value is bool or string or char ? text : $"({Types.Text(type)})({text})";
     }
 
     /// <summary>The delegate X beside the code pointer PX.</summary>
     static string? RoutineOf(IParameterSymbol parameter) =>
-        parameter.RefKind == RefKind.None && parameter.Type is INamedTypeSymbol { TypeKind: TypeKind.Struct, ContainingType: null } pointer && pointer.Name.StartsWith("P", StringComparison.Ordinal)
+        parameter is { RefKind: RefKind.None, Type: INamedTypeSymbol { TypeKind: TypeKind.Struct, ContainingType: null } pointer }
+        && pointer.Name.StartsWith("P", StringComparison.Ordinal)
         && pointer.ContainingNamespace.GetTypeMembers(pointer.Name.Substring(1)).FirstOrDefault() is { TypeKind: TypeKind.Delegate } routine
         && Types.HasAttribute(routine, RoutineCallGenerator.Attribute) ? Types.Text(routine) : null;
 }

@@ -48,24 +48,28 @@ static class DdiWriter
     {
         StringBuilder text = new(Header + "unsafe partial class WdmDriver\n{\n");
         string separator = "";
-        foreach (PlacedDdi placed in ddis.Where(static d => d.Ddi.HasDriverMethod).OrderBy(static d => d.Ddi.DriverSignature, StringComparer.Ordinal))
+        foreach (PlacedDdi placed in ddis.Where(static d => d.Ddi.HasDriverMethod)
+            .OrderBy(static d => d.Ddi.DriverSignature, StringComparer.Ordinal))
         {
             DdiModel ddi = placed.Ddi;
             text.Append(separator);
             separator = "\n";
             AppendHead(text, ddi);
-            if (ddi.Export is null) text.Append("    [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]\n");
+            if (ddi.Export is null) text.Append($"    {Types.AggressiveInlining}\n");
             bool usesInstance = !ddi.IsStatic || ddi.Export is not null || ddi.Parameters.Any(static p => p.Passing == Passing.Caller);
-            text.Append($"    protected {(usesInstance ? "" : "static ")}{ddi.ReturnType} {ddi.Name}({Declarations(ddi.DriverParameters)})");
-            string arguments = string.Join(", ", ddi.Parameters.Select(static p => p.Passing == Passing.Caller ? "CallerAddress" : p.ArgumentModifier + p.Name));
-            string call = $"{(placed.Property is { } property ? "Machine." + property : ddi.Component)}.{ddi.Name}({arguments})";
+            string modifiers = usesInstance ? "protected" : "protected static";
+            text.Append($"    {modifiers} {ddi.ReturnType} {ddi.Name}({Declarations(ddi.DriverParameters)})");
+            string arguments = string.Join(", ", ddi.Parameters.Select(static p =>
+                p.Passing == Passing.Caller ? "CallerAddress" : p.ArgumentModifier + p.Name));
+            string call = $"{Target(placed, "Machine")}.{ddi.Name}({arguments})";
+            string field = ddi.Export is null ? "" : fields[placed];
             if (ddi.Export is null)
                 text.Append($" => {call};\n");
             else
                 text.Append($$"""
 
                         {
-                            if (Machine.Events.Observer is not null) Machine.Events.DdiCalled(KernelExports.{{fields[placed]}}, CallerAddress);
+                            if (Machine.Events.Observer is not null) Machine.Events.DdiCalled(KernelExports.{{field}}, CallerAddress);
                             {{(ddi.ReturnType == "void" ? "" : "return ")}}{{call}};
                         }
 
@@ -90,7 +94,9 @@ static class DdiWriter
             Type = p.Routine is null ? p.Type : p.Routine + "?",
             Default = i <= lastRoutine ? null : p.Default,
         }))}) =>\n");
-        text.Append($"        {ddi.Name}({string.Join(", ", parameters.Select(static p => p.Routine is null ? p.ArgumentModifier + p.Name : $"Machine.Code.Routine({p.Name})"))});\n");
+        string arguments = string.Join(", ", parameters.Select(static p =>
+            p.Routine is null ? p.ArgumentModifier + p.Name : $"Machine.Code.Routine({p.Name})"));
+        text.Append($"        {ddi.Name}({arguments});\n");
     }
 
     static void AppendHead(StringBuilder text, DdiModel ddi)
@@ -98,6 +104,10 @@ static class DdiWriter
         text.Append($"    /// <inheritdoc cref=\"{ddi.DocumentationId}\"/>\n");
         if (ddi.DoesNotReturn) text.Append("    [global::System.Diagnostics.CodeAnalysis.DoesNotReturn]\n");
     }
+
+    /// <summary>What the method is called on.</summary>
+    static string Target(PlacedDdi placed, string machine) =>
+        placed.Property is { } property ? $"{machine}.{property}" : placed.Ddi.Component;
 
     static string Declarations(IEnumerable<DdiParameter> parameters) => string.Join(", ", parameters.Select(static p =>
         $"{p.Modifier}{p.Type} {p.Name}{(p.Default is { } value ? " = " + value : "")}"));
@@ -130,7 +140,8 @@ static class DdiWriter
         for (int i = 0; i < exports.Length; i++)
         {
             ExportRow row = exports[i].Ddi.Export!;
-            text.Append($"            new({i}, {Literal(row.Name)}, {Literal(exports[i].Ddi.Name)}, {Literal(row.Module)}, {row.MinIrql}, {row.MaxIrql}, &Thunks.{fields[exports[i]]}),\n");
+            string names = $"{Literal(row.Name)}, {Literal(exports[i].Ddi.Name)}, {Literal(row.Module)}";
+            text.Append($"            new({i}, {names}, {row.MinIrql}, {row.MaxIrql}, &Thunks.{fields[exports[i]]}),\n");
         }
         return text.Append("        ];\n    }\n}\n").ToString();
     }
@@ -142,7 +153,7 @@ static class DdiWriter
         StringBuilder text = new(Header + """
             public static unsafe partial class KernelExports
             {
-                /// <summary>What compiled drivers call: arguments from registers and stack by the Microsoft x64 convention, result to rax.</summary>
+                /// <summary>What compiled drivers call, by the Microsoft x64 convention.</summary>
                 static class Thunks
                 {
 
@@ -150,11 +161,12 @@ static class DdiWriter
         foreach (PlacedDdi placed in exports)
         {
             DdiModel ddi = placed.Ddi;
-            string call = $"{(placed.Property is { } property ? "machine." + property : ddi.Component)}.{ddi.Name}({string.Join(", ", Arguments(ddi))})";
+            string call = $"{Target(placed, "machine")}.{ddi.Name}({string.Join(", ", Arguments(ddi))})";
+            string report = $"machine.Events.DdiCalled(KernelExports.{fields[placed]}, {Convention.ReturnAddress})";
             text.Append($$"""
                         internal static void {{fields[placed]}}(Machine machine, ulong* gpr)
                         {
-                            if (machine.Events.Observer is not null) machine.Events.DdiCalled(KernelExports.{{fields[placed]}}, {{Convention.ReturnAddress}});
+                            if (machine.Events.Observer is not null) {{report}};
                             {{(ddi.Result is { } result ? "gpr[0] = " + result.Write(call) : call)}};
                         }
 
@@ -162,7 +174,8 @@ static class DdiWriter
                 """);
         }
         return text.Append("""
-                    static T? Optional<T>(ulong address) where T : unmanaged => address == 0 ? null : global::Irpwright.Wdk.GuestMemory.Ref<T>(address);
+                    static T? Optional<T>(ulong address) where T : unmanaged =>
+                        address == 0 ? null : global::Irpwright.Wdk.GuestMemory.Ref<T>(address);
                 }
             }
 
@@ -174,13 +187,14 @@ static class DdiWriter
         int index = 0;
         foreach (DdiParameter parameter in ddi.Parameters)
         {
+            string argument = Convention.Argument(index);
             yield return parameter.Passing switch
             {
                 Passing.Caller => Convention.ReturnAddress,
                 Passing.Variadic => $"new {parameter.Type}(gpr, {index})",
-                Passing.Reference => $"{parameter.ArgumentModifier}global::Irpwright.Wdk.GuestMemory.Ref<{parameter.Target}>({Convention.Argument(index)})",
-                Passing.Optional => $"Optional<{parameter.Target}>({Convention.Argument(index)})",
-                _ => parameter.Value!.Read(Convention.Argument(index)),
+                Passing.Reference => $"{parameter.ArgumentModifier}global::Irpwright.Wdk.GuestMemory.Ref<{parameter.Target}>({argument})",
+                Passing.Optional => $"Optional<{parameter.Target}>({argument})",
+                _ => parameter.Value!.Read(argument),
             };
             if (parameter.Passing != Passing.Caller) index++;
         }

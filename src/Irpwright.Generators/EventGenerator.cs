@@ -25,7 +25,8 @@ public sealed class EventGenerator : IIncrementalGenerator
             Attribute, static (node, _) => node is TypeDeclarationSyntax, static (found, _) => Find(found));
         context.RegisterSourceOutput(found.Where(static f => f.Problem is not null),
             static (output, f) => output.ReportDiagnostic(f.Problem!.ToDiagnostic()));
-        context.RegisterSourceOutput(found.Where(static f => f.Problem is null).Select(static (f, _) => f.Event).Collect().WithTrackingName("Events"),
+        IncrementalValuesProvider<Event> good = found.Where(static f => f.Problem is null).Select(static (f, _) => f.Event);
+        context.RegisterSourceOutput(good.Collect().WithTrackingName("Events"),
             static (output, events) => Write(output, events));
     }
 
@@ -84,7 +85,7 @@ public sealed class EventGenerator : IIncrementalGenerator
             """);
         AppendEach(text, ordered, static e => $$"""
                 /// <inheritdoc cref="{{e.Cref}}"/>
-                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+                {{Types.AggressiveInlining}}
                 public void Emit(in {{e.Type}} e) => Observer?.On(in e);
 
             """);

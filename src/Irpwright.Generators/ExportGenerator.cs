@@ -11,14 +11,16 @@ namespace Irpwright.Generators;
 [Generator]
 public sealed class ExportGenerator : IIncrementalGenerator
 {
-    /// <summary>Where the declaration is stands in ready-made problems, so that <paramref name="Ddi"/> changes only with its meaning.</summary>
+    /// <param name="Ddi">Changes only with the declaration's meaning, not with its place.</param>
+    /// <param name="Site">A problem at the declaration's place, from which others are made.</param>
+    /// <param name="Problem">What is wrong with the declaration by itself.</param>
     sealed record Found(DdiModel Ddi, Problem Site, Problem? Problem);
 
     public void Initialize(IncrementalGeneratorInitializationContext context)
     {
-        IncrementalValueProvider<ImmutableArray<Found>> exports = Methods(context, "Irpwright.Kernel.KernelExportAttribute", isExport: true);
-        IncrementalValueProvider<ImmutableArray<Found>> inlines = Methods(context, "Irpwright.Kernel.WdkInlineAttribute", isExport: false);
-        IncrementalValueProvider<EquatableArray<Component>> components = context.CompilationProvider.Select(static (c, _) => Component.In(c));
+        var exports = Methods(context, "Irpwright.Kernel.KernelExportAttribute", isExport: true);
+        var inlines = Methods(context, "Irpwright.Kernel.WdkInlineAttribute", isExport: false);
+        var components = context.CompilationProvider.Select(static (c, _) => Component.In(c));
         IncrementalValueProvider<DdiSet> all = exports.Combine(inlines).Combine(components)
             .Select(static (parts, _) => Check(parts.Left.Left.AddRange(parts.Left.Right), parts.Right));
 
@@ -28,20 +30,25 @@ public sealed class ExportGenerator : IIncrementalGenerator
         });
         // The kernel's table is there even when it is empty; other assemblies have none.
         IncrementalValueProvider<bool> isKernel = components.Select(static (c, _) => c.Length != 0);
-        context.RegisterSourceOutput(all.Select(static (set, _) => set.Ddis).WithTrackingName("Ddis").Combine(isKernel), static (output, kernel) =>
+        var ddis = all.Select(static (set, _) => set.Ddis).WithTrackingName("Ddis");
+        context.RegisterSourceOutput(ddis.Combine(isKernel), static (output, kernel) =>
         {
             if (kernel.Right) DdiWriter.Write(output, kernel.Left);
         });
     }
 
-    static IncrementalValueProvider<ImmutableArray<Found>> Methods(IncrementalGeneratorInitializationContext context, string attribute, bool isExport) =>
-        context.SyntaxProvider.ForAttributeWithMetadataName(attribute, static (node, _) => node is MethodDeclarationSyntax, (found, _) =>
-        {
-            var method = (IMethodSymbol)found.TargetSymbol;
-            DdiModel ddi = DdiModel.Of(method, found.Attributes[0], isExport, out string? reason);
-            Problem site = Problem.At(method, KernelProblems.Signature, method.Name, reason ?? "");
-            return new Found(ddi, site, reason is null ? null : site);
-        }).Collect();
+    static IncrementalValueProvider<ImmutableArray<Found>> Methods(
+        IncrementalGeneratorInitializationContext context, string attribute, bool isExport) => context.SyntaxProvider
+        .ForAttributeWithMetadataName(attribute, static (node, _) => node is MethodDeclarationSyntax, (found, _) => Find(found, isExport))
+        .Collect();
+
+    static Found Find(GeneratorAttributeSyntaxContext found, bool isExport)
+    {
+        var method = (IMethodSymbol)found.TargetSymbol;
+        DdiModel ddi = DdiModel.Of(method, found.Attributes[0], isExport, out string? reason);
+        Problem site = Problem.At(method, KernelProblems.Signature, method.Name, reason ?? "");
+        return new(ddi, site, reason is null ? null : site);
+    }
 
     sealed record DdiSet(EquatableArray<PlacedDdi> Ddis, EquatableArray<Problem> Problems);
 
@@ -53,7 +60,8 @@ public sealed class ExportGenerator : IIncrementalGenerator
         var ddis = ImmutableArray.CreateBuilder<PlacedDdi>();
         var problems = ImmutableArray.CreateBuilder<Problem>();
         foreach (Found f in found.OrderBy(static f => f.Ddi.Export?.Module, StringComparer.Ordinal)
-            .ThenBy(static f => f.Ddi.Export?.Name ?? f.Ddi.Name, StringComparer.Ordinal).ThenBy(static f => f.Ddi.DocumentationId, StringComparer.Ordinal))
+            .ThenBy(static f => f.Ddi.Export?.Name ?? f.Ddi.Name, StringComparer.Ordinal)
+            .ThenBy(static f => f.Ddi.DocumentationId, StringComparer.Ordinal))
         {
             DdiModel ddi = f.Ddi;
             string[] owners = [.. properties[ddi.Component]];
@@ -61,7 +69,8 @@ public sealed class ExportGenerator : IIncrementalGenerator
                 problems.Add(f.Problem);
             else if (!ddi.IsStatic && owners.Length != 1)
                 problems.Add(At(f, KernelProblems.NoComponent, ddi.Name, ddi.Component.Replace("global::", ""),
-                    owners.Length == 0 ? "is not the type of a public property of Machine" : $"is the type of several properties of Machine ({string.Join(", ", owners)})"));
+                    owners.Length == 0 ? "is not the type of a public property of Machine"
+                        : $"is the type of several properties of Machine ({string.Join(", ", owners)})"));
             else if (ddi.Export is { } export && Taken(exportNames, export.Name, ddi) is { } other)
                 problems.Add(At(f, KernelProblems.DuplicateExport, ddi.FullName, export.Name, other.FullName));
             else if (ddi.HasDriverMethod && Taken(driverMethods, ddi.DriverSignature, ddi) is { } same)

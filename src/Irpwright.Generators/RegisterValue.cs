@@ -70,15 +70,25 @@ sealed record RegisterValue(RegisterForm Form, string Type, string Bits)
     /// <summary>Handles are known by their shape: a readonly struct made from 64 bits that gives them back.</summary>
     static string? HandleProperty(INamedTypeSymbol type)
     {
-        if (!type.IsReadOnly || !type.InstanceConstructors.Any(static c =>
-            c is { DeclaredAccessibility: Accessibility.Public, Parameters.Length: 1 } && c.Parameters[0].Type.SpecialType == SpecialType.System_UInt64)) return null;
+        bool isHandle = type.IsReadOnly && type.InstanceConstructors.Any(static c =>
+            c is { DeclaredAccessibility: Accessibility.Public, Parameters.Length: 1 } && IsUInt64(c.Parameters[0].Type));
+        if (!isHandle) return null;
         return HandleProperties.FirstOrDefault(name => type.GetMembers(name).Any(static m =>
-            m is IPropertySymbol { DeclaredAccessibility: Accessibility.Public, RefKind: RefKind.None, Type.SpecialType: SpecialType.System_UInt64 }));
+            m is IPropertySymbol { DeclaredAccessibility: Accessibility.Public, RefKind: RefKind.None } p && IsUInt64(p.Type)));
+
+        static bool IsUInt64(ITypeSymbol type) => type.SpecialType == SpecialType.System_UInt64;
     }
 
     /// <summary>A layout states its size as SizeOf; attributes of size are not visible in a referenced assembly.</summary>
     static string? StructureBits(INamedTypeSymbol type) =>
-        type.GetMembers("SizeOf").OfType<IFieldSymbol>().FirstOrDefault()?.ConstantValue switch { 1 => "byte", 2 => "ushort", 4 => "uint", 8 => "ulong", _ => null };
+        type.GetMembers("SizeOf").OfType<IFieldSymbol>().FirstOrDefault()?.ConstantValue switch
+        {
+            1 => "byte",
+            2 => "ushort",
+            4 => "uint",
+            8 => "ulong",
+            _ => null,
+        };
 }
 
 /// <summary>Types and names as C# text for generated code.</summary>
@@ -86,6 +96,9 @@ static class Types
 {
     static readonly SymbolDisplayFormat Format = SymbolDisplayFormat.FullyQualifiedFormat.AddMiscellaneousOptions(
         SymbolDisplayMiscellaneousOptions.IncludeNullableReferenceTypeModifier);
+
+    public const string AggressiveInlining =
+        "[global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]";
 
     public static string Text(ITypeSymbol type) => type.ToDisplayString(Format);
 
@@ -95,7 +108,7 @@ static class Types
 
     /// <summary>The T of a T? that is a value type, null for any other type.</summary>
     public static ITypeSymbol? NullableUnderlying(ITypeSymbol type) =>
-        type is INamedTypeSymbol { OriginalDefinition.SpecialType: SpecialType.System_Nullable_T } nullable ? nullable.TypeArguments[0] : null;
+        type.OriginalDefinition.SpecialType == SpecialType.System_Nullable_T ? ((INamedTypeSymbol)type).TypeArguments[0] : null;
 
     public static bool HasAttribute(ISymbol symbol, string fullName) =>
         symbol.GetAttributes().Any(a => a.AttributeClass?.ToDisplayString() == fullName);

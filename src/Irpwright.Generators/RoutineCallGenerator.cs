@@ -73,13 +73,16 @@ public sealed class RoutineCallGenerator : IIncrementalGenerator
             return null;
         }
         RegisterValue? result = invoke.ReturnsVoid ? null : RegisterValue.Of(invoke.ReturnType);
-        if (!invoke.ReturnsVoid && result is null || invoke.RefKind != RefKind.None) reason = $"its result of type '{invoke.ReturnType.ToDisplayString()}' does not travel in rax";
+        if (!invoke.ReturnsVoid && result is null || invoke.RefKind != RefKind.None)
+            reason = $"its result of type '{invoke.ReturnType.ToDisplayString()}' does not travel in rax";
         List<Parameter> parameters = [];
         foreach (IParameterSymbol parameter in invoke.Parameters)
         {
             // A reference may point at the C# stack, which has no guest address: roles take handles.
-            if (parameter.RefKind == RefKind.None && RegisterValue.Of(parameter.Type) is { } value) parameters.Add(new(Types.Identifier(parameter.Name), value));
-            else reason = $"parameter '{parameter.ToDisplayString()}' has no form in a register; pass a handle";
+            if (parameter.RefKind == RefKind.None && RegisterValue.Of(parameter.Type) is { } value)
+                parameters.Add(new(Types.Identifier(parameter.Name), value));
+            else
+                reason = $"parameter '{parameter.ToDisplayString()}' has no form in a register; pass a handle";
         }
         return reason.Length == 0 ? new(type.Name, Types.Text(type), Types.Text(pointer), result, new([.. parameters])) : null;
     }
@@ -148,8 +151,9 @@ public sealed class RoutineCallGenerator : IIncrementalGenerator
         string managed = role.Result is null ? $"{{ managed({names}); return; }}" : $"return managed({names});";
         string guest = $"CallGuest(routine{(names.Length == 0 ? "" : ", " + names)})";
         string[] values = [.. role.Parameters.Select(static p => p.Value.Write(p.Name))];
-        string registers = string.Join(", ", Enumerable.Range(0, Convention.RegisterArguments).Select(i => i < values.Length ? values[i] : "0"));
-        string stack = values.Length > Convention.RegisterArguments ? $", [{string.Join(", ", values.Skip(Convention.RegisterArguments))}]" : "";
+        const int InRegisters = Convention.RegisterArguments;
+        string registers = string.Join(", ", Enumerable.Range(0, InRegisters).Select(i => i < values.Length ? values[i] : "0"));
+        string stack = values.Length > InRegisters ? $", [{string.Join(", ", values.Skip(InRegisters))}]" : "";
         string invoke = $"Invoke(routine.Address, {registers}{stack})";
         // Rotating instead of shifting makes an address inside a slot a huge index, as any other address outside the table is.
         text.Append($$"""
@@ -195,9 +199,10 @@ public sealed class RoutineCallGenerator : IIncrementalGenerator
         {
             text.Append(separator);
             separator = "\n";
+            string name = shared.Contains(role.Signature) ? MethodName(role.Name) : "Routine";
             text.Append($$"""
                     /// <summary>The code address of a <see cref="{{role.Type}}"/> of this driver, to store or to pass.</summary>
-                    protected {{role.Pointer}} {{(shared.Contains(role.Signature) ? MethodName(role.Name) : "Routine")}}({{role.Type}}? routine) => Machine.Code.Routine(routine);
+                    protected {{role.Pointer}} {{name}}({{role.Type}}? routine) => Machine.Code.Routine(routine);
 
                 """);
         }
