@@ -118,6 +118,9 @@ public static unsafe class GuestMemory
         return true;
     }
 
+    /// <summary>Whether every byte of a guest range allows <paramref name="access"/>.</summary>
+    public static bool IsAccessible(ulong address, ulong length, PageAccess access) => TryTranslate(address, length, access, out _, out _);
+
     /// <summary>The bytes of a guest range, to read.</summary>
     public static ReadOnlySpan<byte> Read(ulong address, int length) => new(Translate(address, (uint)length, PageAccess.Read), length);
 

@@ -1,0 +1,196 @@
+using System.Runtime.CompilerServices;
+using Irpwright.Wdk;
+
+namespace Irpwright.Kernel;
+
+/// <summary>What a machine stopped with, as Windows would show it, and where it happened.</summary>
+/// <param name="Code">The bug check code.</param>
+/// <param name="Parameter1">First of the four parameters that the bug check's documentation page explains.</param>
+/// <param name="Explanation">In words: what was done that must not be done.</param>
+/// <param name="Thread">The thread that was running.</param>
+/// <param name="Irql">Its IRQL.</param>
+/// <param name="CallStack">Guest and C# driver frames, innermost first.</param>
+public sealed record BugCheckReport(
+    BugCheckCode Code,
+    ulong Parameter1,
+    ulong Parameter2,
+    ulong Parameter3,
+    ulong Parameter4,
+    string Explanation,
+    string Thread,
+    byte Irql,
+    IReadOnlyList<StackFrame> CallStack)
+{
+    public override string ToString() =>
+        $"{Code} (0x{(uint)Code:X})  {Parameter1:x16} {Parameter2:x16} {Parameter3:x16} {Parameter4:x16}: {Explanation}";
+}
+
+/// <summary>One frame of a call stack.</summary>
+/// <param name="Address">Guest address; 0 where a C# frame has none.</param>
+/// <param name="Symbol">Such as <c>passthrough!PassDone+0x12</c> or <c>RamDisk!DispatchRead</c>.</param>
+public sealed record StackFrame(ulong Address, string Symbol);
+
+/// <summary>The machine has stopped with a bug check. Thrown on every thread that is, or later goes, into the machine.</summary>
+public sealed class BugCheckException(BugCheckReport report) : Exception(report.ToString())
+{
+    public BugCheckReport Report { get; } = report;
+}
+
+/// <summary>A kernel routine raised a status, as ExRaiseStatus does; C# drivers catch it where C drivers use __except.</summary>
+public sealed class NtStatusException(NTSTATUS status) : Exception($"A kernel routine raised {status}.")
+{
+    public NTSTATUS Status { get; } = status;
+}
+
+/// <summary>
+/// No thread can run and none ever will: a request was never completed, or threads wait for each other.
+/// </summary>
+/// <remarks>Windows would hang; a machine says so.</remarks>
+public sealed class MachineHungException(string message) : Exception(message);
+
+/// <summary>Turns what went wrong in driver code into the bug check that Windows would end with.</summary>
+public sealed class BugChecks
+{
+    readonly Machine machine;
+    readonly Lock gate = new();
+    Exception? stopped;
+
+    internal BugChecks(Machine machine) => this.machine = machine;
+
+    /// <summary>Why the machine has stopped; null while it runs.</summary>
+    public Exception? StopReason => stopped;
+
+    public BugCheckReport? Report => (stopped as BugCheckException)?.Report;
+
+    /// <summary>Gives frames of compiled drivers their names; set by whoever loads images.</summary>
+    public Func<ulong, string?>? SymbolAt { get; set; }
+
+    /// <summary>Stops the machine. The first stop counts; every later one throws the first again.</summary>
+    public BugCheckException Stop(BugCheckCode code, ulong parameter1, ulong parameter2, ulong parameter3, ulong parameter4, string explanation, Exception? cause = null)
+    {
+        KernelThread? thread = machine.TryGetCurrentThread();
+        var report = new BugCheckReport(code, parameter1, parameter2, parameter3, parameter4, explanation,
+            thread?.Name ?? "host", thread?.Irql ?? 0, thread is null ? [] : CallStack(thread, cause));
+        lock (gate)
+        {
+            if (stopped is BugCheckException first) return first;
+            stopped ??= new BugCheckException(report);
+        }
+        machine.Events.Emit(new BugCheckRaised(report));
+        machine.Scheduler.StopAll();
+        return stopped as BugCheckException ?? new BugCheckException(report);
+    }
+
+    /// <summary>Stops the machine because nothing can ever run again.</summary>
+    internal Exception StopHung(string message)
+    {
+        lock (gate) stopped ??= new MachineHungException(message);
+        machine.Scheduler.StopAll();
+        return stopped;
+    }
+
+    internal void StopDisposed()
+    {
+        lock (gate) stopped ??= new ObjectDisposedException(nameof(Machine), "This machine was disposed.");
+        machine.Scheduler.StopAll();
+    }
+
+    /// <summary>Throws if the machine has stopped; called wherever a thread enters or re-enters the kernel.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void ThrowIfStopped()
+    {
+        if (stopped is not null) Rethrow();
+    }
+
+    void Rethrow() => throw stopped switch
+    {
+        BugCheckException e => new BugCheckException(e.Report),
+        MachineHungException e => new MachineHungException(e.Message),
+        var e => e!,
+    };
+
+    /// <summary>
+    /// The exception to end a thread with after <paramref name="exception"/> escaped from driver code. An exception that
+    /// is not a stop yet becomes one: memory faults and raised statuses the bug check that Windows would show.
+    /// </summary>
+    public Exception Convert(Exception exception)
+    {
+        return exception switch
+        {
+            BugCheckException or MachineHungException or ThreadAbortException => exception,
+            ObjectDisposedException when stopped == exception => exception,
+            GuestFaultException fault => PageFault(fault.Address, fault.Access, 0, fault),
+            NtStatusException raised => Unhandled(raised.Status, 0, 0, 0, $"{raised.Status} was raised and no handler caught it.", raised),
+            InsufficientExecutionStackException => KernelStackOverflow(0, exception),
+            _ => Unhandled(NTSTATUS.STATUS_UNHANDLED_EXCEPTION, 0, 0, 0,
+                $"A C# driver threw {exception.GetType().Name}: {exception.Message}", exception),
+        };
+    }
+
+    /// <summary>The bug check for running out of kernel stack: a double fault.</summary>
+    public BugCheckException KernelStackOverflow(ulong instruction, Exception? cause = null) =>
+        Stop(BugCheckCode.UNEXPECTED_KERNEL_MODE_TRAP, 8, 0, 0, instruction, "The kernel stack overflowed: calls are nested without end, or need too much stack.", cause);
+
+    /// <summary>The bug check for an access to memory that is not mapped, or not for that access.</summary>
+    /// <param name="instruction">Address of the faulting instruction, 0 in C# code.</param>
+    public BugCheckException PageFault(ulong address, PageAccess access, ulong instruction, Exception? cause = null)
+    {
+        KernelThread? thread = machine.TryGetCurrentThread();
+        byte irql = thread?.Irql ?? 0;
+        string what = access switch { PageAccess.Execute => "executed", PageAccess.Read => "read", _ => "written" };
+        string place = $"{Format.Address(address)} was {what}";
+        bool mapped = GuestMemory.IsAccessible(address, 1, PageAccess.Read);
+        if (mapped && access == PageAccess.Execute)
+            return Stop(BugCheckCode.ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, address, 0, 0, 0, $"{place}, but that memory holds data, not code.", cause);
+        if (mapped)
+            return Stop(BugCheckCode.ATTEMPTED_WRITE_TO_READONLY_MEMORY, address, 0, instruction, 0, $"{place}, but that memory is read-only.", cause);
+        if (irql >= DISPATCH_LEVEL)
+            return Stop(BugCheckCode.DRIVER_IRQL_NOT_LESS_OR_EQUAL, address, irql, access switch { PageAccess.Execute => 8UL, PageAccess.Read => 0, _ => 1 }, instruction,
+                $"{place} at IRQL {irql}, but nothing is mapped there.", cause);
+        if (address >= 0xFFFF8000_00000000)
+            return Stop(BugCheckCode.PAGE_FAULT_IN_NONPAGED_AREA, address, access switch { PageAccess.Execute => 0x10UL, PageAccess.Read => 0, _ => 2 }, instruction, 0,
+                $"{place}, but nothing is mapped there.", cause);
+        ulong mode = access switch { PageAccess.Execute => 8UL, PageAccess.Read => 0, _ => 1 };
+        string explanation = address < 0x10000 ? $"A NULL pointer was dereferenced: {place}." : $"{place}, which is not a kernel address of this machine.";
+        return Unhandled(NTSTATUS.STATUS_ACCESS_VIOLATION, instruction, mode, address, explanation, cause);
+    }
+
+    /// <summary>The bug check for an exception without a handler; which one depends on the thread it happened in.</summary>
+    public BugCheckException Unhandled(NTSTATUS status, ulong instruction, ulong information0, ulong information1, string explanation, Exception? cause = null)
+    {
+        ulong code = (uint)status;
+        KernelThread? thread = machine.TryGetCurrentThread();
+        return thread switch
+        {
+            { Irql: >= DISPATCH_LEVEL } or null => Stop(BugCheckCode.KMODE_EXCEPTION_NOT_HANDLED, code, instruction, information0, information1, explanation, cause),
+            { Kind: ThreadKind.User } => Stop(BugCheckCode.SYSTEM_SERVICE_EXCEPTION, code, instruction, 0, 0, explanation, cause),
+            _ => Stop(BugCheckCode.SYSTEM_THREAD_EXCEPTION_NOT_HANDLED, code, instruction, 0, 0, explanation, cause),
+        };
+    }
+
+    // Compiled frames come from the processor. C# frames are read from the exception, or from the host stack when the
+    // kernel itself found the error: those of methods that belong to a driver class.
+    List<StackFrame> CallStack(KernelThread thread, Exception? cause)
+    {
+        var frames = new List<StackFrame>();
+        var trace = cause is null ? new System.Diagnostics.StackTrace() : new System.Diagnostics.StackTrace(cause);
+        foreach (System.Diagnostics.StackFrame frame in trace.GetFrames())
+        {
+            if (System.Diagnostics.DiagnosticMethodInfo.Create(frame) is { } method && frame.GetMethod()?.DeclaringType is { } type && type.IsSubclassOf(typeof(WdmDriver)))
+                frames.Add(new StackFrame(0, $"{type.Name}!{method.Name}"));
+        }
+        if (machine.Guest is { } guest)
+        {
+            foreach (ulong address in guest.CallStack(thread).Take(64))
+                frames.Add(new StackFrame(address, SymbolAt?.Invoke(address) ?? Format.Address(address)));
+        }
+        return frames;
+    }
+}
+
+/// <summary>How values are written for people who read kernel debuggers.</summary>
+public static class Format
+{
+    /// <summary>A 64-bit address as WinDbg prints it: <c>ffffa000`00012340</c>.</summary>
+    public static string Address(ulong address) => $"{address >> 32:x8}`{(uint)address:x8}";
+}

@@ -1,0 +1,18 @@
+namespace Irpwright.Kernel;
+
+/// <summary>Executes code of compiled drivers; the kernel needs nothing else from a processor.</summary>
+public interface IGuestProcessor
+{
+    /// <summary>Calls a guest routine by the Microsoft x64 convention and returns rax.</summary>
+    /// <remarks>
+    /// Runs on the thread's current kernel stack, or on <paramref name="stackTop"/> when that is not 0 (DPC stack).
+    /// Faults and other stops of the guest end in a bug check; nested calls are the normal case.
+    /// </remarks>
+    ulong Invoke(KernelThread thread, ulong address, ulong rcx, ulong rdx, ulong r8, ulong r9, ReadOnlySpan<ulong> stackArguments = default, ulong stackTop = 0);
+
+    /// <summary>Whether an address lies in executable guest memory.</summary>
+    bool IsCode(ulong address);
+
+    /// <summary>The guest frames of a thread that is executing now, innermost first.</summary>
+    IEnumerable<ulong> CallStack(KernelThread thread);
+}

@@ -1,0 +1,60 @@
+namespace Irpwright.Kernel;
+
+/// <summary>
+/// Marks a method as a kernel routine that drivers call. From it are generated the method of the same name on
+/// <see cref="WdmDriver"/>, the thunk for compiled drivers and the row in <see cref="KernelExports"/>.
+/// </summary>
+/// <param name="name">The exported name where the header maps the DDI to another one (IoCallDriver to IofCallDriver).</param>
+[AttributeUsage(AttributeTargets.Method)]
+public sealed class KernelExportAttribute(string? name = null) : Attribute
+{
+    public string? Name { get; } = name;
+
+    public string Module { get; init; } = "ntoskrnl.exe";
+
+    /// <summary>Lowest IRQL at which the documentation allows the call.</summary>
+    public byte MinIrql { get; init; }
+
+    /// <summary>Highest IRQL at which the documentation allows the call.</summary>
+    public byte MaxIrql { get; init; } = 15;
+}
+
+/// <summary>Marks a DDI that the WDK defines inline: compiled drivers carry its code, so it has no export.</summary>
+[AttributeUsage(AttributeTargets.Method)]
+public sealed class WdkInlineAttribute : Attribute;
+
+/// <summary>Marks a parameter that receives the return address of the calling code; drivers do not see it.</summary>
+[AttributeUsage(AttributeTargets.Parameter)]
+public sealed class CallerAttribute : Attribute;
+
+/// <summary>One exported kernel routine.</summary>
+public sealed unsafe class KernelExport(int index, string name, string sourceName, string module, byte minIrql, byte maxIrql, delegate*<Machine, ulong*, void> thunk)
+{
+    /// <summary>Position in <see cref="KernelExports.All"/>; gives the routine its address.</summary>
+    public int Index { get; } = index;
+
+    /// <summary>Name in the export table.</summary>
+    public string Name { get; } = name;
+
+    /// <summary>Name in driver source.</summary>
+    public string SourceName { get; } = sourceName;
+
+    public string Module { get; } = module;
+
+    public byte MinIrql { get; } = minIrql;
+
+    public byte MaxIrql { get; } = maxIrql;
+
+    /// <summary>Takes its arguments from registers and stack by the Microsoft x64 convention; leaves the result in rax.</summary>
+    public delegate*<Machine, ulong*, void> Thunk { get; } = thunk;
+
+    public override string ToString() => $"{Module}!{Name}";
+}
+
+public static partial class KernelExports
+{
+    static readonly Dictionary<string, KernelExport> ByName = All.ToDictionary(e => e.Name, StringComparer.Ordinal);
+
+    /// <summary>The export of that exact name in any kernel module; older and newer systems place some in ntoskrnl, some in the HAL.</summary>
+    public static KernelExport? Find(string name) => ByName.GetValueOrDefault(name);
+}

@@ -1,0 +1,125 @@
+using Irpwright.Wdk;
+
+namespace Irpwright.Kernel;
+
+/// <summary>Who made an IRP, which decides how it is finished and who frees it.</summary>
+public enum IrpOrigin : byte
+{
+    /// <summary>IoAllocateIrp or IoInitializeIrp: freed by the driver.</summary>
+    Allocated,
+    /// <summary>IoBuildDeviceIoControlRequest or IoBuildSynchronousFsdRequest: freed by the I/O manager in the creating thread.</summary>
+    Threaded,
+    /// <summary>IoBuildAsynchronousFsdRequest: freed by the driver.</summary>
+    Asynchronous,
+    /// <summary>IoMakeAssociatedIrp: finished into its master.</summary>
+    Associated,
+    /// <summary>A request on a handle: freed by the I/O manager.</summary>
+    Request,
+}
+
+// IRPs
+
+[KernelEvent] public readonly record struct IrpAllocated(PIRP Irp, int StackSize, IrpOrigin Origin);
+
+[KernelEvent] public readonly record struct IrpReused(PIRP Irp, NTSTATUS Status);
+
+/// <summary>The packet is about to be released; it can still be read.</summary>
+[KernelEvent] public readonly record struct IrpFreed(PIRP Irp);
+
+/// <summary>IoCallDriver entered a stack location and is about to call the dispatch routine; the location is current.</summary>
+/// <param name="Sender">Device that owns the location above, null for the originator.</param>
+[KernelEvent] public readonly record struct IrpForwarded(PIRP Irp, PDEVICE_OBJECT Sender, PDEVICE_OBJECT DeviceObject, PDRIVER_DISPATCH Routine);
+
+/// <summary>A dispatch routine returned. The IRP may be gone.</summary>
+[KernelEvent] public readonly record struct DispatchReturned(PIRP Irp, PDEVICE_OBJECT DeviceObject, PDRIVER_DISPATCH Routine, NTSTATUS Status);
+
+/// <summary>A driver called IoCompleteRequest; the walk has not begun.</summary>
+[KernelEvent] public readonly record struct IrpCompleting(PIRP Irp, NTSTATUS Status, ulong Information, sbyte PriorityBoost);
+
+/// <summary>The walk reached the registering driver's location and is about to call its routine (PendingReturned is in the IRP).</summary>
+[KernelEvent] public readonly record struct CompletionRoutineCalled(PIRP Irp, PDEVICE_OBJECT DeviceObject, PIO_COMPLETION_ROUTINE Routine, PVOID Context);
+
+/// <summary>A completion routine returned. After STATUS_MORE_PROCESSING_REQUIRED the IRP may be gone.</summary>
+[KernelEvent] public readonly record struct CompletionRoutineReturned(PIRP Irp, PDEVICE_OBJECT DeviceObject, PIO_COMPLETION_ROUTINE Routine, NTSTATUS Status);
+
+/// <summary>The walk left the topmost location; the originator-side stage begins.</summary>
+[KernelEvent] public readonly record struct IrpCompleted(PIRP Irp, NTSTATUS Status, ulong Information);
+
+/// <summary>A call of IoCompleteRequest ended; the IRP may be gone.</summary>
+[KernelEvent] public readonly record struct IrpCompletionReturned(PIRP Irp);
+
+/// <summary>IoCancelIrp set the Cancel flag; <paramref name="Routine"/> is called next, if it is not null.</summary>
+[KernelEvent] public readonly record struct IrpCancelled(PIRP Irp, PDEVICE_OBJECT DeviceObject, PDRIVER_CANCEL Routine);
+
+[KernelEvent] public readonly record struct CancelRoutineReturned(PIRP Irp, PDRIVER_CANCEL Routine);
+
+// Requests on handles
+
+[KernelEvent] public readonly record struct RequestSent(PIRP Irp, PFILE_OBJECT FileObject, PDEVICE_OBJECT DeviceObject);
+
+/// <summary>The request is over for its requestor. The IRP is gone.</summary>
+[KernelEvent] public readonly record struct RequestFinished(PIRP Irp, NTSTATUS Status, ulong Information);
+
+// Drivers and devices
+
+[KernelEvent] public readonly record struct DriverLoaded(PDRIVER_OBJECT DriverObject, string Name, NTSTATUS Status);
+
+[KernelEvent] public readonly record struct DriverUnloaded(PDRIVER_OBJECT DriverObject, string Name);
+
+[KernelEvent] public readonly record struct DeviceCreated(PDEVICE_OBJECT DeviceObject, string Name);
+
+[KernelEvent] public readonly record struct DeviceAttached(PDEVICE_OBJECT SourceDevice, PDEVICE_OBJECT LowerDevice);
+
+[KernelEvent] public readonly record struct DeviceDetached(PDEVICE_OBJECT LowerDevice);
+
+[KernelEvent] public readonly record struct DeviceDeleted(PDEVICE_OBJECT DeviceObject);
+
+// Execution
+
+/// <summary>A driver called an exported routine.</summary>
+/// <param name="Caller">Return address of a compiled driver, or an address that identifies the C# driver.</param>
+[KernelEvent] public readonly record struct DdiCalled(KernelExport Export, ulong Caller, byte Irql);
+
+[KernelEvent] public readonly record struct ThreadStarted(KernelThread Thread);
+
+[KernelEvent] public readonly record struct ThreadEnded(KernelThread Thread);
+
+[KernelEvent] public readonly record struct WaitStarted(KernelThread Thread, PVOID Object);
+
+[KernelEvent] public readonly record struct WaitEnded(KernelThread Thread, PVOID Object, NTSTATUS Status);
+
+[KernelEvent] public readonly record struct EventSet(PKEVENT Event);
+
+[KernelEvent] public readonly record struct SpinLockAcquired(PKSPIN_LOCK SpinLock, KernelThread Thread);
+
+[KernelEvent] public readonly record struct SpinLockReleased(PKSPIN_LOCK SpinLock, KernelThread Thread);
+
+[KernelEvent] public readonly record struct TimerSet(PKTIMER Timer, long DueTime);
+
+[KernelEvent] public readonly record struct TimerExpired(PKTIMER Timer);
+
+[KernelEvent] public readonly record struct DpcQueued(PKDPC Dpc);
+
+[KernelEvent] public readonly record struct DpcStarted(PKDPC Dpc, PKDEFERRED_ROUTINE Routine, KernelThread Thread);
+
+[KernelEvent] public readonly record struct DpcReturned(PKDPC Dpc, PKDEFERRED_ROUTINE Routine, KernelThread Thread);
+
+[KernelEvent] public readonly record struct WorkItemStarted(PVOID WorkItem, PVOID IoObject, ulong Routine);
+
+[KernelEvent] public readonly record struct WorkItemReturned(PVOID WorkItem, ulong Routine);
+
+// Memory
+
+/// <param name="Owner">Address in the code that allocated.</param>
+[KernelEvent] public readonly record struct PoolAllocated(ulong Address, ulong Size, uint Tag, POOL_TYPE PoolType, ulong Owner);
+
+[KernelEvent] public readonly record struct PoolFreed(ulong Address, uint Tag);
+
+// Words and ends
+
+[KernelEvent] public readonly record struct DebugPrinted(string Text, ulong Caller);
+
+[KernelEvent] public readonly record struct BugCheckRaised(BugCheckReport Report);
+
+/// <summary>A driver reported more bytes than the requestor's buffer takes; the copy was bounded.</summary>
+[KernelEvent] public readonly record struct InformationTooLarge(PIRP Irp, ulong Information, ulong BufferLength);

@@ -1,0 +1,48 @@
+namespace Irpwright.Kernel;
+
+/// <summary>
+/// Marks a kernel event. <see cref="KernelObserver"/> gets a virtual <c>On</c> for it and <see cref="KernelEvents"/> an <c>Emit</c>.
+/// </summary>
+[AttributeUsage(AttributeTargets.Struct)]
+public sealed class KernelEventAttribute : Attribute;
+
+/// <summary>Sees every event of a machine, in order; overrides <c>On</c> for those it cares about.</summary>
+/// <remarks>
+/// Called synchronously on the thread that causes the event, before a driver routine is entered and after it returned.
+/// It may read guest memory but never calls the kernel. On the free-running scheduler calls come from several threads at once.
+/// </remarks>
+public abstract partial class KernelObserver;
+
+/// <summary>Several observers as one.</summary>
+sealed partial class ObserverList(KernelObserver[] observers) : KernelObserver
+{
+    readonly KernelObserver[] observers = observers;
+
+    internal KernelObserver[] Observers => observers;
+}
+
+/// <summary>The event stream of a machine. With no observer, emitting tests one field.</summary>
+public sealed partial class KernelEvents
+{
+    readonly Machine machine;
+
+    internal KernelEvents(Machine machine) => this.machine = machine;
+
+    /// <summary>The observer to call, null for none.</summary>
+    public KernelObserver? Observer { get; private set; }
+
+    public void Add(KernelObserver observer)
+    {
+        Observer = Observer switch
+        {
+            null => observer,
+            ObserverList list => new ObserverList([.. list.Observers, observer]),
+            { } first => new ObserverList([first, observer]),
+        };
+    }
+
+    internal void DdiCalled(KernelExport export, ulong caller)
+    {
+        if (machine.TryGetCurrentThread() is { } thread) Emit(new DdiCalled(export, caller, thread.Irql));
+    }
+}

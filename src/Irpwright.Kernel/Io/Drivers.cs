@@ -1,0 +1,169 @@
+using Irpwright.Wdk;
+
+namespace Irpwright.Kernel;
+
+/// <summary>A driver in a machine.</summary>
+public sealed class Driver
+{
+    internal Driver(string name, PDRIVER_OBJECT driverObject)
+    {
+        Name = name;
+        Object = driverObject;
+    }
+
+    /// <summary>The service's name, such as <c>passthrough</c>.</summary>
+    public string Name { get; }
+
+    public PDRIVER_OBJECT Object { get; }
+
+    /// <summary>The C# driver itself; null for a compiled one.</summary>
+    public WdmDriver? Managed { get; internal init; }
+
+    public override string ToString() => Name;
+}
+
+/// <summary>Loads, starts and unloads drivers.</summary>
+public sealed class Drivers
+{
+    const uint Tag = 0x76697244; // "Driv"
+    const int MajorFunctionCount = IRP_MJ_MAXIMUM_FUNCTION + 1;
+
+    readonly Machine machine;
+    readonly Lock gate = new();
+    readonly List<Driver> drivers = [];
+    readonly PDRIVER_DISPATCH invalidDeviceRequest;
+
+    internal Drivers(Machine machine)
+    {
+        this.machine = machine;
+        invalidDeviceRequest = machine.Code.Routine(new DRIVER_DISPATCH(InvalidDeviceRequest));
+    }
+
+    /// <summary>Loaded drivers, oldest first.</summary>
+    public IReadOnlyList<Driver> All
+    {
+        get { lock (gate) return [.. drivers]; }
+    }
+
+    /// <summary>The driver with this driver object, if it is loaded.</summary>
+    public Driver? Find(PDRIVER_OBJECT driverObject)
+    {
+        lock (gate) return drivers.Find(d => d.Object == driverObject);
+    }
+
+    /// <summary>Loads a C# driver and calls its DriverEntry.</summary>
+    /// <returns>What DriverEntry returned; on failure nothing stays loaded.</returns>
+    public NTSTATUS Load(WdmDriver driver, string name, out Driver? loaded)
+    {
+        driver.Bind(machine);
+        return Load(name, driver, machine.Code.Routine(new DRIVER_INITIALIZE(driver.DriverEntry)), 0, 0, out loaded);
+    }
+
+    /// <summary>Calls the DriverEntry of a compiled driver whose image is in memory.</summary>
+    /// <inheritdoc cref="Load(WdmDriver, string, out Driver?)"/>
+    public NTSTATUS Load(string name, PDRIVER_INITIALIZE entry, ulong imageBase, uint imageSize, out Driver? loaded) =>
+        Load(name, null, entry, imageBase, imageSize, out loaded);
+
+    NTSTATUS Load(string name, WdmDriver? managed, PDRIVER_INITIALIZE entry, ulong imageBase, uint imageSize, out Driver? loaded)
+    {
+        PDRIVER_OBJECT driverObject = CreateDriverObject(name, entry, imageBase, imageSize);
+        var driver = new Driver(name, driverObject) { Managed = managed };
+        if (managed is not null) managed.DriverObject = driverObject;
+        lock (gate) drivers.Add(driver);
+        NTSTATUS status = InKernel(() => machine.Code.Call(entry, driverObject, RegistryPath(name)));
+        machine.Events.Emit(new DriverLoaded(driverObject, name, status));
+        if (status < 0)
+        {
+            Remove(driver);
+            loaded = null;
+            return status;
+        }
+        // DEV-05: devices made in DriverEntry are ready now; those of AddDevice are made ready by the driver itself.
+        for (PDEVICE_OBJECT device = driverObject.DeviceObject; !device.IsNull; device = device.NextDevice)
+            device.Flags &= ~DO_DEVICE_INITIALIZING;
+        driverObject.Flags |= DRVO_INITIALIZED;
+        loaded = driver;
+        return status;
+    }
+
+    PDRIVER_OBJECT CreateDriverObject(string name, PDRIVER_INITIALIZE entry, ulong imageBase, uint imageSize)
+    {
+        PDRIVER_OBJECT driver = new(machine.Objects.Create(DRIVER_OBJECT.SizeOf + DRIVER_EXTENSION.SizeOf, Tag, null, null));
+        PDRIVER_EXTENSION extension = new(driver.Address + DRIVER_OBJECT.SizeOf);
+        driver.Type = IO_TYPE_DRIVER;
+        driver.Size = DRIVER_OBJECT.SizeOf;
+        driver.DriverStart = new PVOID(imageBase);
+        driver.DriverSize = imageSize;
+        driver.DriverExtension = extension;
+        driver.DriverInit = entry;
+        driver.DriverName = machine.Strings.Constant($@"\Driver\{name}").Value;
+        driver.HardwareDatabase = machine.Strings.Constant(@"\REGISTRY\MACHINE\HARDWARE\DESCRIPTION\SYSTEM");
+        extension.DriverObject = driver;
+        extension.ServiceKeyName = machine.Strings.Constant(name).Value;
+        for (int i = 0; i < MajorFunctionCount; i++) DispatchEntry(driver, i) = invalidDeviceRequest;
+        return driver;
+    }
+
+    PUNICODE_STRING RegistryPath(string name) => machine.Strings.Constant($@"\Registry\Machine\System\CurrentControlSet\Services\{name}");
+
+    /// <summary>Has a driver attach to a physical device object, as the PnP manager does.</summary>
+    /// <returns>STATUS_NOT_SUPPORTED for a driver without an AddDevice routine.</returns>
+    public NTSTATUS AddDevice(Driver driver, PDEVICE_OBJECT physicalDeviceObject)
+    {
+        PDRIVER_ADD_DEVICE addDevice = driver.Object.DriverExtension.AddDevice;
+        if (addDevice.IsNull) return NTSTATUS.STATUS_NOT_SUPPORTED;
+        driver.Object.DriverExtension.Count++;
+        return InKernel(() => machine.Code.Call(addDevice, driver.Object, physicalDeviceObject));
+    }
+
+    /// <summary>Calls DriverUnload and forgets the driver; false if it has none: such a driver stays.</summary>
+    public bool Unload(Driver driver)
+    {
+        PDRIVER_UNLOAD unload = driver.Object.DriverUnload;
+        if (unload.IsNull) return false;
+        driver.Object.Flags |= DRVO_UNLOAD_INVOKED;
+        InKernel(() =>
+        {
+            machine.Code.Call(unload, driver.Object);
+            return NTSTATUS.STATUS_SUCCESS;
+        });
+        machine.Events.Emit(new DriverUnloaded(driver.Object, driver.Name));
+        Remove(driver);
+        return true;
+    }
+
+    void Remove(Driver driver)
+    {
+        lock (gate) drivers.Remove(driver);
+        machine.Objects.ObfDereferenceObject(driver.Object);
+    }
+
+    NTSTATUS InKernel(Func<NTSTATUS> call)
+    {
+        try
+        {
+            return call();
+        }
+        catch (Exception e)
+        {
+            Exception stop = machine.BugChecks.Convert(e);
+            if (stop == e) throw;
+            throw stop;
+        }
+    }
+
+    /// <summary>CALL-03: the dispatch entry for a major function code; a code beyond the table is nobody's.</summary>
+    internal static PDRIVER_DISPATCH DispatchRoutine(PDRIVER_OBJECT driver, byte majorFunction) =>
+        DispatchEntry(driver, majorFunction < MajorFunctionCount ? majorFunction : throw new GuestFaultException(driver.Address + 0x70 + 8UL * majorFunction, PageAccess.Read));
+
+    internal static ref PDRIVER_DISPATCH DispatchEntry(PDRIVER_OBJECT driver, int majorFunction) =>
+        ref GuestMemory.Ref<PDRIVER_DISPATCH>(driver.Address + 0x70 + 8 * (ulong)majorFunction);
+
+    /// <summary>CALL-08: what every entry does that a driver leaves unset.</summary>
+    NTSTATUS InvalidDeviceRequest(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        Irp.IoStatus.Status = NTSTATUS.STATUS_INVALID_DEVICE_REQUEST;
+        machine.Completion.IoCompleteRequest(Irp, IO_NO_INCREMENT);
+        return NTSTATUS.STATUS_INVALID_DEVICE_REQUEST;
+    }
+}

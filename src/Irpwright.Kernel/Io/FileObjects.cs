@@ -1,0 +1,178 @@
+using Irpwright.Wdk;
+
+namespace Irpwright.Kernel;
+
+/// <summary>File objects: opening a device by name, closing the handle, and the requests that go with both.</summary>
+public sealed class FileObjects
+{
+    const uint Tag = 0x656C6946; // "File"
+    const uint BlockTag = 0x6E536F49; // "IoSn"
+
+    readonly Machine machine;
+
+    internal FileObjects(Machine machine) => this.machine = machine;
+
+    /// <summary>Opens a device: IRP_MJ_CREATE goes to the top of its stack and is waited for (FILE-02, FILE-03, FILE-04).</summary>
+    /// <param name="name">Name of a device or symbolic link; what follows the device's name becomes FileName.</param>
+    /// <param name="options">FILE_SYNCHRONOUS_IO_NONALERT makes the I/O manager serialise and wait.</param>
+    /// <param name="file">The file object, with one handle; close it with <see cref="Close"/>.</param>
+    public NTSTATUS Open(string name, uint access, uint options, MODE mode, out PFILE_OBJECT file)
+    {
+        file = default;
+        if (!machine.Objects.TryFind(name, out ulong address, out string rest)) return NTSTATUS.STATUS_OBJECT_NAME_NOT_FOUND;
+        PDEVICE_OBJECT device = new(address);
+        if (device.Type != IO_TYPE_DEVICE) return NTSTATUS.STATUS_OBJECT_TYPE_MISMATCH;
+        const DOE_FLAGS goingAway = DOE_UNLOAD_PENDING | DOE_DELETE_PENDING;
+        if ((device.Flags & DO_DEVICE_INITIALIZING) != 0 || (device.DeviceObjectExtension.ExtensionFlags & goingAway) != 0) return NTSTATUS.STATUS_NO_SUCH_DEVICE;
+        int references = Interlocked.Increment(ref device.ReferenceCount);
+        if ((device.Flags & DO_EXCLUSIVE) != 0 && references > 1)
+        {
+            Interlocked.Decrement(ref device.ReferenceCount);
+            return NTSTATUS.STATUS_ACCESS_DENIED;
+        }
+
+        file = CreateFileObject(device, rest, access, options);
+        NTSTATUS status = file.IsNull ? NTSTATUS.STATUS_INSUFFICIENT_RESOURCES : SendCreate(file, access, options, mode);
+        if (status >= 0)
+        {
+            file.Flags |= FO_HANDLE_CREATED;
+            return status;
+        }
+        if (!file.IsNull)
+        {
+            file.DeviceObject = default; // no CLOSE for a file that was never open
+            machine.Objects.ObfDereferenceObject(file);
+            file = default;
+        }
+        ReleaseDevice(device);
+        return status;
+    }
+
+    PFILE_OBJECT CreateFileObject(PDEVICE_OBJECT device, string fileName, uint access, uint options)
+    {
+        PFILE_OBJECT created = default;
+        created = new PFILE_OBJECT(machine.Objects.Create(FILE_OBJECT.SizeOf, Tag, null, () => LastReferenceGone(created)));
+        if (created.IsNull) return created;
+        created.Type = IO_TYPE_FILE;
+        created.Size = FILE_OBJECT.SizeOf;
+        created.DeviceObject = device;
+        created.ReadAccess = (access & (FILE_READ_DATA | GENERIC_READ)) != 0;
+        created.WriteAccess = (access & (FILE_WRITE_DATA | GENERIC_WRITE)) != 0;
+        if ((options & (FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT)) != 0) created.Flags |= FO_SYNCHRONOUS_IO;
+        Dispatcher.InitializeHeader(new PDISPATCHER_HEADER(created.Address + 0x80), (byte)EVENT_TYPE.SynchronizationEvent, KEVENT.SizeOf, 1);
+        Dispatcher.InitializeHeader(new PDISPATCHER_HEADER(created.Address + 0x98), (byte)EVENT_TYPE.NotificationEvent, KEVENT.SizeOf, 0);
+        Lists.Initialize(new PLIST_ENTRY(created.Address + 0xC0));
+        if (fileName.Length > 0)
+        {
+            ushort bytes = (ushort)(fileName.Length * 2);
+            ulong buffer = machine.Pool.Allocate(POOL_TYPE.PagedPool, bytes, Tag, 0);
+            System.Runtime.InteropServices.MemoryMarshal.AsBytes(fileName.AsSpan()).CopyTo(GuestMemory.Write(buffer, bytes));
+            created.FileName.Buffer = new(buffer);
+            created.FileName.Length = created.FileName.MaximumLength = bytes;
+        }
+        return created;
+    }
+
+    NTSTATUS SendCreate(PFILE_OBJECT file, uint access, uint options, MODE mode)
+    {
+        PDEVICE_OBJECT top = machine.Devices.IoGetAttachedDevice(file.DeviceObject);
+        PIRP irp = machine.Irps.Allocate(top.StackSize, IrpOrigin.Request);
+        if (irp.IsNull) return NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
+        using var block = new RequestBlock(machine);
+        PIO_SECURITY_CONTEXT security = block.SecurityContext;
+        security.DesiredAccess = access;
+        security.FullCreateOptions = options;
+        PIO_STACK_LOCATION location = IrpStackLocations.IoGetNextIrpStackLocation(irp);
+        location.MajorFunction = IRP_MJ_CREATE;
+        location.FileObject = file;
+        location.Parameters.Create.SecurityContext = security;
+        location.Parameters.Create.Options = (FILE_OPEN << 24) | options;
+        location.Parameters.Create.ShareAccess = FILE_SHARE_READ | FILE_SHARE_WRITE;
+        irp.Flags = IRP_CREATE_OPERATION | IRP_SYNCHRONOUS_API | IRP_DEFER_IO_COMPLETION;
+        irp.UserIosb = block.Iosb;
+        NTSTATUS status = machine.Requests.SendAndOwn(file, irp, top, mode);
+        if (status != NTSTATUS.STATUS_PENDING) return status;
+        WaitFor(new PKEVENT(file.Address + 0x98));
+        return file.FinalStatus;
+    }
+
+    /// <summary>Closes the handle: IRP_MJ_CLEANUP now, IRP_MJ_CLOSE when the last request is over (FILE-05).</summary>
+    public void Close(PFILE_OBJECT file)
+    {
+        SendAndForget(file, IRP_MJ_CLEANUP);
+        file.Flags |= FO_CLEANUP_COMPLETE;
+        machine.Objects.ObfDereferenceObject(file);
+    }
+
+    void LastReferenceGone(PFILE_OBJECT file)
+    {
+        PDEVICE_OBJECT device = file.DeviceObject;
+        if (!device.IsNull)
+        {
+            if (machine.CurrentThread.Irql == PASSIVE_LEVEL)
+            {
+                SendAndForget(file, IRP_MJ_CLOSE);
+                ReleaseDevice(device);
+            }
+            else
+            {
+                // CLOSE is sent at PASSIVE_LEVEL; the memory may go only afterwards, so it is kept alive by a new reference.
+                throw machine.BugChecks.Stop(BugCheckCode.IRQL_NOT_LESS_OR_EQUAL, file.Address, machine.CurrentThread.Irql, 0, 0,
+                    "The last reference to a file object was given back above PASSIVE_LEVEL; use ObDereferenceObjectDeferDelete there.");
+            }
+        }
+        if (!file.FileName.Buffer.IsNull) machine.Pool.Free(file.FileName.Buffer.Address, Tag);
+    }
+
+    void ReleaseDevice(PDEVICE_OBJECT device)
+    {
+        Interlocked.Decrement(ref device.ReferenceCount);
+        machine.Devices.DeleteIfUnused(device);
+    }
+
+    // Status is ignored: there is nobody left to tell.
+    void SendAndForget(PFILE_OBJECT file, byte major)
+    {
+        PDEVICE_OBJECT top = machine.Devices.IoGetAttachedDevice(file.DeviceObject);
+        PIRP irp = machine.Irps.Allocate(top.StackSize, IrpOrigin.Request);
+        if (irp.IsNull) throw new InsufficientMemoryException("The nonpaged pool of the machine is exhausted.");
+        using var block = new RequestBlock(machine);
+        PIO_STACK_LOCATION location = IrpStackLocations.IoGetNextIrpStackLocation(irp);
+        location.MajorFunction = major;
+        location.FileObject = file;
+        irp.Flags = IRP_CLOSE_OPERATION | IRP_SYNCHRONOUS_API;
+        irp.UserIosb = block.Iosb;
+        irp.UserEvent = block.Event;
+        irp.Tail.Overlay.Thread = machine.CurrentThread.Object;
+        irp.Tail.Overlay.OriginalFileObject = file;
+        machine.Events.Emit(new RequestSent(irp, file, top));
+        if (machine.Dispatch.IoCallDriver(top, irp) == NTSTATUS.STATUS_PENDING) WaitFor(block.Event);
+        machine.Events.Emit(new RequestFinished(irp, irp.IoStatus.Status, irp.IoStatus.Information));
+        machine.Irps.IoFreeIrp(irp);
+    }
+
+    void WaitFor(PKEVENT signal) => machine.Dispatcher.KeWaitForSingleObject(signal, KWAIT_REASON.Executive, MODE.KernelMode, false, null);
+
+    /// <summary>Status block, event and security context of one request, in nonpaged pool.</summary>
+    readonly struct RequestBlock : IDisposable
+    {
+        readonly Machine machine;
+        readonly ulong address;
+
+        internal RequestBlock(Machine machine)
+        {
+            this.machine = machine;
+            address = machine.Pool.Allocate(POOL_TYPE.NonPagedPool, 0x40, BlockTag, 0);
+            GuestMemory.Write(address, 0x40).Clear();
+            machine.Dispatcher.KeInitializeEvent(Event, EVENT_TYPE.NotificationEvent, false);
+        }
+
+        internal PIO_STATUS_BLOCK Iosb => new(address);
+
+        internal PKEVENT Event => new(address + 0x10);
+
+        internal PIO_SECURITY_CONTEXT SecurityContext => new(address + 0x28);
+
+        public void Dispose() => machine.Pool.Free(address, BlockTag);
+    }
+}

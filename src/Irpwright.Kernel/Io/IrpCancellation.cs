@@ -1,0 +1,100 @@
+using Irpwright.Wdk;
+
+namespace Irpwright.Kernel;
+
+/// <summary>Cancels IRPs under the system's one cancel spin lock.</summary>
+public sealed class IrpCancellation
+{
+    const uint Tag = 0x6C636E43; // "Cncl"
+
+    readonly Machine machine;
+    readonly PKSPIN_LOCK cancelLock;
+
+    internal IrpCancellation(Machine machine)
+    {
+        this.machine = machine;
+        cancelLock = new PKSPIN_LOCK(machine.Pool.Allocate(POOL_TYPE.NonPagedPool, 8, Tag, 0));
+        machine.SpinLocks.KeInitializeSpinLock(cancelLock);
+    }
+
+    /// <summary>Sets or clears the cancel routine in one atomic exchange; returns the previous one. (CANCEL-01)</summary>
+    [WdkInline]
+    public static PDRIVER_CANCEL IoSetCancelRoutine(PIRP Irp, PDRIVER_CANCEL CancelRoutine) =>
+        new(Interlocked.Exchange(ref GuestMemory.Ref<ulong>(Irp.Address + 0x68), CancelRoutine.Address));
+
+    /// <summary>Acquires the cancel spin lock. IRQL &lt;= DISPATCH_LEVEL. (CANCEL-11)</summary>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public void IoAcquireCancelSpinLock(out byte Irql) => Irql = machine.SpinLocks.KeAcquireSpinLockRaiseToDpc(cancelLock);
+
+    /// <summary>Releases the cancel spin lock and returns to the IRQL given. IRQL = DISPATCH_LEVEL.</summary>
+    [KernelExport(MinIrql = DISPATCH_LEVEL, MaxIrql = DISPATCH_LEVEL)]
+    public void IoReleaseCancelSpinLock(byte Irql) => machine.SpinLocks.KeReleaseSpinLock(cancelLock, Irql);
+
+    /// <summary>
+    /// Sets the Cancel flag and calls the cancel routine, if one is set; that routine releases the cancel spin lock.
+    /// IRQL &lt;= DISPATCH_LEVEL. (CANCEL-02 to CANCEL-10)
+    /// </summary>
+    /// <returns>TRUE if a cancel routine was called. The IRP may still end with any status.</returns>
+    /// <exception cref="BugCheckException">0x48 when a completed packet still has a cancel routine (CANCEL-08).</exception>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public BOOLEAN IoCancelIrp(PIRP Irp)
+    {
+        KernelThread thread = machine.CurrentThread;
+        if (machine.Scheduler.SwitchesAtIrps) machine.Scheduler.Yield(thread, SchedulingPoint.Irp);
+        IoAcquireCancelSpinLock(out byte irql);
+        Irp.Cancel = true;
+        PDRIVER_CANCEL routine = IoSetCancelRoutine(Irp, default);
+        if (routine.IsNull)
+        {
+            machine.Events.Emit(new IrpCancelled(Irp, default, routine));
+            IoReleaseCancelSpinLock(irql);
+            return false;
+        }
+        if (Irp.CurrentLocation > Irp.StackCount + 1)
+        {
+            throw machine.BugChecks.Stop(BugCheckCode.CANCEL_STATE_IN_COMPLETED_IRP, Irp.Address, routine.Address, 0, 0,
+                $"The IRP at {Format.Address(Irp.Address)} is cancelled after it was completed, and still has a cancel routine: its driver completed it without IoSetCancelRoutine(Irp, NULL).");
+        }
+        Irp.CancelIrql = irql;
+        PDEVICE_OBJECT device = Irp.CurrentLocation <= Irp.StackCount ? Irp.Tail.Overlay.CurrentStackLocation.DeviceObject : default;
+        machine.Events.Emit(new IrpCancelled(Irp, device, routine));
+        machine.Code.Call(routine, device, Irp);
+        machine.Events.Emit(new CancelRoutineReturned(Irp, routine));
+        if (GuestMemory.Ref<ulong>(cancelLock.Address) == (thread.Object.Address | 1)) KeptTheLock(routine);
+        return true;
+    }
+
+    /// <summary>CANCEL-03: nobody else would ever release it.</summary>
+    void KeptTheLock(PDRIVER_CANCEL routine) =>
+        throw machine.BugChecks.Stop(BugCheckCode.DRIVER_VERIFIER_IOMANAGER_VIOLATION, 0xB, routine.Address, 0, 0,
+            $"The cancel routine at {Format.Address(routine.Address)} returned without releasing the cancel spin lock (IoReleaseCancelSpinLock(Irp->CancelIrql)).");
+
+    /// <summary>What happens to the IRPs of a thread that ends: cancelled, then waited for (CANCEL-15).</summary>
+    internal void CancelThreadIrps(KernelThread thread)
+    {
+        machine.Dispatcher.DeliverApcs(thread);
+        PLIST_ENTRY head = thread.IrpList;
+        if (Lists.IsEmpty(head)) return;
+        // A completing IRP leaves the list, so look from the head again after each.
+        PIRP previous = default;
+        while (NextUncancelled(thread) is { IsNull: false } irp && irp != previous)
+        {
+            previous = irp;
+            IoCancelIrp(irp);
+        }
+        machine.Dispatcher.WaitUntil(thread, () => Lists.IsEmpty(head), "ends, but has requests that were cancelled and never completed");
+    }
+
+    static PIRP NextUncancelled(KernelThread thread)
+    {
+        lock (thread.Apcs)
+        {
+            for (PLIST_ENTRY entry = thread.IrpList.Flink; entry != thread.IrpList; entry = entry.Flink)
+            {
+                PIRP irp = new(entry.Address - 0x20);
+                if (!irp.Cancel) return irp;
+            }
+        }
+        return default;
+    }
+}

@@ -1,0 +1,57 @@
+using System.Runtime.CompilerServices;
+using Irpwright.Wdk;
+
+namespace Irpwright.Kernel;
+
+/// <summary>Sends IRPs down: one stack location, one dispatch routine.</summary>
+public sealed class IrpDispatch
+{
+    readonly Machine machine;
+
+    internal IrpDispatch(Machine machine) => this.machine = machine;
+
+    /// <summary>Sends an IRP to a driver. IRQL &lt;= DISPATCH_LEVEL. (CALL-01 to CALL-07)</summary>
+    /// <returns>What the dispatch routine returned.</returns>
+    /// <exception cref="BugCheckException">0x35 when the IRP has no stack location left (CALL-02).</exception>
+    [KernelExport("IofCallDriver", MaxIrql = DISPATCH_LEVEL)]
+    public NTSTATUS IoCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        ref IRP irp = ref Irp.Value;
+        if (--irp.CurrentLocation <= 0) NoMoreLocations(Irp, DeviceObject);
+        PIO_STACK_LOCATION location = new(irp.Tail.Overlay.CurrentStackLocation.Address - IO_STACK_LOCATION.SizeOf);
+        irp.Tail.Overlay.CurrentStackLocation = location;
+        ref IO_STACK_LOCATION current = ref location.Value;
+        current.DeviceObject = DeviceObject;
+        PDRIVER_DISPATCH routine = Drivers.DispatchRoutine(DeviceObject.DriverObject, current.MajorFunction);
+        if (machine.Events.Observer is not null || machine.Scheduler.SwitchesAtIrps) return CallObserved(DeviceObject, Irp, routine);
+        return machine.Code.Call(routine, DeviceObject, Irp);
+    }
+
+    /// <summary>The same as IoCallDriver since Windows Vista (CALL-13).</summary>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public NTSTATUS PoCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp) => IoCallDriver(DeviceObject, Irp);
+
+    /// <summary>Has no effect since Windows Vista (POWER-07).</summary>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public void PoStartNextPowerIrp(PIRP Irp)
+    {
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    NTSTATUS CallObserved(PDEVICE_OBJECT device, PIRP irp, PDRIVER_DISPATCH routine)
+    {
+        if (machine.Scheduler.SwitchesAtIrps) machine.Scheduler.Yield(machine.CurrentThread, SchedulingPoint.Irp);
+        PDEVICE_OBJECT sender = default;
+        if (irp.CurrentLocation < irp.StackCount)
+            sender = new PIO_STACK_LOCATION(irp.Tail.Overlay.CurrentStackLocation.Address + IO_STACK_LOCATION.SizeOf).DeviceObject;
+        machine.Events.Emit(new IrpForwarded(irp, sender, device, routine));
+        NTSTATUS status = machine.Code.Call(routine, device, irp);
+        machine.Events.Emit(new DispatchReturned(irp, device, routine, status));
+        return status;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    void NoMoreLocations(PIRP irp, PDEVICE_OBJECT device) =>
+        throw machine.BugChecks.Stop(BugCheckCode.NO_MORE_IRP_STACK_LOCATIONS, irp.Address, 0, 0, 0,
+            $"IoCallDriver was to send an IRP to {machine.Objects.NameOf(device)}, but all {irp.StackCount} stack locations of the IRP are in use. Allocate it with at least the StackSize of the target device.");
+}

@@ -1,0 +1,212 @@
+using Irpwright.Wdk;
+
+namespace Irpwright.Kernel;
+
+/// <summary>Dispatcher objects and waits for them: events, timers, threads.</summary>
+/// <remarks>
+/// The state is the drivers' own memory: DISPATCHER_HEADER.SignalState, and KWAIT_BLOCKs of the waiting threads linked
+/// into WaitListHead.
+/// </remarks>
+public sealed class Dispatcher
+{
+    // Where Windows 10 keeps the four built-in wait blocks in a KTHREAD.
+    const ulong WaitBlockOffset = 0x140;
+
+    readonly Machine machine;
+    readonly Lock gate = new();
+
+    internal Dispatcher(Machine machine) => this.machine = machine;
+
+    /// <summary>Prepares an event object. Any IRQL.</summary>
+    [KernelExport]
+    public void KeInitializeEvent(PKEVENT Event, EVENT_TYPE Type, BOOLEAN State)
+    {
+        InitializeHeader(new PDISPATCHER_HEADER(Event.Address), (byte)Type, KEVENT.SizeOf, State ? 1 : 0);
+    }
+
+    internal static void InitializeHeader(PDISPATCHER_HEADER header, byte type, int size, int signalState)
+    {
+        header.Type = (KOBJECTS)type;
+        header.Signalling = 0;
+        header.Size = (byte)(size / 4);
+        header.SignalState = signalState;
+        Lists.Initialize(WaitersOf(header));
+    }
+
+    /// <summary>Signals an event; returns its previous state. IRQL &lt;= DISPATCH_LEVEL, with <paramref name="Wait"/> TRUE &lt; DISPATCH_LEVEL.</summary>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public int KeSetEvent(PKEVENT Event, int Increment, BOOLEAN Wait)
+    {
+        machine.Events.Emit(new EventSet(Event));
+        int previous = Signal(new PDISPATCHER_HEADER(Event.Address));
+        if (machine.TryGetCurrentThread() is { } thread) machine.Scheduler.Yield(thread, SchedulingPoint.Wake);
+        return previous;
+    }
+
+    /// <summary>Resets an event. IRQL &lt;= DISPATCH_LEVEL.</summary>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public void KeClearEvent(PKEVENT Event)
+    {
+        lock (gate) new PDISPATCHER_HEADER(Event.Address).SignalState = 0;
+    }
+
+    /// <summary>Resets an event; returns its previous state. IRQL &lt;= DISPATCH_LEVEL.</summary>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public int KeResetEvent(PKEVENT Event)
+    {
+        lock (gate)
+        {
+            PDISPATCHER_HEADER header = new(Event.Address);
+            int previous = header.SignalState;
+            header.SignalState = 0;
+            return previous;
+        }
+    }
+
+    /// <summary>Returns an event's state, non-zero when signalled. IRQL &lt;= DISPATCH_LEVEL.</summary>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public int KeReadStateEvent(PKEVENT Event)
+    {
+        lock (gate) return new PDISPATCHER_HEADER(Event.Address).SignalState;
+    }
+
+    /// <summary>Waits for a dispatcher object. IRQL &lt;= APC_LEVEL, or DISPATCH_LEVEL with a zero timeout.</summary>
+    /// <param name="Timeout">100 ns units: negative = relative, positive = system time, 0 = do not wait, null = for ever.</param>
+    /// <returns>STATUS_SUCCESS or STATUS_TIMEOUT.</returns>
+    /// <exception cref="BugCheckException">0xB8 when it would have to wait at DISPATCH_LEVEL or above.</exception>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, MODE WaitMode, BOOLEAN Alertable, long? Timeout)
+    {
+        KernelThread thread = machine.CurrentThread;
+        PDISPATCHER_HEADER header = new(Object.Address);
+        machine.Events.Emit(new WaitStarted(thread, Object));
+        NTSTATUS status = Wait(thread, header, Timeout);
+        machine.Events.Emit(new WaitEnded(thread, Object, status));
+        return status;
+    }
+
+    NTSTATUS Wait(KernelThread thread, PDISPATCHER_HEADER header, long? timeout)
+    {
+        machine.Scheduler.Yield(thread, SchedulingPoint.Call);
+        DeliverApcs(thread);
+        PKWAIT_BLOCK block = new(thread.Object.Address + WaitBlockOffset);
+        lock (gate)
+        {
+            if (TryAcquire(header)) return NTSTATUS.STATUS_SUCCESS;
+            if (timeout == 0) return NTSTATUS.STATUS_TIMEOUT;
+            if (thread.Irql >= DISPATCH_LEVEL)
+            {
+                throw machine.BugChecks.Stop(BugCheckCode.ATTEMPTED_SWITCH_FROM_DPC, thread.Object.Address, 0, 0, 0,
+                    $"A thread would have to wait at IRQL {thread.Irql}; waiting is allowed below DISPATCH_LEVEL only.");
+            }
+            thread.WaitSatisfied = false;
+            thread.WaitReason = $"waits for the object at {Format.Address(header.Address)}";
+            block.Thread = thread.Object;
+            block.Object = new PVOID(header.Address);
+            Lists.InsertTail(WaitersOf(header), new PLIST_ENTRY(block.Address));
+        }
+        long deadline = timeout switch
+        {
+            null => long.MaxValue,
+            < 0 => machine.Scheduler.InterruptTime - timeout.Value,
+            _ => timeout.Value - machine.Scheduler.BootTime,
+        };
+        try
+        {
+            while (true)
+            {
+                machine.Scheduler.Block(thread, deadline);
+                lock (gate)
+                {
+                    if (thread.WaitSatisfied) return NTSTATUS.STATUS_SUCCESS;
+                    if (machine.Scheduler.InterruptTime >= deadline)
+                    {
+                        Lists.Remove(new PLIST_ENTRY(block.Address));
+                        return NTSTATUS.STATUS_TIMEOUT;
+                    }
+                }
+                DeliverApcs(thread);
+            }
+        }
+        finally
+        {
+            thread.WaitReason = null;
+        }
+    }
+
+    /// <summary>Waits until a host-side condition holds; the thread that makes it true unblocks this one.</summary>
+    internal void WaitUntil(KernelThread thread, Func<bool> condition, string reason)
+    {
+        thread.WaitReason = reason;
+        DeliverApcs(thread);
+        while (!condition())
+        {
+            machine.Scheduler.Block(thread, long.MaxValue);
+            DeliverApcs(thread);
+        }
+        thread.WaitReason = null;
+    }
+
+    /// <summary>Makes an object signalled and wakes who waits for it.</summary>
+    internal int Signal(PDISPATCHER_HEADER header)
+    {
+        lock (gate)
+        {
+            int previous = header.SignalState;
+            header.SignalState = 1;
+            PLIST_ENTRY head = WaitersOf(header);
+            while (header.SignalState > 0 && !Lists.IsEmpty(head))
+            {
+                PLIST_ENTRY entry = head.Flink;
+                PKWAIT_BLOCK block = new(entry.Address);
+                if (machine.Scheduler.FindThread(block.Thread) is not { } waiter)
+                {
+                    throw machine.BugChecks.Stop(BugCheckCode.KERNEL_SECURITY_CHECK_FAILURE, 3, 0, 0, 0,
+                        $"The list of waiting threads in the object at {Format.Address(header.Address)} is corrupt: the object was overwritten or freed while a thread waits for it.");
+                }
+                Lists.Remove(entry);
+                TryAcquire(header);
+                waiter.WaitSatisfied = true;
+                machine.Scheduler.Unblock(waiter);
+            }
+            return previous;
+        }
+    }
+
+    /// <summary>Finishes an IRP in its thread by special kernel APC: as soon as the thread is below APC_LEVEL.</summary>
+    internal void QueueApc(KernelThread thread, PIRP irp)
+    {
+        if (thread == machine.TryGetCurrentThread() && CanDeliverApc(thread))
+        {
+            machine.Completion.FinishInThread(thread, irp);
+            return;
+        }
+        lock (thread.Apcs) thread.Apcs.Enqueue(irp);
+        machine.Scheduler.Unblock(thread);
+    }
+
+    /// <summary>Runs the APCs that wait for this thread, if its IRQL allows.</summary>
+    internal void DeliverApcs(KernelThread thread)
+    {
+        while (thread.Apcs.Count > 0 && CanDeliverApc(thread))
+        {
+            PIRP irp;
+            lock (thread.Apcs)
+            {
+                if (!thread.Apcs.TryDequeue(out irp)) return;
+            }
+            machine.Completion.FinishInThread(thread, irp);
+        }
+    }
+
+    static bool CanDeliverApc(KernelThread thread) => thread.Irql < APC_LEVEL && thread.InterruptDepth == 0;
+
+    static bool TryAcquire(PDISPATCHER_HEADER header)
+    {
+        if (header.SignalState <= 0) return false;
+        if (header.Type is KOBJECTS.EventSynchronizationObject or KOBJECTS.TimerSynchronizationObject) header.SignalState = 0;
+        return true;
+    }
+
+    static PLIST_ENTRY WaitersOf(PDISPATCHER_HEADER header) => new(header.Address + 8);
+}

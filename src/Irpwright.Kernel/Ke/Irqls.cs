@@ -1,0 +1,64 @@
+using Irpwright.Wdk;
+
+namespace Irpwright.Kernel;
+
+/// <summary>The interrupt request level of a processor.</summary>
+public sealed class Irqls
+{
+    readonly Machine machine;
+
+    internal Irqls(Machine machine) => this.machine = machine;
+
+    /// <summary>Returns the current IRQL. Any IRQL.</summary>
+    [KernelExport]
+    public byte KeGetCurrentIrql() => machine.CurrentThread.Irql;
+
+    /// <summary>Raises the IRQL. <paramref name="NewIrql"/> must not be below the current one.</summary>
+    [WdkInline]
+    public void KeRaiseIrql(byte NewIrql, out byte OldIrql) => OldIrql = KfRaiseIrql(NewIrql);
+
+    /// <summary>Raises the IRQL and returns the previous one.</summary>
+    /// <exception cref="BugCheckException">IRQL_NOT_GREATER_OR_EQUAL when it would fall.</exception>
+    [KernelExport]
+    public byte KfRaiseIrql(byte NewIrql) => Raise(machine.CurrentThread, NewIrql);
+
+    /// <summary>Raises to DISPATCH_LEVEL and returns the previous IRQL.</summary>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public byte KeRaiseIrqlToDpcLevel() => Raise(machine.CurrentThread, DISPATCH_LEVEL);
+
+    /// <summary>Restores the IRQL that a raise returned.</summary>
+    /// <exception cref="BugCheckException">IRQL_NOT_LESS_OR_EQUAL when it would rise.</exception>
+    [KernelExport]
+    public void KeLowerIrql(byte NewIrql) => Lower(machine.CurrentThread, NewIrql);
+
+    internal byte Raise(KernelThread thread, byte irql)
+    {
+        byte previous = thread.Irql;
+        if (irql < previous)
+        {
+            throw machine.BugChecks.Stop(BugCheckCode.IRQL_NOT_GREATER_OR_EQUAL, irql, previous, 0, 0,
+                $"The IRQL is {previous} and cannot be raised to {irql}.");
+        }
+        thread.Irql = irql;
+        return previous;
+    }
+
+    internal void Lower(KernelThread thread, byte irql)
+    {
+        if (irql > thread.Irql)
+        {
+            throw machine.BugChecks.Stop(BugCheckCode.IRQL_NOT_LESS_OR_EQUAL, irql, thread.Irql, 0, 0,
+                $"The IRQL is {thread.Irql} and cannot be lowered to {irql}.");
+        }
+        thread.Irql = irql;
+        Lowered(thread);
+    }
+
+    /// <summary>What becomes possible when an IRQL fell, also by a write to cr8: DPCs below DISPATCH_LEVEL, APCs below APC_LEVEL.</summary>
+    public void Lowered(KernelThread thread)
+    {
+        if (thread.Irql >= DISPATCH_LEVEL) return;
+        machine.Scheduler.Yield(thread, SchedulingPoint.IrqlLowered);
+        machine.Dispatcher.DeliverApcs(thread);
+    }
+}

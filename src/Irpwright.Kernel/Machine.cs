@@ -1,0 +1,230 @@
+using System.Runtime.CompilerServices;
+using Irpwright.Wdk;
+
+namespace Irpwright.Kernel;
+
+/// <summary>How a machine is made.</summary>
+public sealed record MachineOptions
+{
+    /// <summary>For host thread names and messages.</summary>
+    public string Name { get; init; } = "machine";
+
+    /// <summary>Decides every interleaving; null runs guest threads in parallel on the host's clock.</summary>
+    public IScheduleStrategy? Strategy { get; init; } = new FifoStrategy();
+
+    /// <summary>How long a driver may run without reaching the kernel before it counts as looping, host time.</summary>
+    public TimeSpan Watchdog { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Instructions that one call into a compiled driver may execute.</summary>
+    public long InstructionBudget { get; init; } = 200_000_000;
+}
+
+/// <summary>
+/// One whole simulated system: memory, kernel components, scheduler, events and loaded drivers. It only composes its
+/// parts; machines share nothing, so hundreds can live side by side.
+/// </summary>
+public sealed partial class Machine : IDisposable
+{
+    bool disposed;
+
+    public Machine(MachineOptions? options = null)
+    {
+        Options = options ?? new MachineOptions();
+        Memory = new AddressSpace();
+        Events = new KernelEvents(this);
+        BugChecks = new BugChecks(this);
+        Code = new CodeMap(this);
+        Scheduler = Options.Strategy is { } strategy ? new ControlledScheduler(this, strategy) : new FreeRunningScheduler(this);
+        Pool = new Pool(this);
+        Dispatcher = new Dispatcher(this);
+        Dpcs = new Dpcs(this);
+        Timers = new Timers(this);
+        SpinLocks = new SpinLocks(this);
+        Irqls = new Irqls(this);
+        Mdls = new Mdls(this);
+        Strings = new Strings(this);
+        MemoryRoutines = new MemoryRoutines(this);
+        DebugOutput = new DebugOutput(this);
+        Objects = new ObjectNamespace(this);
+        WorkItems = new WorkItems(this);
+        Time = new SystemTime(this);
+        Devices = new Devices(this);
+        Irps = new IrpAllocation(this);
+        IrpLocations = new IrpStackLocations(this);
+        Dispatch = new IrpDispatch(this);
+        Completion = new IrpCompletion(this);
+        Cancellation = new IrpCancellation(this);
+        Builders = new IrpBuilders(this);
+        SynchronousIrps = new SynchronousIrps(this);
+        Files = new FileObjects(this);
+        Requests = new UserRequests(this);
+        Drivers = new Drivers(this);
+    }
+
+    public MachineOptions Options { get; }
+
+    public string Name => Options.Name;
+
+    public AddressSpace Memory { get; }
+
+    public KernelEvents Events { get; }
+
+    public BugChecks BugChecks { get; }
+
+    public CodeMap Code { get; }
+
+    public Scheduler Scheduler { get; }
+
+    /// <summary>Executes compiled drivers; null in a machine that has C# drivers only.</summary>
+    public IGuestProcessor? Guest { get; set; }
+
+    public Pool Pool { get; }
+
+    public Dispatcher Dispatcher { get; }
+
+    public Dpcs Dpcs { get; }
+
+    public Timers Timers { get; }
+
+    public SpinLocks SpinLocks { get; }
+
+    public Irqls Irqls { get; }
+
+    public Mdls Mdls { get; }
+
+    public Strings Strings { get; }
+
+    public MemoryRoutines MemoryRoutines { get; }
+
+    public DebugOutput DebugOutput { get; }
+
+    public ObjectNamespace Objects { get; }
+
+    public WorkItems WorkItems { get; }
+
+    public SystemTime Time { get; }
+
+    public Devices Devices { get; }
+
+    public IrpAllocation Irps { get; }
+
+    public IrpStackLocations IrpLocations { get; }
+
+    public IrpDispatch Dispatch { get; }
+
+    public IrpCompletion Completion { get; }
+
+    public IrpCancellation Cancellation { get; }
+
+    public IrpBuilders Builders { get; }
+
+    public SynchronousIrps SynchronousIrps { get; }
+
+    public FileObjects Files { get; }
+
+    public UserRequests Requests { get; }
+
+    public Drivers Drivers { get; }
+
+    /// <summary>The guest thread that the calling code runs on.</summary>
+    /// <exception cref="InvalidOperationException">The caller is not on a guest thread of this machine.</exception>
+    public KernelThread CurrentThread
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => KernelThread.Current is { } thread && thread.Machine == this ? thread : ThrowNoThread();
+    }
+
+    static KernelThread ThrowNoThread() =>
+        throw new InvalidOperationException("The kernel was called from outside the machine. Call it from driver code, or inside Machine.Run.");
+
+    /// <summary>The guest thread that the calling code runs on, or null.</summary>
+    public KernelThread? TryGetCurrentThread() => KernelThread.Current is { } thread && thread.Machine == this ? thread : null;
+
+    /// <summary>
+    /// Runs code as a user thread of this machine and waits for it. On a controlled scheduler the run is deterministic.
+    /// </summary>
+    /// <exception cref="BugCheckException">A driver crashed the machine.</exception>
+    /// <exception cref="MachineHungException">Nothing could ever run again.</exception>
+    public void Run(Action scenario, string name = "user")
+    {
+        if (TryGetCurrentThread() is not null)
+        {
+            scenario();
+            return;
+        }
+        BugChecks.ThrowIfStopped();
+        System.Runtime.ExceptionServices.ExceptionDispatchInfo? failure = null;
+        KernelThread thread = Scheduler.Start(name, ThreadKind.User, () =>
+        {
+            try
+            {
+                scenario();
+            }
+            catch (Exception e) when (BugChecks.StopReason is null && e is not (GuestFaultException or NtStatusException or ThreadAbortException))
+            {
+                failure = System.Runtime.ExceptionServices.ExceptionDispatchInfo.Capture(e);
+            }
+        });
+        Join(thread);
+        failure?.Throw();
+        BugChecks.ThrowIfStopped();
+    }
+
+    /// <inheritdoc cref="Run(Action, string)"/>
+    public T Run<T>(Func<T> scenario, string name = "user")
+    {
+        T result = default!;
+        Run(() => { result = scenario(); }, name);
+        return result;
+    }
+
+    // The host watches from outside: a C# driver that loops never comes back to the kernel by itself.
+    void Join(KernelThread thread)
+    {
+        long heartbeat = -1;
+        var stuckSince = System.Diagnostics.Stopwatch.StartNew();
+        while (!thread.HostThread!.Join(TimeSpan.FromMilliseconds(250)))
+        {
+            if (BugChecks.StopReason is not null)
+            {
+                if (!thread.HostThread.Join(TimeSpan.FromSeconds(1))) thread.Abort.Cancel();
+                thread.HostThread.Join(TimeSpan.FromSeconds(5));
+                return;
+            }
+            if (heartbeat != Scheduler.Heartbeat)
+            {
+                heartbeat = Scheduler.Heartbeat;
+                stuckSince.Restart();
+            }
+            else if (stuckSince.Elapsed > Options.Watchdog)
+            {
+                ReportStuck();
+            }
+        }
+    }
+
+    void ReportStuck()
+    {
+        KernelThread? stuck = Scheduler.Threads.FirstOrDefault(t => t.State == SchedulerState.Running);
+        if (stuck is null) return;
+        string explanation = $"{stuck} has executed driver code for more than {Options.Watchdog.TotalSeconds:0} s without calling the kernel: it loops.";
+        if (stuck.Irql >= DISPATCH_LEVEL)
+            BugChecks.Stop(BugCheckCode.DPC_WATCHDOG_VIOLATION, 1, 0, 0, 0, explanation);
+        else
+            BugChecks.Stop(BugCheckCode.THREAD_STUCK_IN_DEVICE_DRIVER, stuck.Object.Address, 0, 0, 0, explanation);
+        stuck.Abort.Cancel();
+    }
+
+    /// <summary>What the kernel does for a thread that ends: its IRPs are cancelled and waited for.</summary>
+    internal void ThreadExit(KernelThread thread) => Cancellation.CancelThreadIrps(thread);
+
+    public void Dispose()
+    {
+        if (disposed) return;
+        disposed = true;
+        BugChecks.StopDisposed();
+        Scheduler.WaitForExit(TimeSpan.FromSeconds(2));
+        if (Guest is IDisposable guest) guest.Dispose();
+        Memory.Dispose();
+    }
+}

@@ -1,0 +1,207 @@
+using Irpwright.Wdk;
+
+namespace Irpwright.Kernel;
+
+/// <summary>The 4 GiB of guest memory that one machine owns, and how it is divided.</summary>
+/// <remarks>
+/// Offsets inside the slice; "physical" addresses are these offsets, a page frame number is offset >> 12.
+/// Pages cost host memory only when touched.
+/// </remarks>
+public sealed unsafe class AddressSpace : IDisposable
+{
+    public const ulong ExportThunkOffset = 0x0010_0000;
+    public const ulong RoutineOffset = 0x0020_0000;
+    public const ulong TrapEndOffset = 0x0040_0000;
+    const ulong SharedUserDataOffset = 0x0080_0000;
+    const ulong DriverDataOffset = 0x0090_0000;
+
+    static readonly Lock SliceLock = new();
+    static readonly SortedSet<int> FreeSlices = [.. Enumerable.Range(0, GuestMemory.SliceCount)];
+
+    readonly int slice;
+    bool disposed;
+
+    /// <exception cref="InsufficientMemoryException">All slices of the process are in use, or the host has no memory left.</exception>
+    public AddressSpace()
+    {
+        lock (SliceLock)
+        {
+            if (FreeSlices.Count == 0)
+                throw new InsufficientMemoryException($"{GuestMemory.SliceCount} machines exist already in this process; dispose some before making more.");
+            slice = FreeSlices.Min;
+            FreeSlices.Remove(slice);
+        }
+        SliceBase = GuestMemory.KernelBase + (ulong)slice * GuestMemory.SliceSize;
+        Images = new PageRange(this, 0x0100_0000, 0x1000_0000);
+        ThreadAreas = new PageRange(this, 0x1000_0000, 0x2000_0000);
+        NonPagedPool = new PageRange(this, 0x2000_0000, 0x8000_0000);
+        PagedPool = new PageRange(this, 0x8000_0000, 0xC000_0000);
+        User = new PageRange(this, 0xC000_0000, 0xFFFF_0000);
+        Map(SharedUserDataOffset, GuestMemory.PageSize, PageAccess.ReadWrite);
+        DriverData = new PageRange(this, DriverDataOffset, 0x0100_0000);
+    }
+
+    /// <summary>Kernel-window address of offset 0.</summary>
+    public ulong SliceBase { get; }
+
+    /// <summary>User-window address of offset 0.</summary>
+    public ulong UserSliceBase => GuestMemory.UserBase + (ulong)slice * GuestMemory.SliceSize;
+
+    /// <summary>First address of the range in which every address is a kernel export or a routine of a C# driver.</summary>
+    public ulong TrapBase => SliceBase + ExportThunkOffset;
+
+    public ulong TrapEnd => SliceBase + TrapEndOffset;
+
+    /// <summary>Where this machine keeps KUSER_SHARED_DATA; drivers see the page at 0xFFFFF780`00000000.</summary>
+    public ulong SharedUserData => SliceBase + SharedUserDataOffset;
+
+    /// <summary>Images of .sys files.</summary>
+    public PageRange Images { get; }
+
+    /// <summary>Kernel stacks, KPCRs and thread objects.</summary>
+    public PageRange ThreadAreas { get; }
+
+    public PageRange NonPagedPool { get; }
+
+    public PageRange PagedPool { get; }
+
+    /// <summary>Memory of the user process; addressed through the user window.</summary>
+    public PageRange User { get; }
+
+    /// <summary>Constant data of C# drivers (their counterpart of .rdata).</summary>
+    public PageRange DriverData { get; }
+
+    public bool Contains(ulong address) => GuestMemory.SliceOf(address) == slice;
+
+    /// <summary>The window-independent offset of an address of this machine.</summary>
+    public static ulong OffsetOf(ulong address) => address & (GuestMemory.SliceSize - 1);
+
+    /// <summary>The user-window view of a kernel-window address.</summary>
+    public ulong ToUser(ulong kernelAddress) => UserSliceBase + OffsetOf(kernelAddress);
+
+    /// <summary>The system-mapping view of an address.</summary>
+    public ulong ToSystemMapping(ulong address) => SliceBase - GuestMemory.KernelBase + GuestMemory.SystemMappingBase + OffsetOf(address);
+
+    /// <summary>Allocates zeroed memory of the user process; 0 when there is none left.</summary>
+    /// <param name="size">Bytes; rounded up to whole pages.</param>
+    /// <returns>User-window address. The kernel reaches these pages through it, or through an MDL.</returns>
+    public ulong AllocateUser(ulong size)
+    {
+        ulong address = User.Allocate(size, PageAccess.ReadWrite);
+        if (address == 0) return 0;
+        Protect(address, size, PageAccess.None);
+        Protect(ToUser(address), size, PageAccess.ReadWrite);
+        return ToUser(address);
+    }
+
+    /// <summary>Frees memory of the user process.</summary>
+    public void FreeUser(ulong userAddress, ulong size)
+    {
+        Protect(userAddress, size, PageAccess.None);
+        Protect(SliceBase + OffsetOf(userAddress), size, PageAccess.ReadWrite);
+        User.Free(SliceBase + OffsetOf(userAddress), size);
+    }
+
+    /// <summary>Gives pages memory and makes them accessible through the kernel window.</summary>
+    internal void Map(ulong offset, ulong size, PageAccess access)
+    {
+        HostReservation.Commit(HostAddress(offset), size);
+        Protect(SliceBase + offset, size, access);
+    }
+
+    /// <summary>Sets what may be done with whole pages through the window that <paramref name="address"/> lies in.</summary>
+    public void Protect(ulong address, ulong size, PageAccess access)
+    {
+        byte* pages = address >= GuestMemory.KernelBase
+            ? GuestMemory.KernelPages + ((address - GuestMemory.KernelBase) >> GuestMemory.PageShift)
+            : GuestMemory.UserPages + ((address - GuestMemory.UserBase) >> GuestMemory.PageShift);
+        new Span<byte>(pages, checked((int)((size + GuestMemory.PageSize - 1) >> GuestMemory.PageShift))).Fill((byte)access);
+    }
+
+    byte* HostAddress(ulong offset) => GuestMemory.HostBase + (ulong)slice * GuestMemory.SliceSize + offset;
+
+    public void Dispose()
+    {
+        if (disposed) return;
+        disposed = true;
+        Protect(SliceBase, GuestMemory.SliceSize, PageAccess.None);
+        Protect(ToSystemMapping(SliceBase), GuestMemory.SliceSize, PageAccess.None);
+        Protect(UserSliceBase, GuestMemory.SliceSize, PageAccess.None);
+        HostReservation.Decommit(HostAddress(0), GuestMemory.SliceSize);
+        lock (SliceLock) FreeSlices.Add(slice);
+    }
+}
+
+/// <summary>Hands out runs of whole pages from a part of the slice, lowest address first.</summary>
+public sealed class PageRange
+{
+    readonly AddressSpace memory;
+    readonly Lock gate = new();
+    // Free runs by first offset; adjacent runs are always merged.
+    readonly SortedList<ulong, ulong> free = [];
+
+    internal PageRange(AddressSpace memory, ulong start, ulong end)
+    {
+        this.memory = memory;
+        Start = memory.SliceBase + start;
+        End = memory.SliceBase + end;
+        free.Add(start, end - start);
+    }
+
+    public ulong Start { get; }
+
+    public ulong End { get; }
+
+    public bool Contains(ulong address) => address - Start < End - Start;
+
+    /// <summary>Allocates pages; 0 when the range has no run that long.</summary>
+    /// <param name="size">Bytes; rounded up to whole pages.</param>
+    /// <returns>Kernel-window address of zeroed pages.</returns>
+    public ulong Allocate(ulong size, PageAccess access)
+    {
+        if (size == 0 || size > End - Start) return 0;
+        size = RoundUp(size);
+        ulong offset = 0;
+        lock (gate)
+        {
+            for (int i = 0; i < free.Count; i++)
+            {
+                ulong length = free.Values[i];
+                if (length < size) continue;
+                offset = free.Keys[i];
+                free.RemoveAt(i);
+                if (length > size) free.Add(offset + size, length - size);
+                break;
+            }
+        }
+        if (offset == 0) return 0;
+        if (access != PageAccess.None) memory.Map(offset, size, access);
+        return memory.SliceBase + offset;
+    }
+
+    /// <summary>Withdraws pages handed out by <see cref="Allocate"/>; they read as zero when handed out again.</summary>
+    public void Free(ulong address, ulong size)
+    {
+        size = RoundUp(size);
+        ulong offset = address - memory.SliceBase;
+        if (GuestMemory.IsAccessible(address, size, PageAccess.Write)) GuestMemory.Write(address, checked((int)size)).Clear();
+        memory.Protect(address, size, PageAccess.None);
+        lock (gate)
+        {
+            free.Add(offset, size);
+            int i = free.IndexOfKey(offset);
+            if (i + 1 < free.Count && free.Keys[i + 1] == offset + size)
+            {
+                free[offset] = size += free.Values[i + 1];
+                free.RemoveAt(i + 1);
+            }
+            if (i > 0 && free.Keys[i - 1] + free.Values[i - 1] == offset)
+            {
+                free[free.Keys[i - 1]] += size;
+                free.RemoveAt(i);
+            }
+        }
+    }
+
+    static ulong RoundUp(ulong size) => (size + GuestMemory.PageSize - 1) & ~(GuestMemory.PageSize - 1);
+}

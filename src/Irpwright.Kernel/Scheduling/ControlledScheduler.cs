@@ -1,0 +1,329 @@
+using System.Text;
+using Irpwright.Wdk;
+
+namespace Irpwright.Kernel;
+
+/// <summary>
+/// Guest threads pass one baton: exactly one runs, and a strategy decides at each scheduling point who is next. Time is
+/// virtual. The same strategy decisions give the same run.
+/// </summary>
+public sealed class ControlledScheduler : Scheduler
+{
+    // 2026-01-01 00:00 UTC, so that what drivers print of the system time repeats.
+    const long FixedBootTime = 134_116_992_000_000_000;
+
+    readonly IScheduleStrategy strategy;
+    readonly List<Interrupt> interrupts = [];
+    readonly List<ScheduleChoice> choices = [];
+    KernelThread? running;
+    ulong lastReadySequence;
+    long lastInterruptSequence;
+    long now;
+    int readyCount;
+
+    internal ControlledScheduler(Machine machine, IScheduleStrategy strategy) : base(machine) => this.strategy = strategy;
+
+    public override long InterruptTime => now;
+
+    public override long BootTime => FixedBootTime;
+
+    public override bool SwitchesAtIrps => strategy is not FifoStrategy;
+
+    public override void Yield(KernelThread thread, SchedulingPoint point)
+    {
+        Heartbeat++;
+        Machine.BugChecks.ThrowIfStopped();
+        if (Volatile.Read(ref readyCount) == 0 && Machine.Dpcs.PendingCount == 0 && !InterruptWanted()) return;
+        lock (Gate) MakeReady(thread);
+        Drive(thread, point);
+    }
+
+    bool InterruptWanted() => interrupts.Count > 0 && (strategy.MovesTimeEarly || interrupts[0].DueTime <= now);
+
+    internal override void Spin(KernelThread thread, ulong spinLock)
+    {
+        Heartbeat++;
+        Machine.BugChecks.ThrowIfStopped();
+        thread.SpinningOn = spinLock;
+        thread.WaitReason = $"spins on the lock at {Format.Address(spinLock)}";
+        lock (Gate) MakeReady(thread);
+        Drive(thread, SchedulingPoint.Spin);
+        thread.SpinningOn = 0;
+        thread.WaitReason = null;
+    }
+
+    internal override void Block(KernelThread thread, long deadline)
+    {
+        Heartbeat++;
+        Machine.BugChecks.ThrowIfStopped();
+        lock (Gate)
+        {
+            if (thread.Permit)
+            {
+                thread.Permit = false;
+                return;
+            }
+            thread.Deadline = deadline;
+            thread.State = SchedulerState.Blocked;
+        }
+        Drive(thread, SchedulingPoint.Wait);
+        lock (Gate)
+        {
+            thread.Deadline = long.MaxValue;
+            thread.Permit = false;
+        }
+    }
+
+    internal override void Unblock(KernelThread thread)
+    {
+        lock (Gate)
+        {
+            thread.Permit = true;
+            if (thread.State == SchedulerState.Blocked) MakeReady(thread);
+        }
+    }
+
+    public override void Schedule(Interrupt interrupt, long dueTime)
+    {
+        lock (Gate)
+        {
+            if (interrupt.IsPending) interrupts.Remove(interrupt);
+            interrupt.DueTime = Math.Max(dueTime, now);
+            interrupt.Sequence = ++lastInterruptSequence;
+            interrupt.IsPending = true;
+            int i = interrupts.Count;
+            while (i > 0 && interrupts[i - 1].DueTime > interrupt.DueTime) i--;
+            interrupts.Insert(i, interrupt);
+        }
+    }
+
+    public override bool Cancel(Interrupt interrupt)
+    {
+        lock (Gate)
+        {
+            bool wasPending = interrupt.IsPending;
+            interrupt.IsPending = false;
+            interrupts.Remove(interrupt);
+            return wasPending;
+        }
+    }
+
+    // The host work happens at the moment the device would be done with it, in place, so that its outcome is in order.
+    public override void StartDevice(long latency, Func<Task> operation, Interrupt whenDone) =>
+        Schedule(new Interrupt(whenDone.Name, whenDone.Irql, () =>
+        {
+            operation().GetAwaiter().GetResult();
+            whenDone.Handler();
+        }), now + latency);
+
+    protected override void Started(KernelThread thread)
+    {
+        lock (Gate)
+        {
+            if (running is null)
+            {
+                running = thread;
+                thread.State = SchedulerState.Running;
+                thread.Baton.Release();
+            }
+            else
+            {
+                thread.State = SchedulerState.Blocked;
+                MakeReady(thread);
+            }
+        }
+    }
+
+    protected override void Begin(KernelThread thread)
+    {
+        thread.Baton.Wait();
+        Machine.BugChecks.ThrowIfStopped();
+        if (!thread.RunsDpcNext) return;
+        RunAssignedDpc(thread);
+        Drive(thread, SchedulingPoint.Wake);
+    }
+
+    protected override void Ended(KernelThread thread)
+    {
+        lock (Gate)
+        {
+            if (thread.State == SchedulerState.Ready) readyCount--;
+            thread.State = SchedulerState.Exited;
+        }
+        if (Machine.BugChecks.StopReason is not null) return;
+        try
+        {
+            Drive(thread, SchedulingPoint.Exit);
+        }
+        catch (Exception e)
+        {
+            Machine.BugChecks.Convert(e);
+        }
+    }
+
+    internal override void StopAll()
+    {
+        lock (Gate)
+        {
+            foreach (KernelThread thread in LiveThreads)
+            {
+                if (thread != KernelThread.Current) thread.Baton.Release();
+            }
+        }
+    }
+
+    void MakeReady(KernelThread thread)
+    {
+        if (thread.State == SchedulerState.Ready) return;
+        thread.State = SchedulerState.Ready;
+        thread.ReadySequence = ++lastReadySequence;
+        readyCount++;
+    }
+
+    void MakeRunning(KernelThread thread)
+    {
+        if (thread.State == SchedulerState.Ready) readyCount--;
+        thread.State = SchedulerState.Running;
+        running = thread;
+    }
+
+    // Takes choices until the calling thread may run (again), or for good when it has ended. DPCs of this thread's
+    // processor and interrupts happen right here, on the borrowed host thread.
+    void Drive(KernelThread thread, SchedulingPoint point)
+    {
+        while (true)
+        {
+            ScheduleChoice choice;
+            lock (Gate)
+            {
+                Collect(thread, point);
+                if (choices.Count == 0)
+                {
+                    if (!IsIdle()) throw Machine.BugChecks.StopHung(DescribeHang());
+                    running = null;
+                    if (thread.State == SchedulerState.Exited) return;
+                    choice = default;
+                }
+                else
+                {
+                    choice = choices[strategy.Choose(point, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(choices))];
+                    switch (choice.Kind)
+                    {
+                        case ScheduleChoiceKind.Continue:
+                            MakeRunning(thread);
+                            return;
+                        case ScheduleChoiceKind.Run:
+                            MakeRunning(choice.Thread!);
+                            if (thread.State == SchedulerState.Exited) Machine.Dpcs.Move(thread, choice.Thread!);
+                            choice.Thread!.Baton.Release();
+                            break;
+                        case ScheduleChoiceKind.Dpc when choice.Thread != thread:
+                            choice.Thread!.RunsDpcNext = true;
+                            running = choice.Thread;
+                            choice.Thread.Baton.Release();
+                            break;
+                        case ScheduleChoiceKind.Interrupt:
+                            now = Math.Max(now, choice.Interrupt!.DueTime);
+                            interrupts.Remove(choice.Interrupt);
+                            choice.Interrupt.IsPending = false;
+                            break;
+                        case ScheduleChoiceKind.Timeout:
+                            now = Math.Max(now, choice.Thread!.Deadline);
+                            MakeReady(choice.Thread);
+                            break;
+                    }
+                }
+            }
+            switch (choice.Kind)
+            {
+                case ScheduleChoiceKind.Interrupt:
+                    Deliver(thread, choice.Interrupt!);
+                    continue;
+                case ScheduleChoiceKind.Timeout:
+                    continue;
+                case ScheduleChoiceKind.Dpc when choice.Thread == thread:
+                    Machine.Dpcs.RunNext(thread);
+                    continue;
+            }
+            if (thread.State == SchedulerState.Exited) return;
+            thread.Baton.Wait();
+            Machine.BugChecks.ThrowIfStopped();
+            if (!thread.RunsDpcNext) return;
+            RunAssignedDpc(thread);
+        }
+    }
+
+    void RunAssignedDpc(KernelThread thread)
+    {
+        thread.RunsDpcNext = false;
+        Machine.Dpcs.RunNext(thread);
+    }
+
+    void Collect(KernelThread thread, SchedulingPoint point)
+    {
+        choices.Clear();
+        if (Machine.Dpcs.PendingCount > 0)
+        {
+            if (CanRunDpc(thread)) choices.Add(new(ScheduleChoiceKind.Dpc, thread, null));
+            foreach (KernelThread other in LiveThreads)
+            {
+                if (other != thread && other.State != SchedulerState.Exited && CanRunDpc(other)) choices.Add(new(ScheduleChoiceKind.Dpc, other, null));
+            }
+        }
+        int due = 0;
+        for (; due < interrupts.Count && interrupts[due].DueTime <= now; due++)
+            choices.Add(new(ScheduleChoiceKind.Interrupt, null, interrupts[due]));
+        if (thread.State == SchedulerState.Ready && CanTakeLock(thread)) choices.Add(new(ScheduleChoiceKind.Continue, thread, null));
+        int first = choices.Count;
+        foreach (KernelThread other in LiveThreads)
+        {
+            if (other != thread && other.State == SchedulerState.Ready && CanTakeLock(other)) choices.Add(new(ScheduleChoiceKind.Run, other, null));
+        }
+        choices.Sort(first, choices.Count - first, ByReadySequence);
+        if ((choices.Count == 0 || strategy.MovesTimeEarly) && !IsIdle()) CollectNextInTime(due);
+    }
+
+    static readonly Comparer<ScheduleChoice> ByReadySequence =
+        Comparer<ScheduleChoice>.Create((a, b) => a.Thread!.ReadySequence.CompareTo(b.Thread!.ReadySequence));
+
+    void CollectNextInTime(int firstFuture)
+    {
+        long next = firstFuture < interrupts.Count ? interrupts[firstFuture].DueTime : long.MaxValue;
+        KernelThread? waiter = null;
+        foreach (KernelThread other in LiveThreads)
+        {
+            if (other.State == SchedulerState.Blocked && other.Deadline < next)
+            {
+                next = other.Deadline;
+                waiter = other;
+            }
+        }
+        if (waiter is not null) choices.Add(new(ScheduleChoiceKind.Timeout, waiter, null));
+        else if (next != long.MaxValue) choices.Add(new(ScheduleChoiceKind.Interrupt, null, interrupts[firstFuture]));
+    }
+
+    static bool CanRunDpc(KernelThread thread) => thread.Dpcs.Count > 0 && thread.Irql < DISPATCH_LEVEL;
+
+    static bool CanTakeLock(KernelThread thread) => thread.SpinningOn == 0 || GuestMemory.Ref<ulong>(thread.SpinningOn) == 0;
+
+    // System threads may wait for ever; time only matters to somebody who waits for a request.
+    bool IsIdle()
+    {
+        foreach (KernelThread thread in LiveThreads)
+        {
+            if (thread.Kind == ThreadKind.User && thread.State != SchedulerState.Exited) return false;
+        }
+        return true;
+    }
+
+    string DescribeHang()
+    {
+        var text = new StringBuilder("No thread can run, and no timer or device will change that:");
+        foreach (KernelThread thread in LiveThreads)
+        {
+            if (thread.State != SchedulerState.Exited) text.Append($" {thread} {thread.WaitReason ?? "is blocked"};");
+        }
+        text[^1] = '.';
+        return text.ToString();
+    }
+}

@@ -1,0 +1,167 @@
+using System.Diagnostics;
+using Irpwright.Wdk;
+
+namespace Irpwright.Kernel;
+
+/// <summary>Guest threads are host threads that run in parallel; time is the host's.</summary>
+public sealed class FreeRunningScheduler : Scheduler, IDisposable
+{
+    readonly long bootTimestamp = Stopwatch.GetTimestamp();
+    readonly PriorityQueue<Interrupt, (long, long)> interrupts = new();
+    readonly SemaphoreSlim clockSignal = new(0);
+    KernelThread? clock;
+    long lastInterruptSequence;
+
+    internal FreeRunningScheduler(Machine machine) : base(machine) => BootTime = DateTime.UtcNow.ToFileTimeUtc();
+
+    public override long InterruptTime => Stopwatch.GetElapsedTime(bootTimestamp).Ticks;
+
+    public override long BootTime { get; }
+
+    public override void Yield(KernelThread thread, SchedulingPoint point)
+    {
+        Heartbeat++;
+        Machine.BugChecks.ThrowIfStopped();
+        if (point == SchedulingPoint.Spin) Thread.SpinWait(1);
+        while (thread.Irql < DISPATCH_LEVEL && thread.Dpcs.Count > 0) Machine.Dpcs.RunNext(thread);
+    }
+
+    internal override void Spin(KernelThread thread, ulong spinLock)
+    {
+        var spinner = new SpinWait();
+        while (Volatile.Read(ref GuestMemory.Ref<ulong>(spinLock)) != 0)
+        {
+            Machine.BugChecks.ThrowIfStopped();
+            spinner.SpinOnce(sleep1Threshold: 50);
+        }
+    }
+
+    internal override void Block(KernelThread thread, long deadline)
+    {
+        Heartbeat++;
+        Machine.BugChecks.ThrowIfStopped();
+        thread.State = SchedulerState.Blocked;
+        if (deadline == long.MaxValue)
+        {
+            thread.Baton.Wait();
+        }
+        else
+        {
+            long remaining = deadline - InterruptTime;
+            if (remaining > 0) thread.Baton.Wait(TimeSpan.FromTicks(remaining));
+        }
+        thread.State = SchedulerState.Running;
+        Machine.BugChecks.ThrowIfStopped();
+    }
+
+    internal override void Unblock(KernelThread thread)
+    {
+        // One permit is enough: whoever wakes looks at everything again.
+        if (thread.Baton.CurrentCount == 0) thread.Baton.Release();
+    }
+
+    public override void Schedule(Interrupt interrupt, long dueTime)
+    {
+        lock (Gate)
+        {
+            if (interrupt.IsPending) interrupts.Remove(interrupt, out _, out _);
+            interrupt.DueTime = dueTime;
+            interrupt.Sequence = ++lastInterruptSequence;
+            interrupt.IsPending = true;
+            interrupts.Enqueue(interrupt, (dueTime, interrupt.Sequence));
+        }
+        EnsureClock();
+        clockSignal.Release();
+    }
+
+    public override bool Cancel(Interrupt interrupt)
+    {
+        lock (Gate)
+        {
+            if (!interrupt.IsPending) return false;
+            interrupt.IsPending = false;
+            interrupts.Remove(interrupt, out _, out _);
+            return true;
+        }
+    }
+
+    public override void StartDevice(long latency, Func<Task> operation, Interrupt whenDone)
+    {
+        long earliest = InterruptTime + latency;
+        // The operation reports its own failures through its result; a fault here would be lost otherwise.
+        _ = operation().ContinueWith(done =>
+        {
+            if (done.Exception is { } error) Machine.BugChecks.Convert(error.InnerException!);
+            else if (Machine.BugChecks.StopReason is null) Schedule(whenDone, earliest);
+        }, TaskScheduler.Default);
+    }
+
+    protected override void Started(KernelThread thread) => thread.State = SchedulerState.Running;
+
+    protected override void Begin(KernelThread thread)
+    {
+    }
+
+    protected override void Ended(KernelThread thread)
+    {
+        thread.State = SchedulerState.Exited;
+        if (Machine.BugChecks.StopReason is not null) return;
+        while (thread.Dpcs.Count > 0) Machine.Dpcs.RunNext(thread);
+    }
+
+    internal override void StopAll()
+    {
+        lock (Gate)
+        {
+            foreach (KernelThread thread in LiveThreads)
+            {
+                if (thread != KernelThread.Current) thread.Baton.Release();
+            }
+        }
+        clockSignal.Release();
+    }
+
+    public void Dispose() => clockSignal.Dispose();
+
+    void EnsureClock()
+    {
+        if (clock is not null || Interlocked.CompareExchange(ref clockStarted, 1, 0) != 0) return;
+        clock = Start("clock", ThreadKind.System, RunClock);
+    }
+
+    int clockStarted;
+
+    // Timers and device interrupts come from one thread, as from one interrupt controller.
+    void RunClock()
+    {
+        KernelThread thread = Machine.CurrentThread;
+        while (Machine.BugChecks.StopReason is null)
+        {
+            Interrupt? due = null;
+            long wait = Timeout.Infinite;
+            lock (Gate)
+            {
+                if (interrupts.TryPeek(out Interrupt? next, out _))
+                {
+                    long remaining = next.DueTime - InterruptTime;
+                    if (remaining <= 0)
+                    {
+                        due = interrupts.Dequeue();
+                        due.IsPending = false;
+                    }
+                    else
+                    {
+                        wait = Math.Max(1, remaining / TimeSpan.TicksPerMillisecond);
+                    }
+                }
+            }
+            if (due is null)
+            {
+                clockSignal.Wait((int)Math.Min(wait, int.MaxValue));
+                continue;
+            }
+            Deliver(thread, due);
+            Yield(thread, SchedulingPoint.IrqlLowered);
+        }
+    }
+}

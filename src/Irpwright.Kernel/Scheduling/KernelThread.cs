@@ -1,0 +1,148 @@
+using System.Runtime.CompilerServices;
+using Irpwright.Wdk;
+
+namespace Irpwright.Kernel;
+
+public enum ThreadKind : byte
+{
+    /// <summary>Issues requests; the machine is expected to let it make progress.</summary>
+    User,
+    /// <summary>PsCreateSystemThread and the kernel's own workers; may wait for ever.</summary>
+    System,
+}
+
+/// <summary>A guest thread with the virtual processor it runs on.</summary>
+/// <remarks>Driver-visible state (KTHREAD, KPCR, kernel stack) lies in guest memory; the rest is the scheduler's.</remarks>
+public sealed unsafe class KernelThread : IDisposable
+{
+    const ulong AreaSize = 16 * GuestMemory.PageSize;
+    const ulong StackSize = 24 * 1024;
+    const ulong IrpListOffset = 0x5A0;
+
+    [ThreadStatic] static KernelThread? current;
+
+    readonly byte* irql;
+
+    internal KernelThread(Machine machine, int id, string name, ThreadKind kind)
+    {
+        Machine = machine;
+        Id = id;
+        Name = name;
+        Kind = kind;
+        // KPCR, KTHREAD, guard, 6 pages of stack, guard, 6 pages of DPC stack: a stack that overflows meets a guard page.
+        Area = machine.Memory.ThreadAreas.Allocate(AreaSize, PageAccess.ReadWrite);
+        if (Area == 0) throw new InsufficientMemoryException("This machine has no room for another thread.");
+        machine.Memory.Protect(Area + 2 * GuestMemory.PageSize, GuestMemory.PageSize, PageAccess.None);
+        machine.Memory.Protect(Area + 9 * GuestMemory.PageSize, GuestMemory.PageSize, PageAccess.None);
+        StackLimit = Area + 3 * GuestMemory.PageSize;
+        StackBase = StackLimit + StackSize;
+        DpcStackLimit = Area + 10 * GuestMemory.PageSize;
+        DpcStackBase = DpcStackLimit + StackSize;
+        irql = GuestMemory.Translate(Pcr.Address, 0x1000, PageAccess.ReadWrite) + 0x50;
+        Pcr.Self = Pcr;
+        Pcr.Prcb.CurrentThread = Object;
+        Pcr.Prcb.Number = (uint)id;
+        Object.Header.Type = KOBJECTS.ThreadObject;
+        PLIST_ENTRY waiters = new(Object.Address + 8);
+        waiters.Flink = waiters.Blink = waiters;
+        IrpList.Flink = IrpList.Blink = IrpList;
+    }
+
+    /// <summary>The guest thread that this host thread is, if it is one.</summary>
+    public static KernelThread? Current
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => current;
+        internal set => current = value;
+    }
+
+    public Machine Machine { get; }
+
+    /// <summary>1 for the first thread of a machine, and so on.</summary>
+    public int Id { get; }
+
+    public string Name { get; }
+
+    public ThreadKind Kind { get; }
+
+    internal ulong Area { get; }
+
+    /// <summary>The processor's control region; what gs: points to.</summary>
+    public PKPCR Pcr => new(Area);
+
+    /// <summary>The KTHREAD (and ETHREAD) object that drivers see.</summary>
+    public PKTHREAD Object => new(Area + GuestMemory.PageSize);
+
+    /// <summary>Highest address of the kernel stack; the first push goes below it.</summary>
+    public ulong StackBase { get; }
+
+    /// <summary>Lowest usable address of the kernel stack.</summary>
+    public ulong StackLimit { get; }
+
+    public ulong DpcStackBase { get; }
+
+    public ulong DpcStackLimit { get; }
+
+    /// <summary>Where arguments beyond the fourth are laid for calls that do not come from guest code.</summary>
+    internal ulong ArgumentScratch => Area + GuestMemory.PageSize + 0xE00;
+
+    /// <summary>IRQL of the virtual processor; the cell is what cr8 reads and writes.</summary>
+    public byte Irql
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => *irql;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        internal set => *irql = value;
+    }
+
+    /// <summary>Host address of the IRQL.</summary>
+    public byte* IrqlCell => irql;
+
+    /// <summary>The processor's own state of this thread.</summary>
+    public object? GuestState { get; set; }
+
+    /// <summary>Nesting of DPCs and interrupts that borrowed this thread's processor.</summary>
+    internal int InterruptDepth { get; set; }
+
+    // Scheduler state; guarded by the scheduler's own rules.
+    internal SchedulerState State;
+    internal ulong ReadySequence;
+    internal ulong SpinningOn;
+    internal bool RunsDpcNext;
+    internal long Deadline = long.MaxValue;
+    internal bool Permit;
+    internal readonly SemaphoreSlim Baton = new(0);
+    internal readonly CancellationTokenSource Abort = new();
+    internal Thread? HostThread;
+
+    /// <summary>DPCs queued to this thread's processor, next first; guarded by the DPC queue's lock.</summary>
+    internal readonly LinkedList<PKDPC> Dpcs = [];
+
+    /// <summary>IRPs to finish in this thread by special kernel APC, oldest first; guarded by itself.</summary>
+    internal readonly Queue<PIRP> Apcs = new();
+
+    /// <summary>What the thread waits for, in words; null while it does not wait.</summary>
+    public string? WaitReason { get; internal set; }
+
+    internal bool WaitSatisfied;
+    internal NTSTATUS WaitStatus;
+
+    /// <summary>Head of the list that the thread's own IRPs (threaded ones and requests) are linked into; guarded by <see cref="Apcs"/>.</summary>
+    internal PLIST_ENTRY IrpList => new(Object.Address + IrpListOffset);
+
+    public override string ToString() => $"T{Id} {Name}";
+
+    public void Dispose()
+    {
+        Baton.Dispose();
+        Abort.Dispose();
+    }
+}
+
+enum SchedulerState : byte
+{
+    Ready,
+    Running,
+    Blocked,
+    Exited,
+}

@@ -1,0 +1,205 @@
+using System.Collections.Concurrent;
+using Irpwright.Wdk;
+
+namespace Irpwright.Kernel;
+
+/// <summary>Why a thread is at a scheduling point.</summary>
+public enum SchedulingPoint : byte
+{
+    /// <summary>It sends, completes or cancels an IRP.</summary>
+    Irp,
+    /// <summary>It called another kernel routine that synchronises.</summary>
+    Call,
+    /// <summary>Its IRQL fell.</summary>
+    IrqlLowered,
+    /// <summary>It queued a DPC.</summary>
+    DpcQueued,
+    /// <summary>It made another thread ready.</summary>
+    Wake,
+    /// <summary>It spins on a lock that another thread holds, or executed a pause instruction.</summary>
+    Spin,
+    /// <summary>It waits.</summary>
+    Wait,
+    /// <summary>It ended.</summary>
+    Exit,
+}
+
+/// <summary>Something that happens to a processor at a time: a timer that expires, a device that interrupts.</summary>
+/// <param name="name">For schedules and reports.</param>
+/// <param name="irql">IRQL that the handler runs at.</param>
+/// <param name="handler">Runs on a borrowed thread; must not wait.</param>
+public sealed class Interrupt(string name, byte irql, Action handler)
+{
+    public string Name { get; } = name;
+
+    public byte Irql { get; } = irql;
+
+    internal Action Handler { get; } = handler;
+
+    /// <summary>Interrupt time at which it happens, 100 ns; meaningful while <see cref="IsPending"/>.</summary>
+    public long DueTime { get; internal set; }
+
+    public bool IsPending { get; internal set; }
+
+    internal long Sequence;
+}
+
+/// <summary>Decides who runs, and when time passes. All waiting, spinning and DPC delivery goes through it.</summary>
+public abstract class Scheduler
+{
+    readonly List<KernelThread> threads = [];
+    readonly ConcurrentDictionary<ulong, KernelThread> threadsByObject = new();
+    int lastThreadId;
+
+    protected Scheduler(Machine machine) => Machine = machine;
+
+    protected Machine Machine { get; }
+
+    /// <summary>Guards the thread list, and whatever a derived scheduler puts under it.</summary>
+    protected Lock Gate { get; } = new();
+
+    /// <summary>Time since the machine started, 100 ns units: what KeQueryInterruptTime returns.</summary>
+    public abstract long InterruptTime { get; }
+
+    /// <summary>System time at start: 100 ns since 1601.</summary>
+    public abstract long BootTime { get; }
+
+    /// <summary>Grows whenever a thread passes a scheduling point; standing still for long means a driver loops.</summary>
+    internal long Heartbeat;
+
+    /// <summary>Threads that have not ended, oldest first.</summary>
+    public IReadOnlyList<KernelThread> Threads
+    {
+        get { lock (Gate) return [.. threads]; }
+    }
+
+    protected List<KernelThread> LiveThreads => threads;
+
+    /// <summary>The thread with this KTHREAD, while it lives.</summary>
+    internal KernelThread? FindThread(PKTHREAD thread) =>
+        KernelThread.Current is { } current && current.Object == thread ? current : threadsByObject.GetValueOrDefault(thread.Address);
+
+    /// <summary>Whether scheduling points at IRP operations matter: only a strategy that explores looks at them.</summary>
+    public virtual bool SwitchesAtIrps => false;
+
+    /// <summary>A point where another thread, DPC or interrupt may come first.</summary>
+    public abstract void Yield(KernelThread thread, SchedulingPoint point);
+
+    /// <summary>Lets others run while a spin lock is held elsewhere; the caller tries again afterwards.</summary>
+    /// <param name="spinLock">Guest address of the lock: free when the value there is 0.</param>
+    internal abstract void Spin(KernelThread thread, ulong spinLock);
+
+    /// <summary>Suspends the calling thread until it is unblocked or the deadline has passed; may return early.</summary>
+    /// <param name="deadline">Interrupt time, 100 ns; long.MaxValue for none.</param>
+    internal abstract void Block(KernelThread thread, long deadline);
+
+    /// <summary>Lets a blocked thread run again; remembered if it is not blocked yet.</summary>
+    internal abstract void Unblock(KernelThread thread);
+
+    /// <summary>Makes an interrupt happen at a time; one that is pending already is moved.</summary>
+    public abstract void Schedule(Interrupt interrupt, long dueTime);
+
+    /// <summary>Takes an interrupt back; false if it was not pending.</summary>
+    public abstract bool Cancel(Interrupt interrupt);
+
+    /// <summary>Runs work of the host (file I/O) on behalf of a device, then raises its interrupt.</summary>
+    /// <param name="latency">Time that the device takes at least, 100 ns.</param>
+    public abstract void StartDevice(long latency, Func<Task> operation, Interrupt whenDone);
+
+    /// <summary>Starts a guest thread.</summary>
+    public KernelThread Start(string name, ThreadKind kind, Action body)
+    {
+        Machine.BugChecks.ThrowIfStopped();
+        KernelThread thread;
+        lock (Gate)
+        {
+            thread = new KernelThread(Machine, ++lastThreadId, name, kind);
+            threads.Add(thread);
+            threadsByObject[thread.Object.Address] = thread;
+        }
+        // The interpreter and C# drivers nest on the host stack; guest stacks run out long before 16 MiB do.
+        thread.HostThread = new Thread(() => Root(thread, body), 16 << 20) { IsBackground = true, Name = $"{Machine.Name} {thread}" };
+        Started(thread);
+        thread.HostThread.Start();
+        return thread;
+    }
+
+    void Root(KernelThread thread, Action body)
+    {
+        KernelThread.Current = thread;
+        try
+        {
+#pragma warning disable SYSLIB0046 // The only way to end a C# driver that loops for ever without ending the process.
+            System.Runtime.ControlledExecution.Run(() => Body(thread, body), thread.Abort.Token);
+#pragma warning restore SYSLIB0046
+        }
+        catch (Exception e) when (Machine.BugChecks.StopReason is not null || e is OperationCanceledException)
+        {
+            // The stop is recorded and reported to whoever waits; this thread only had to end.
+        }
+        finally
+        {
+            threadsByObject.TryRemove(thread.Object.Address, out _);
+            lock (Gate) threads.Remove(thread);
+            Ended(thread);
+            KernelThread.Current = null;
+            Machine.Memory.ThreadAreas.Free(thread.Area, 16 * GuestMemory.PageSize);
+        }
+    }
+
+    void Body(KernelThread thread, Action body)
+    {
+        try
+        {
+            Begin(thread);
+            Machine.Events.Emit(new ThreadStarted(thread));
+            body();
+            Machine.ThreadExit(thread);
+            Machine.Events.Emit(new ThreadEnded(thread));
+        }
+        catch (Exception e)
+        {
+            Machine.BugChecks.Convert(e);
+        }
+    }
+
+    /// <summary>A thread was created and is ready.</summary>
+    protected abstract void Started(KernelThread thread);
+
+    /// <summary>Called on the new thread before its body: returns when it may run.</summary>
+    protected abstract void Begin(KernelThread thread);
+
+    /// <summary>Called on a thread at its very end.</summary>
+    protected abstract void Ended(KernelThread thread);
+
+    /// <summary>Wakes everything so that every thread notices the stop and ends.</summary>
+    internal abstract void StopAll();
+
+    /// <summary>Runs an interrupt handler on a thread's processor.</summary>
+    protected void Deliver(KernelThread thread, Interrupt interrupt)
+    {
+        byte previous = thread.Irql;
+        thread.Irql = Math.Max(interrupt.Irql, previous);
+        thread.InterruptDepth++;
+        try
+        {
+            interrupt.Handler();
+        }
+        finally
+        {
+            thread.InterruptDepth--;
+            thread.Irql = previous;
+        }
+    }
+
+    internal void WaitForExit(TimeSpan timeout)
+    {
+        KernelThread[] remaining;
+        lock (Gate) remaining = [.. threads];
+        foreach (KernelThread thread in remaining)
+        {
+            if (thread == KernelThread.Current || thread.HostThread is not { } host) continue;
+            if (!host.Join(timeout)) thread.Abort.Cancel();
+        }
+    }
+}
