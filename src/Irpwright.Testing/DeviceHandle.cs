@@ -1,0 +1,106 @@
+using Irpwright.Kernel;
+using Irpwright.Wdk;
+
+namespace Irpwright.Testing;
+
+/// <summary>An open device, as a user program sees it.</summary>
+/// <remarks>
+/// Used inside a scenario (<see cref="Machine.Run(Action, string)"/>), calls run on that guest thread; from anywhere else each call
+/// runs as a guest thread of its own.
+/// </remarks>
+public sealed class DeviceHandle : IDisposable
+{
+    bool closed;
+
+    DeviceHandle(Machine machine, PFILE_OBJECT fileObject)
+    {
+        Machine = machine;
+        FileObject = fileObject;
+    }
+
+    public Machine Machine { get; }
+
+    public PFILE_OBJECT FileObject { get; }
+
+    /// <summary>Opens a device by its name or a symbolic link's.</summary>
+    /// <param name="name">Such as <c>\Device\Disk0</c> or <c>\\.\Disk0</c>.</param>
+    /// <exception cref="IOException">With the status, when the driver or the I/O manager refuses.</exception>
+    public static DeviceHandle Open(Machine machine, string name) =>
+        TryOpen(machine, name, out DeviceHandle? handle) is { IsSuccess: true } && handle is not null
+            ? handle
+            : throw new IOException($"{name} cannot be opened: {TryOpen(machine, name, out _).Name}.");
+
+    /// <summary>Opens a device and returns the status.</summary>
+    public static NTSTATUS TryOpen(Machine machine, string name, out DeviceHandle? handle)
+    {
+        PFILE_OBJECT file = default;
+        NTSTATUS status = machine.Run(() => machine.Files.Open(name, GENERIC_READ | GENERIC_WRITE, FILE_NON_DIRECTORY_FILE, MODE.UserMode, out file));
+        handle = status.IsSuccess ? new DeviceHandle(machine, file) : null;
+        return status;
+    }
+
+    /// <summary>Reads, and waits until the request is over.</summary>
+    public IoResult Read(Memory<byte> buffer, long offset = 0) => Run(() => StartRead(buffer, offset));
+
+    /// <summary>Writes, and waits until the request is over.</summary>
+    public IoResult Write(ReadOnlyMemory<byte> data, long offset = 0) => Run(() => StartWrite(data, offset));
+
+    /// <summary>Sends a device control request, and waits until it is over.</summary>
+    public IoResult Control(uint code, ReadOnlyMemory<byte> input = default, Memory<byte> output = default) => Run(() => StartControl(code, input, output));
+
+    /// <summary>Flushes, and waits until the request is over.</summary>
+    public IoResult Flush() => Run(() => Start(default, default, 0, _ => new IoRequest(IRP_MJ_FLUSH_BUFFERS)));
+
+    public ValueTask<IoResult> ReadAsync(Memory<byte> buffer, long offset = 0, CancellationToken cancellationToken = default) =>
+        RunAsync(() => StartRead(buffer, offset), cancellationToken);
+
+    public ValueTask<IoResult> WriteAsync(ReadOnlyMemory<byte> data, long offset = 0, CancellationToken cancellationToken = default) =>
+        RunAsync(() => StartWrite(data, offset), cancellationToken);
+
+    public ValueTask<IoResult> ControlAsync(uint code, ReadOnlyMemory<byte> input = default, Memory<byte> output = default, CancellationToken cancellationToken = default) =>
+        RunAsync(() => StartControl(code, input, output), cancellationToken);
+
+    /// <summary>Sends a read and comes back at once. Only inside a scenario.</summary>
+    public IoOperation StartRead(Memory<byte> buffer, long offset = 0) =>
+        Start(default, buffer, buffer.Length, b => new IoRequest(IRP_MJ_READ, b.Output, (uint)buffer.Length, offset));
+
+    /// <summary>Sends a write and comes back at once. Only inside a scenario.</summary>
+    public IoOperation StartWrite(ReadOnlyMemory<byte> data, long offset = 0) =>
+        Start(data.Span, default, 0, b => new IoRequest(IRP_MJ_WRITE, b.Input, (uint)data.Length, offset));
+
+    /// <summary>Sends a device control request and comes back at once. Only inside a scenario.</summary>
+    public IoOperation StartControl(uint code, ReadOnlyMemory<byte> input = default, Memory<byte> output = default) =>
+        Start(input.Span, output, output.Length, b => new IoRequest(
+            IRP_MJ_DEVICE_CONTROL, output.IsEmpty ? 0 : b.Output, (uint)output.Length, 0, code, input.IsEmpty ? 0 : b.Input, (uint)input.Length));
+
+    IoOperation Start(ReadOnlySpan<byte> input, Memory<byte> output, int outputLength, Func<UserBuffers, IoRequest> request)
+    {
+        ObjectDisposedException.ThrowIf(closed, this);
+        var buffers = new UserBuffers(Machine, input, output, outputLength);
+        var operation = new IoOperation(this, buffers);
+        operation.Start(request(buffers));
+        return operation;
+    }
+
+    IoResult Run(Func<IoOperation> start) => Machine.Run(() => start().Wait());
+
+    async ValueTask<IoResult> RunAsync(Func<IoOperation> start, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        if (Machine.TryGetCurrentThread() is null)
+        {
+            return await Task.Run(() => Machine.Run(() => Scenario.Await(Machine, () => RunAsync(start, cancellationToken).AsTask())), CancellationToken.None).ConfigureAwait(false);
+        }
+        IoOperation operation = start();
+        using CancellationTokenRegistration registration = cancellationToken.Register(() => Machine.Run(operation.Cancel, "canceller"));
+        return await operation.Task.ConfigureAwait(true);
+    }
+
+    /// <summary>Closes the handle: IRP_MJ_CLEANUP, and IRP_MJ_CLOSE once no request is outstanding.</summary>
+    public void Dispose()
+    {
+        if (closed) return;
+        closed = true;
+        if (Machine.BugChecks.StopReason is null) Machine.Run(() => Machine.Files.Close(FileObject));
+    }
+}

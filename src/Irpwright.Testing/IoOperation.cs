@@ -1,0 +1,63 @@
+using Irpwright.Kernel;
+using Irpwright.Wdk;
+
+namespace Irpwright.Testing;
+
+/// <summary>A request that may still be on its way.</summary>
+/// <remarks>Started by <see cref="DeviceHandle"/>; belongs to the guest thread that started it.</remarks>
+public sealed class IoOperation : IRequestCompletion
+{
+    readonly DeviceHandle handle;
+    readonly KernelThread thread;
+    readonly TaskCompletionSource<IoResult> completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    readonly UserBuffers buffers;
+    PIRP irp;
+    volatile bool isOver;
+
+    internal IoOperation(DeviceHandle handle, UserBuffers buffers)
+    {
+        this.handle = handle;
+        this.buffers = buffers;
+        thread = handle.Machine.CurrentThread;
+    }
+
+    /// <summary>What the system service returned: STATUS_PENDING if the request was not over at once.</summary>
+    public NTSTATUS InitialStatus { get; private set; }
+
+    public bool IsOver => isOver;
+
+    /// <summary>The outcome; valid once the request is over.</summary>
+    public IoResult Result { get; private set; }
+
+    /// <summary>Completes with the outcome; awaitable inside <see cref="Scenario.RunAsync"/>.</summary>
+    public Task<IoResult> Task => completion.Task;
+
+    internal void Start(in IoRequest request)
+    {
+        InitialStatus = handle.Machine.Requests.Send(handle.FileObject, in request, buffers.Iosb, this, out irp);
+        // Refused before there was an IRP.
+        if (irp.IsNull) Finish(new IoResult(InitialStatus, 0));
+    }
+
+    /// <summary>Waits in the guest thread that started the request.</summary>
+    public IoResult Wait()
+    {
+        if (!isOver) handle.Machine.Requests.WaitUntil(() => isOver, "waits for a request that no driver has completed");
+        return Result;
+    }
+
+    /// <summary>Asks for cancellation (IoCancelIrp); the request may still end in any way.</summary>
+    /// <returns>False if it was over already.</returns>
+    public bool Cancel() => !isOver && handle.Machine.Requests.Cancel(irp);
+
+    void IRequestCompletion.Finished(NTSTATUS status, ulong information) => Finish(new IoResult(status, information));
+
+    void Finish(IoResult result)
+    {
+        Result = result;
+        buffers.CopyOut(result);
+        isOver = true;
+        completion.SetResult(result);
+        handle.Machine.Requests.Wake(thread);
+    }
+}

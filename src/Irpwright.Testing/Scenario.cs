@@ -1,0 +1,61 @@
+using System.Collections.Concurrent;
+using Irpwright.Kernel;
+
+namespace Irpwright.Testing;
+
+/// <summary>Asynchronous code as a user thread of a machine.</summary>
+public static class Scenario
+{
+    /// <summary>
+    /// Runs asynchronous code as one guest thread and waits for it: whenever it awaits a request, the thread waits and
+    /// others run. On a controlled scheduler the run is deterministic.
+    /// </summary>
+    public static void RunAsync(this Machine machine, Func<Task> scenario) => machine.Run(() => Await(machine, async () =>
+    {
+        await scenario().ConfigureAwait(true);
+        return true;
+    }));
+
+    /// <summary>Runs asynchronous code on the current guest thread until it is done.</summary>
+    internal static T Await<T>(Machine machine, Func<Task<T>> body)
+    {
+        var context = new GuestContext(machine);
+        SynchronizationContext? previous = SynchronizationContext.Current;
+        SynchronizationContext.SetSynchronizationContext(context);
+        try
+        {
+            Task<T> task = body();
+            task.ContinueWith(_ => context.Wake(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+            context.RunUntil(task);
+            return task.GetAwaiter().GetResult();
+        }
+        finally
+        {
+            SynchronizationContext.SetSynchronizationContext(previous);
+        }
+    }
+
+    sealed class GuestContext(Machine machine) : SynchronizationContext
+    {
+        readonly ConcurrentQueue<(SendOrPostCallback Callback, object? State)> posted = new();
+        readonly KernelThread thread = machine.CurrentThread;
+
+        public override void Post(SendOrPostCallback d, object? state)
+        {
+            posted.Enqueue((d, state));
+            Wake();
+        }
+
+        internal void Wake() => machine.Requests.Wake(thread);
+
+        internal void RunUntil(Task task)
+        {
+            while (true)
+            {
+                while (posted.TryDequeue(out (SendOrPostCallback Callback, object? State) work)) work.Callback(work.State);
+                if (task.IsCompleted) return;
+                machine.Requests.WaitUntil(() => !posted.IsEmpty || task.IsCompleted, "awaits something that never completes");
+            }
+        }
+    }
+}
