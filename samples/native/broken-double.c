@@ -1,8 +1,8 @@
 /*
  * broken-double.c: completes an IRP twice in its error path.
  *
- * The length check completes a request that is too long, and so does its caller when the check fails. The limit was to come from the registry;
- * it stayed zero, so every READ of at least one byte takes that path.
+ * The length check completes a request that is too long, and so does its caller when the check fails. The limit was to come from the
+ * registry; it stayed zero, so every READ of at least one byte takes that path.
  *
  * On Windows: bug check 0x44, MULTIPLE_IRP_COMPLETE_REQUESTS.
  *   https://learn.microsoft.com/windows-hardware/drivers/debugger/bug-check-0x44--multiple-irp-complete-requests

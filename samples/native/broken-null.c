@@ -1,8 +1,8 @@
 /*
  * broken-null.c: dereferences NULL in a completion routine.
  *
- * The filter counts bytes read in a block that IRP_MN_START_DEVICE was meant to allocate. Nobody wrote that part, so every completed READ hands
- * the completion routine a NULL context.
+ * The filter counts bytes read in a block that IRP_MN_START_DEVICE was meant to allocate. Nobody wrote that part, so every completed READ
+ * hands the completion routine a NULL context.
  *
  * On Windows: bug check 0xD1 or 0xA at DISPATCH_LEVEL, 0x7E or 0x50 below, in BrokenNullReadDone.
  *   https://learn.microsoft.com/windows-hardware/drivers/debugger/bug-check-0xd1--driver-irql-not-less-or-equal

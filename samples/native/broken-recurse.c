@@ -1,7 +1,8 @@
 /*
  * broken-recurse.c: recurses until the kernel stack is used up.
  *
- * READ is checked against a chain of protected ranges, recursively, in frames of about 200 bytes. The chain was closed to a ring by mistake.
+ * READ is checked against a chain of protected ranges, recursively, in frames of about 200 bytes. The chain was closed to a ring by
+ * mistake.
  *
  * On Windows: bug check 0x7F with parameter 1 = 8, double fault.
  *   https://learn.microsoft.com/windows-hardware/drivers/debugger/bug-check-0x7f--unexpected-kernel-mode-trap

@@ -1,8 +1,8 @@
 /*
  * broken-stack.c: sends an IRP that has no stack location left for the driver below.
  *
- * READ goes down in an IRP of the driver's own. The driver takes a stack location for itself, to keep the original request in, but allocates
- * the IRP with only one: the count has to be that of the device below, plus one.
+ * READ goes down in an IRP of the driver's own. The driver takes a stack location for itself, to keep the original request in, but
+ * allocates the IRP with only one: the count has to be that of the device below, plus one.
  *
  * On Windows: bug check 0x35, NO_MORE_IRP_STACK_LOCATIONS.
  *   https://learn.microsoft.com/windows-hardware/drivers/debugger/bug-check-0x35--no-more-irp-stack-locations

@@ -8,8 +8,8 @@
  *   https://learn.microsoft.com/windows-hardware/drivers/kernel/different-ways-of-handling-irps-cheat-sheet
  *   https://learn.microsoft.com/windows-hardware/drivers/kernel/implementing-an-iocompletion-routine
  *
- * There is no remove lock, because nothing here outlives the call down: the completion routine touches the IRP alone, and the device extension
- * is not used after IoCallDriver. A filter that keeps a request needs one; see retry.c.
+ * There is no remove lock, because nothing here outlives the call down: the completion routine touches the IRP alone, and the device
+ * extension is not used after IoCallDriver. A filter that keeps a request needs one; see retry.c.
  */
 #include "wdk.h"
 

@@ -1,13 +1,13 @@
 /*
  * queue.c: a software device that queues reads and writes and completes one every 10 milliseconds.
  *
- * \Device\Queue0 (\DosDevices\Queue0) is a 64 KiB store, buffered I/O. It starts with a pattern: the byte at offset n is the low byte of n XOR
- * the next higher byte of n. READ and WRITE wait in a list of the driver's own, guarded by a spin lock of its own, until a timer's DPC takes
- * them off one at a time; until then each can be cancelled. Closing a handle cancels what that handle still has in the list.
+ * \Device\Queue0 (\DosDevices\Queue0) is a 64 KiB store, buffered I/O. It starts with a pattern: the byte at offset n is the low byte of n
+ * XOR the next higher byte of n. READ and WRITE wait in a list of the driver's own, guarded by a spin lock of its own, until a timer's DPC
+ * takes them off one at a time; until then each can be cancelled. Closing a handle cancels what that handle still has in the list.
  *
- * Whoever gets the cancel routine's address out of the IRP owns the IRP: IoSetCancelRoutine and IoCancelIrp exchange it atomically, and exactly
- * one of them finds it. An IRP whose routine is gone already stays in the list, or is linked to itself when the DPC has unlinked it, so that the
- * cancel routine can always unlink it.
+ * Whoever gets the cancel routine's address out of the IRP owns the IRP: IoSetCancelRoutine and IoCancelIrp exchange it atomically, and
+ * exactly one of them finds it. An IRP whose routine is gone already stays in the list, or is linked to itself when the DPC has unlinked
+ * it, so that the cancel routine can always unlink it.
  *
  * Pattern: "Using a driver-supplied spin lock" for cancelable IRPs.
  *   https://learn.microsoft.com/windows-hardware/drivers/kernel/using-a-driver-supplied-spin-lock
@@ -52,7 +52,8 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 
     UNREFERENCED_PARAMETER(RegistryPath);
 
-    status = IoCreateDevice(DriverObject, sizeof(QUEUE_EXTENSION), &deviceName, FILE_DEVICE_UNKNOWN, FILE_DEVICE_SECURE_OPEN, FALSE, &deviceObject);
+    status = IoCreateDevice(
+        DriverObject, sizeof(QUEUE_EXTENSION), &deviceName, FILE_DEVICE_UNKNOWN, FILE_DEVICE_SECURE_OPEN, FALSE, &deviceObject);
     if (!NT_SUCCESS(status)) {
         return status;
     }

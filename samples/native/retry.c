@@ -1,10 +1,10 @@
 /*
  * retry.c: an upper filter that sends a failed READ or WRITE down again, up to RETRY_LIMIT times.
  *
- * The IRP is reused, not copied. The dispatch routine marks it pending before it goes down and always returns STATUS_PENDING, which leaves the
- * completion routine free to start over: it restores the IRP as the dispatch routine first sent it, calls the lower driver and stops the walk
- * with STATUS_MORE_PROCESSING_REQUIRED. A retry may complete inside that very call, so the routine nests up to RETRY_LIMIT deep and must not
- * touch the IRP or its context afterwards.
+ * The IRP is reused, not copied. The dispatch routine marks it pending before it goes down and always returns STATUS_PENDING, which leaves
+ * the completion routine free to start over: it restores the IRP as the dispatch routine first sent it, calls the lower driver and stops
+ * the walk with STATUS_MORE_PROCESSING_REQUIRED. A retry may complete inside that very call, so the routine nests up to RETRY_LIMIT deep
+ * and must not touch the IRP or its context afterwards.
  *
  * Pattern: "pend, then forward" (scenario 4) with a reused IRP.
  *   https://learn.microsoft.com/windows-hardware/drivers/kernel/different-ways-of-handling-irps-cheat-sheet
@@ -63,7 +63,8 @@ NTSTATUS RetryAddDevice(PDRIVER_OBJECT DriverObject, PDEVICE_OBJECT PhysicalDevi
     PRETRY_EXTENSION extension;
     NTSTATUS status;
 
-    status = IoCreateDevice(DriverObject, sizeof(RETRY_EXTENSION), NULL, FILE_DEVICE_UNKNOWN, FILE_DEVICE_SECURE_OPEN, FALSE, &deviceObject);
+    status = IoCreateDevice(
+        DriverObject, sizeof(RETRY_EXTENSION), NULL, FILE_DEVICE_UNKNOWN, FILE_DEVICE_SECURE_OPEN, FALSE, &deviceObject);
     if (!NT_SUCCESS(status)) {
         return status;
     }

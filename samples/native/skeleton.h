@@ -1,6 +1,6 @@
 /*
- * skeleton.h: the smallest filter, for the broken-*.c drivers: everything but IRP_MJ_READ is passed down untouched, and each of them adds the
- * one routine that is wrong. The complete filters (passthrough.c, retry.c, ...) do not use it.
+ * skeleton.h: the smallest filter, for the broken-*.c drivers: everything but IRP_MJ_READ is passed down untouched, and each of them adds
+ * the one routine that is wrong. The complete filters (passthrough.c, retry.c, ...) do not use it.
  */
 #pragma once
 

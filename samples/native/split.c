@@ -2,14 +2,15 @@
  * split.c: an upper filter that sends a READ or WRITE of more than 16 KiB down in pieces of at most 16 KiB.
  *
  * Each piece is an IRP of this driver's own. It describes its part of the caller's buffer as the lower device expects it: a partial MDL for
- * direct I/O, an address inside the system buffer for buffered I/O, an address inside the caller's buffer for neither. All pieces go down at
- * once; the original is pending meanwhile and gets the bytes up to the first piece that failed or came back short, whatever their order.
+ * direct I/O, an address inside the system buffer for buffered I/O, an address inside the caller's buffer for neither. All pieces go down
+ * at once; the original is pending meanwhile and gets the bytes up to the first piece that failed or came back short, whatever their order.
  *
  * Two counts decide who completes the original:
  *   Outstanding   the pieces below, and the dispatch routine while it still sends. Dropping it to zero ends the piece side.
  *   Owners        the piece side and the cancel side. The last to leave completes the original.
- * The cancel side exists from the moment somebody takes the cancel routine's address out of the original. If the piece side takes it, nobody
- * else will, and the piece side is the only owner. Piece IRPs are freed at the very end, because until then the cancel side may cancel them.
+ * The cancel side exists from the moment somebody takes the cancel routine's address out of the original. If the piece side takes it,
+ * nobody else will, and the piece side is the only owner. Piece IRPs are freed at the very end, because until then the cancel side may
+ * cancel them.
  *
  * Pattern: asynchronous requests with IoAllocateIrp (scenario 11), partial MDLs, a cancel routine that cancels the IRPs made from its own.
  *   https://learn.microsoft.com/windows-hardware/drivers/kernel/different-ways-of-handling-irps-cheat-sheet
@@ -82,7 +83,8 @@ NTSTATUS SplitAddDevice(PDRIVER_OBJECT DriverObject, PDEVICE_OBJECT PhysicalDevi
     PSPLIT_EXTENSION extension;
     NTSTATUS status;
 
-    status = IoCreateDevice(DriverObject, sizeof(SPLIT_EXTENSION), NULL, FILE_DEVICE_UNKNOWN, FILE_DEVICE_SECURE_OPEN, FALSE, &deviceObject);
+    status = IoCreateDevice(
+        DriverObject, sizeof(SPLIT_EXTENSION), NULL, FILE_DEVICE_UNKNOWN, FILE_DEVICE_SECURE_OPEN, FALSE, &deviceObject);
     if (!NT_SUCCESS(status)) {
         return status;
     }
@@ -167,8 +169,8 @@ NTSTATUS SplitDispatchReadWrite(PDEVICE_OBJECT DeviceObject, PIRP Irp)
 }
 
 /*
- * A piece can be told only from a plain transfer at a plain offset (negative ones stand for "end of file" and "file position"), and for direct
- * I/O only if one MDL describes the whole buffer.
+ * Only a plain transfer at a plain offset can be divided (negative offsets stand for "end of file" and "file position"), and for direct I/O
+ * only if one MDL describes the whole buffer.
  */
 static BOOLEAN SplitIsDivisible(PSPLIT_EXTENSION Extension, PIRP Irp)
 {

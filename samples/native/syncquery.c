@@ -1,10 +1,10 @@
 /*
  * syncquery.c: an upper filter that asks the device below for its length and first 512 bytes, and clips reads to that length.
  *
- * Both questions are synchronous requests: IRPs that the I/O manager builds for the current thread, completes into an event and a status block,
- * and frees. Three rules make them safe:
- *   - They finish by an APC in the building thread, so they need PASSIVE_LEVEL with APCs enabled. For the same reason the lock around them is
- *     a mutex: a fast mutex would raise to APC_LEVEL and the wait would never end.
+ * Both questions are synchronous requests: IRPs that the I/O manager builds for the current thread, completes into an event and a status
+ * block, and frees. Three rules make them safe:
+ *   - They finish by an APC in the building thread, so they need PASSIVE_LEVEL with APCs enabled. For the same reason the lock around them
+ *     is a mutex: a fast mutex would raise to APC_LEVEL and the wait would never end.
  *   - The event starts non-signalled, and the driver sets no completion routine and never frees the IRP.
  *   - Only after STATUS_PENDING does the result lie in the status block; an error returned at once may leave the block unwritten.
  *

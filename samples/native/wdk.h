@@ -6,8 +6,8 @@
 #include <ntddk.h>
 
 /*
- * ExAllocatePoolZero: zeroed pool on every system. Systems before Windows 10 version 2004 ignore POOL_ZERO_ALLOCATION, so the block is cleared
- * here as well.
+ * ExAllocatePoolZero: zeroed pool on every system. Systems before Windows 10 version 2004 ignore POOL_ZERO_ALLOCATION, so the block is
+ * cleared here as well.
  * https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/nf-wdm-exallocatepoolzero
  */
 #define POOL_ZERO_ALLOCATION 1024

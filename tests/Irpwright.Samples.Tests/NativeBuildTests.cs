@@ -4,7 +4,7 @@ using System.Security.Cryptography;
 
 namespace Irpwright.Samples.Tests;
 
-/// <summary>The native sample drivers: their checked-in images are what the sources, the build script and the recorded toolchain make.</summary>
+/// <summary>The native sample drivers: the checked-in images are what the sources and the recorded toolchain make.</summary>
 public sealed class NativeBuildTests
 {
     const string Compiler = "x86_64-w64-mingw32-gcc";
