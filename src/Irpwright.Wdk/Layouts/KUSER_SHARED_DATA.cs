@@ -3,13 +3,16 @@ using System.Runtime.InteropServices;
 
 namespace Irpwright.Wdk;
 
-/// <summary>The page at 0xFFFFF780`00000000 that the kernel writes and everybody reads; inline functions read time and version from it.</summary>
+/// <summary>
+/// The page at 0xFFFFF780`00000000 that the kernel writes and everybody reads; inline functions read time and version from it.
+/// Declared up to the extended processor state (XState).
+/// </summary>
 /// <seealso href="https://learn.microsoft.com/windows-hardware/drivers/ddi/ntddk/ns-ntddk-kuser_shared_data"/>
 [Layout]
 [StructLayout(LayoutKind.Explicit, Size = SizeOf)]
 public struct KUSER_SHARED_DATA
 {
-    public const int SizeOf = 0x720;
+    public const int SizeOf = 0x3D8;
 
     [FieldOffset(0x000)] public uint TickCountLowDeprecated;
     [FieldOffset(0x004)] public uint TickCountMultiplier;
@@ -58,8 +61,26 @@ public struct KUSER_SHARED_DATA
     [FieldOffset(0x320)] public ulong TickCountQuad;
     [FieldOffset(0x330)] public uint Cookie;
     [FieldOffset(0x338)] public long ConsoleSessionForegroundProcessId;
+    [FieldOffset(0x340)] public ulong TimeUpdateLock;
+    [FieldOffset(0x348)] public ulong BaselineSystemTimeQpc;
+    [FieldOffset(0x350)] public ulong BaselineInterruptTimeQpc;
+    [FieldOffset(0x358)] public ulong QpcSystemTimeIncrement;
+    [FieldOffset(0x360)] public ulong QpcInterruptTimeIncrement;
+    [FieldOffset(0x368)] public byte QpcSystemTimeIncrementShift;
+    [FieldOffset(0x369)] public byte QpcInterruptTimeIncrementShift;
+    [FieldOffset(0x36A)] public ushort UnparkedProcessorCount;
+    [FieldOffset(0x36C)] public EnclaveFeatureMaskArray EnclaveFeatureMask;
+    [FieldOffset(0x37C)] public uint TelemetryCoverageRound;
+    [FieldOffset(0x380)] public UserModeGlobalLoggerArray UserModeGlobalLogger;
+    [FieldOffset(0x3A0)] public uint ImageFileExecutionOptions;
+    [FieldOffset(0x3A4)] public uint LangGenerationCount;
+    [FieldOffset(0x3B0)] public ulong InterruptTimeBias; // 100 ns spent asleep, part of InterruptTime
+    [FieldOffset(0x3B8)] public ulong QpcBias;
     [FieldOffset(0x3C0)] public uint ActiveProcessorCount;
     [FieldOffset(0x3C4)] public byte ActiveGroupCount;
+    [FieldOffset(0x3C6)] public ushort QpcData;
+    [FieldOffset(0x3C8)] public long TimeZoneBiasEffectiveStart;
+    [FieldOffset(0x3D0)] public long TimeZoneBiasEffectiveEnd;
 
     [InlineArray(260)]
     public struct NtSystemRootArray
@@ -71,5 +92,17 @@ public struct KUSER_SHARED_DATA
     public struct ProcessorFeaturesArray
     {
         BOOLEAN element;
+    }
+
+    [InlineArray(4)]
+    public struct EnclaveFeatureMaskArray
+    {
+        uint element;
+    }
+
+    [InlineArray(16)]
+    public struct UserModeGlobalLoggerArray
+    {
+        ushort element;
     }
 }

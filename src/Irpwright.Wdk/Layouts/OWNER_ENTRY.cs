@@ -10,6 +10,5 @@ public struct OWNER_ENTRY
     public const int SizeOf = 0x10;
 
     [FieldOffset(0x00)] public ulong OwnerThread; // ERESOURCE_THREAD
-    [FieldOffset(0x08)] public uint TableSize;
-    [FieldOffset(0x08)] public uint OwnerCount;
+    [FieldOffset(0x08)] public uint TableSize; // in the table's first entry; in others 3 flag bits and the owner count
 }

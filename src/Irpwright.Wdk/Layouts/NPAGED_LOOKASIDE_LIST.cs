@@ -1,0 +1,14 @@
+using System.Runtime.InteropServices;
+
+namespace Irpwright.Wdk;
+
+/// <summary>Lookaside list of nonpaged blocks, aligned to 64 bytes.</summary>
+/// <seealso href="https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/nf-wdm-exinitializenpagedlookasidelist"/>
+[Layout]
+[StructLayout(LayoutKind.Explicit, Size = SizeOf)]
+public struct NPAGED_LOOKASIDE_LIST
+{
+    public const int SizeOf = 0x80;
+
+    [FieldOffset(0x00)] public GENERAL_LOOKASIDE L;
+}
