@@ -154,7 +154,7 @@ static unsafe class Control<TMode> where TMode : struct, IMode
         };
         switch (instruction.Mnemonic)
         {
-            case Mnemonic.Nop or Mnemonic.Fnop or Mnemonic.Endbr64 or Mnemonic.Reservednop or Mnemonic.Wbinvd
+            case Mnemonic.Nop or Mnemonic.Fnop or Mnemonic.Endbr64 or Mnemonic.Endbr32 or Mnemonic.Clflush or Mnemonic.Reservednop or Mnemonic.Wbinvd
                 or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2 or Mnemonic.Prefetchnta or Mnemonic.Prefetchw or Mnemonic.Prefetch:
                 return &Nothing;
             case Mnemonic.Pause: return &Pause;

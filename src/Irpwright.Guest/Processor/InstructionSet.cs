@@ -37,12 +37,19 @@ sealed unsafe class InstructionSet<TMode> : IInstructionSet where TMode : struct
 
     static bool TryEmit(Chain chain, in Instruction instruction, bool keepFlags)
     {
-        if (instruction.HasLockPrefix) return false;
+        if (instruction.HasLockPrefix) return Atomics<TMode>.TryEmit(chain, instruction);
         return Move<TMode>.TryEmit(chain, instruction)
             || Alu<TMode>.TryEmit(chain, instruction, keepFlags)
             || Branch<TMode>.TryEmit(chain, instruction)
             || Stack<TMode>.TryEmit(chain, instruction)
-            || Control<TMode>.TryEmit(chain, instruction);
+            || Shift<TMode>.TryEmit(chain, instruction, keepFlags)
+            || Multiply<TMode>.TryEmit(chain, instruction, keepFlags)
+            || Bits<TMode>.TryEmit(chain, instruction)
+            || Atomics<TMode>.TryEmit(chain, instruction)
+            || Control<TMode>.TryEmit(chain, instruction)
+            || Strings<TMode>.TryEmit(chain, instruction)
+            || VectorMove<TMode>.TryEmit(chain, instruction)
+            || Vector<TMode>.TryEmit(chain, instruction);
     }
 }
 

@@ -14,7 +14,7 @@ unsafe interface IWidth
     static abstract long Extend(ulong value);
     /// <summary>A vector of carries out of each bit, as <see cref="LazyFlags.Aux"/> wants them.</summary>
     static abstract uint Aux(ulong carries);
-    static virtual int Bits => 0;
+    static abstract int Bits { get; }
 }
 
 unsafe struct W8 : IWidth
