@@ -48,6 +48,9 @@ public sealed class NtStatusException(NTSTATUS status) : Exception($"A kernel ro
 /// <remarks>Windows would hang; a machine says so.</remarks>
 public sealed class MachineHungException(string message) : Exception(message);
 
+/// <summary>The machine met something that it does not model; what the driver would have done is not known.</summary>
+public sealed class MachineUnsupportedException(string message) : Exception(message);
+
 /// <summary>Turns what went wrong in driver code into the bug check that Windows would end with.</summary>
 public sealed class BugChecks
 {
@@ -82,12 +85,22 @@ public sealed class BugChecks
     }
 
     /// <summary>Stops the machine because nothing can ever run again.</summary>
-    internal Exception StopHung(string message)
+    internal Exception StopHung(string message) => StopWith(new MachineHungException(message));
+
+    /// <summary>Stops the machine because it cannot go on truthfully.</summary>
+    public Exception StopUnsupported(string message) => StopWith(new MachineUnsupportedException(message));
+
+    Exception StopWith(Exception reason)
     {
-        lock (gate) stopped ??= new MachineHungException(message);
+        lock (gate) stopped ??= reason;
         machine.Scheduler.StopAll();
         return stopped;
     }
+
+    /// <summary>Stops the machine because driver code of a thread does not come to an end.</summary>
+    public BugCheckException Looping(KernelThread thread, string explanation) => thread.Irql >= DISPATCH_LEVEL
+        ? Stop(BugCheckCode.DPC_WATCHDOG_VIOLATION, 1, 0, 0, 0, explanation)
+        : Stop(BugCheckCode.THREAD_STUCK_IN_DEVICE_DRIVER, thread.Object.Address, 0, 0, 0, explanation);
 
     internal void StopDisposed()
     {
@@ -106,6 +119,7 @@ public sealed class BugChecks
     {
         BugCheckException e => new BugCheckException(e.Report),
         MachineHungException e => new MachineHungException(e.Message),
+        MachineUnsupportedException e => new MachineUnsupportedException(e.Message),
         var e => e!,
     };
 
@@ -117,7 +131,7 @@ public sealed class BugChecks
     {
         return exception switch
         {
-            BugCheckException or MachineHungException or ThreadAbortException => exception,
+            BugCheckException or MachineHungException or MachineUnsupportedException or ThreadAbortException => exception,
             ObjectDisposedException when stopped == exception => exception,
             GuestFaultException fault => PageFault(fault.Address, fault.Access, 0, fault),
             NtStatusException raised => Unhandled(raised.Status, 0, 0, 0, $"{raised.Status} was raised and no handler caught it.", raised),

@@ -15,7 +15,7 @@ public sealed record MachineOptions
     /// <summary>How long a driver may run without reaching the kernel before it counts as looping, host time.</summary>
     public TimeSpan Watchdog { get; init; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>Instructions that one call into a compiled driver may execute.</summary>
+    /// <summary>Branches, calls and string chunks that one call into a compiled driver may execute.</summary>
     public long InstructionBudget { get; init; } = 200_000_000;
 }
 
@@ -207,11 +207,7 @@ public sealed partial class Machine : IDisposable
     {
         KernelThread? stuck = Scheduler.Threads.FirstOrDefault(t => t.State == SchedulerState.Running);
         if (stuck is null) return;
-        string explanation = $"{stuck} has executed driver code for more than {Options.Watchdog.TotalSeconds:0} s without calling the kernel: it loops.";
-        if (stuck.Irql >= DISPATCH_LEVEL)
-            BugChecks.Stop(BugCheckCode.DPC_WATCHDOG_VIOLATION, 1, 0, 0, 0, explanation);
-        else
-            BugChecks.Stop(BugCheckCode.THREAD_STUCK_IN_DEVICE_DRIVER, stuck.Object.Address, 0, 0, 0, explanation);
+        BugChecks.Looping(stuck, $"{stuck} has executed driver code for more than {Options.Watchdog.TotalSeconds:0} s without calling the kernel: the driver loops.");
         stuck.Abort.Cancel();
     }
 

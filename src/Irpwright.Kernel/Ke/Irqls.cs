@@ -54,8 +54,16 @@ public sealed class Irqls
         Lowered(thread);
     }
 
+    /// <summary>What a compiled driver does inline: writes cr8, up or down.</summary>
+    public void Write(KernelThread thread, byte irql)
+    {
+        bool lowered = irql < thread.Irql;
+        thread.Irql = irql;
+        if (lowered) Lowered(thread);
+    }
+
     /// <summary>What becomes possible when an IRQL fell, also by a write to cr8: DPCs below DISPATCH_LEVEL, APCs below APC_LEVEL.</summary>
-    public void Lowered(KernelThread thread)
+    void Lowered(KernelThread thread)
     {
         if (thread.Irql >= DISPATCH_LEVEL) return;
         machine.Scheduler.Yield(thread, SchedulingPoint.IrqlLowered);

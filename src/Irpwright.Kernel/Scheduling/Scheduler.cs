@@ -143,6 +143,7 @@ public abstract class Scheduler
             lock (Gate) threads.Remove(thread);
             Ended(thread);
             KernelThread.Current = null;
+            (thread.GuestState as IDisposable)?.Dispose();
             Machine.Memory.ThreadAreas.Free(thread.Area, 16 * GuestMemory.PageSize);
         }
     }

@@ -1,0 +1,223 @@
+using System.Runtime.InteropServices;
+using Irpwright.Guest.Processor;
+using Irpwright.Kernel;
+using Irpwright.Wdk;
+
+namespace Irpwright.Guest;
+
+/// <summary>Runs compiled drivers in a machine: connects the interpreter with the machine's kernel.</summary>
+/// <remarks>Each guest thread has its own processor state; calls nest (guest to kernel to guest) on one stack.</remarks>
+public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
+{
+    /// <summary>Home space for the four register arguments, which every callee may use.</summary>
+    const ulong HomeSpace = 0x20;
+
+    readonly Machine machine;
+    readonly Interpreter interpreter;
+
+    public GuestProcessor(Machine machine)
+    {
+        this.machine = machine;
+        interpreter = new Interpreter(machine.Memory.SliceBase, machine.Memory.TrapBase, machine.Memory.TrapEnd);
+    }
+
+    /// <summary>Says what an address stands for that is called although the kernel does not have it; null for anything else.</summary>
+    public Func<ulong, string?>? DescribeMissing { get; set; }
+
+    /// <summary>Code of a range goes away or has changed.</summary>
+    public void Flush(ulong address, ulong length) => interpreter.Flush(address, length);
+
+    public bool IsCode(ulong address) => GuestMemory.IsAccessible(address, 1, PageAccess.Execute);
+
+    public ulong Invoke(KernelThread thread, ulong address, ulong rcx, ulong rdx, ulong r8, ulong r9, ReadOnlySpan<ulong> stackArguments = default, ulong stackTop = 0)
+    {
+        GuestThread guest = thread.GuestState as GuestThread ?? new GuestThread(this, thread);
+        Cpu* cpu = guest.Cpu;
+        if (stackTop != 0)
+        {
+            // A DPC borrows the processor at any instruction: everything is as before when it returns.
+            Cpu interrupted = *cpu;
+            cpu->Rsp = stackTop;
+            cpu->StackLimit = thread.DpcStackLimit;
+            ulong result = Call(guest, address, rcx, rdx, r8, r9, stackArguments);
+            long budget = cpu->Budget;
+            *cpu = interrupted;
+            cpu->Budget = budget;
+            return result;
+        }
+        return Call(guest, address, rcx, rdx, r8, r9, stackArguments);
+    }
+
+    ulong Call(GuestThread guest, ulong address, ulong rcx, ulong rdx, ulong r8, ulong r9, ReadOnlySpan<ulong> stackArguments)
+    {
+        Cpu* cpu = guest.Cpu;
+        ulong rsp = cpu->Rsp;
+        ulong rip = cpu->Rip;
+        if (guest.Depth++ == 0) cpu->Budget = machine.Options.InstructionBudget;
+        PushFrame(cpu, stackArguments);
+        cpu->Rcx = rcx;
+        cpu->Rdx = rdx;
+        cpu->Gpr[8] = r8;
+        cpu->Gpr[9] = r9;
+        StopReason reason = Interpreter.Run(cpu, address);
+        if (reason != StopReason.Returned) throw Stopped(cpu, reason);
+        guest.Depth--;
+        cpu->Rsp = rsp;
+        cpu->Rip = rip;
+        return cpu->Rax;
+    }
+
+    // At the callee's first instruction rsp + 8 is a multiple of 16: [rsp] return address, home space, further arguments.
+    void PushFrame(Cpu* cpu, ReadOnlySpan<ulong> stackArguments)
+    {
+        ulong size = (HomeSpace + 8 * (ulong)stackArguments.Length + 15) & ~15UL;
+        ulong top = (cpu->Rsp & ~15UL) - size;
+        if (top - 8 < cpu->StackLimit) throw machine.BugChecks.KernelStackOverflow(cpu->Rip);
+        for (int i = 0; i < stackArguments.Length; i++) GuestMemory.Ref<ulong>(top + HomeSpace + 8 * (ulong)i) = stackArguments[i];
+        cpu->Rsp = top - 8;
+        GuestMemory.Ref<ulong>(cpu->Rsp) = interpreter.ReturnAddress;
+    }
+
+    /// <summary>What Windows would end with, or that we do not know.</summary>
+    Exception Stopped(Cpu* cpu, StopReason reason)
+    {
+        ulong rip = cpu->Rip;
+        BugChecks bugChecks = machine.BugChecks;
+        switch (reason)
+        {
+            case StopReason.Fault when cpu->FaultAccess == PageAccess.Execute && DescribeMissing?.Invoke(cpu->FaultAddress) is { } missing:
+                return bugChecks.StopUnsupported($"{Place(rip)} calls {missing}, which this version does not have.");
+            case StopReason.Fault:
+                return bugChecks.PageFault(cpu->FaultAddress, cpu->FaultAccess, rip);
+            case StopReason.KernelStackOverflow or StopReason.HostStackOverflow:
+                return bugChecks.KernelStackOverflow(rip);
+            case StopReason.BudgetSpent:
+                return bugChecks.Looping(machine.CurrentThread, $"{Place(rip)} is still running after {machine.Options.InstructionBudget:N0} branches and calls: the driver loops.");
+            case StopReason.Unimplemented or StopReason.Privileged:
+                return bugChecks.StopUnsupported($"{Place(rip)} executes {Interpreter.Describe(rip)}, which this version does not model.");
+            case StopReason.IllegalInstruction:
+                return bugChecks.Unhandled(NTSTATUS.STATUS_ILLEGAL_INSTRUCTION, rip, 0, 0, $"{Place(rip)} executes {Interpreter.Describe(rip)}, which is no valid instruction.");
+            case StopReason.DivideError:
+                return bugChecks.Unhandled(NTSTATUS.STATUS_INTEGER_DIVIDE_BY_ZERO, rip, 0, 0, $"{Place(rip)} divides by zero, or the quotient is too large: {Interpreter.Describe(rip)}.");
+            case StopReason.Breakpoint:
+                return bugChecks.Unhandled(NTSTATUS.STATUS_BREAKPOINT, rip, 0, 0, $"{Place(rip)} executes a breakpoint, and no debugger is attached.");
+            case StopReason.FastFail:
+                ulong code = (uint)cpu->Rcx;
+                return bugChecks.Stop(BugCheckCode.KERNEL_SECURITY_CHECK_FAILURE, code, 0, 0, 0, $"{Place(rip)} ended the system with __fastfail({code}): {FastFailMeaning(code)}.");
+            case StopReason.AssertionFailure:
+                return bugChecks.Unhandled(NTSTATUS.STATUS_ASSERTION_FAILURE, rip, 0, 0, $"An assertion failed at {Place(rip)}.");
+            default:
+                throw new InvalidOperationException($"The interpreter stopped with {reason}, which nothing asked for.");
+        }
+    }
+
+    string Place(ulong rip) => machine.BugChecks.SymbolAt?.Invoke(rip) ?? Format.Address(rip);
+
+    static string FastFailMeaning(ulong code) => code switch
+    {
+        2 => "a stack cookie was overwritten",
+        3 => "a list entry is corrupt",
+        6 => "the image was started without a security cookie",
+        10 => "an indirect call went to an address that is no valid target",
+        _ => "see the documentation of bug check 0x139",
+    };
+
+    /// <summary>
+    /// The instruction that runs or calls out, then return addresses on the stack: values behind a call instruction in
+    /// executable memory. A stale one may be among them.
+    /// </summary>
+    public IEnumerable<ulong> CallStack(KernelThread thread)
+    {
+        var frames = new List<ulong>();
+        if (thread.GuestState is not GuestThread guest) return frames;
+        Cpu* cpu = guest.Cpu;
+        if (IsImage(cpu->Rip)) frames.Add(cpu->Rip);
+        ulong end = cpu->StackLimit == thread.DpcStackLimit ? thread.DpcStackBase : thread.StackBase;
+        for (ulong slot = Math.Max(cpu->Rsp, cpu->StackLimit); slot < end; slot += 8)
+        {
+            ulong value = GuestMemory.Ref<ulong>(slot);
+            if (IsImage(value) && FollowsCall(value)) frames.Add(value);
+        }
+        return frames;
+    }
+
+    bool IsImage(ulong address) => machine.Memory.Images.Contains(address) && IsCode(address);
+
+    // call rel32, or the call forms of FF /2 from two to seven bytes.
+    static bool FollowsCall(ulong address)
+    {
+        if (!GuestMemory.IsAccessible(address - 7, 7, PageAccess.Execute)) return false;
+        var before = new ReadOnlySpan<byte>(GuestMemory.Translate(address - 7, 7, PageAccess.Execute), 7);
+        if (before[2] == 0xE8) return true;
+        for (int length = 2; length <= 7; length++)
+        {
+            if (before[7 - length] == 0xFF && (before[8 - length] & 0x38) == 0x10) return true;
+        }
+        return false;
+    }
+
+    public void Dispose() => interpreter.Dispose();
+
+    /// <summary>The processor state of one guest thread.</summary>
+    sealed class GuestThread : IDisposable
+    {
+        readonly GuestProcessor owner;
+        readonly KernelThread thread;
+        GCHandle self;
+
+        internal GuestThread(GuestProcessor owner, KernelThread thread)
+        {
+            this.owner = owner;
+            this.thread = thread;
+            thread.GuestState = this;
+            self = GCHandle.Alloc(this);
+            Cpu = owner.interpreter.CreateCpu();
+            Cpu->Rsp = thread.StackBase;
+            Cpu->StackLimit = thread.StackLimit;
+            Cpu->GsBase = thread.Pcr.Address;
+            Cpu->Irql = thread.IrqlCell;
+            Cpu->SharedUserData = owner.machine.Memory.SharedUserData;
+            Cpu->Owner = GCHandle.ToIntPtr(self);
+            Cpu->OnTrap = &OnTrap;
+            Cpu->OnIrqlWrite = &OnIrqlWrite;
+            Cpu->OnPause = &OnPause;
+            Cpu->OnTimestamp = &OnTimestamp;
+        }
+
+        internal Cpu* Cpu { get; }
+
+        /// <summary>Nesting of calls from the kernel into the guest.</summary>
+        internal int Depth { get; set; }
+
+        static GuestThread Of(Cpu* cpu) => (GuestThread)GCHandle.FromIntPtr(cpu->Owner).Target!;
+
+        static void OnTrap(Cpu* cpu, ulong address)
+        {
+            if (Of(cpu).owner.machine.Code.InvokeTrap(address, cpu->Gpr)) return;
+            cpu->FaultAddress = address;
+            cpu->FaultAccess = PageAccess.Execute;
+            cpu->Stop = StopReason.Fault;
+        }
+
+        static void OnIrqlWrite(Cpu* cpu, byte irql)
+        {
+            GuestThread guest = Of(cpu);
+            guest.owner.machine.Irqls.Write(guest.thread, irql);
+        }
+
+        static void OnPause(Cpu* cpu)
+        {
+            GuestThread guest = Of(cpu);
+            guest.owner.machine.Scheduler.Yield(guest.thread, SchedulingPoint.Spin);
+        }
+
+        // 1 GHz of the machine's own time.
+        static ulong OnTimestamp(Cpu* cpu) => (ulong)Of(cpu).owner.machine.Scheduler.InterruptTime * 100;
+
+        public void Dispose()
+        {
+            Interpreter.FreeCpu(Cpu);
+            self.Free();
+        }
+    }
+}
