@@ -30,7 +30,7 @@ public sealed class GuestDrivers
     public bool TryRead(string path, [NotNullWhen(true)] out DriverImage? image, [NotNullWhen(false)] out ImageDiagnostic? error)
     {
         image = null;
-        return PortableExecutable.TryRead(path, out PortableExecutable? file, out error) && loader.TryLoad(file, out image, out error);
+        return PortableExecutable.TryReadFile(path, out PortableExecutable? file, out error) && loader.TryLoad(file, out image, out error);
     }
 
     /// <summary>Calls DriverEntry. Runs on a guest thread.</summary>

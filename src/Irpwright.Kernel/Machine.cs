@@ -56,6 +56,7 @@ public sealed partial class Machine : IDisposable
         Cancellation = new IrpCancellation(this);
         Builders = new IrpBuilders(this);
         SynchronousIrps = new SynchronousIrps(this);
+        RemoveLocks = new RemoveLocks(this);
         Files = new FileObjects(this);
         Requests = new UserRequests(this);
         Drivers = new Drivers(this);
@@ -119,6 +120,8 @@ public sealed partial class Machine : IDisposable
     public IrpBuilders Builders { get; }
 
     public SynchronousIrps SynchronousIrps { get; }
+
+    public RemoveLocks RemoveLocks { get; }
 
     public FileObjects Files { get; }
 

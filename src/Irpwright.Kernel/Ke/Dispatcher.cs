@@ -92,7 +92,7 @@ public sealed class Dispatcher
         PKWAIT_BLOCK block = new(thread.Object.Address + WaitBlockOffset);
         lock (gate)
         {
-            if (TryAcquire(header)) return NTSTATUS.STATUS_SUCCESS;
+            if (TryAcquire(header, thread)) return NTSTATUS.STATUS_SUCCESS;
             if (timeout == 0) return NTSTATUS.STATUS_TIMEOUT;
             if (thread.Irql >= DISPATCH_LEVEL)
             {
@@ -147,6 +147,38 @@ public sealed class Dispatcher
         thread.WaitReason = null;
     }
 
+    /// <summary>Prepares a mutex that nobody owns. Any IRQL. <paramref name="Level"/> is reserved, 0.</summary>
+    [KernelExport]
+    public void KeInitializeMutex(PKMUTANT Mutex, uint Level)
+    {
+        Mutex.Value = default;
+        InitializeHeader(new PDISPATCHER_HEADER(Mutex.Address), (byte)KOBJECTS.MutantObject, KMUTANT.SizeOf, 1);
+        Mutex.ApcDisable = 1;
+    }
+
+    /// <summary>Gives a mutex up once; the last of nested acquisitions frees it. IRQL &lt;= DISPATCH_LEVEL.</summary>
+    /// <returns>The previous signal state: 0 if this call freed the mutex.</returns>
+    /// <exception cref="NtStatusException">STATUS_MUTANT_NOT_OWNED when another thread owns it, or none.</exception>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public int KeReleaseMutex(PKMUTANT Mutex, BOOLEAN Wait)
+    {
+        PDISPATCHER_HEADER header = new(Mutex.Address);
+        int previous;
+        lock (gate)
+        {
+            if (Mutex.OwnerThread != machine.CurrentThread.Object) throw new NtStatusException(NTSTATUS.STATUS_MUTANT_NOT_OWNED);
+            previous = header.SignalState;
+            if (previous < 0) header.SignalState++;
+            else Mutex.OwnerThread = default;
+        }
+        if (previous == 0) Signal(header);
+        return previous;
+    }
+
+    /// <summary>TRUE when the thread cannot be interrupted even by special kernel APCs: at APC_LEVEL and above. IRQL &lt;= DISPATCH_LEVEL.</summary>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public BOOLEAN KeAreAllApcsDisabled() => machine.CurrentThread.Irql >= APC_LEVEL;
+
     /// <summary>Makes an object signalled and wakes who waits for it.</summary>
     internal int Signal(PDISPATCHER_HEADER header)
     {
@@ -165,7 +197,7 @@ public sealed class Dispatcher
                         $"The list of waiting threads in the object at {Format.Address(header.Address)} is corrupt: the object was overwritten or freed while a thread waits for it.");
                 }
                 Lists.Remove(entry);
-                TryAcquire(header);
+                TryAcquire(header, waiter);
                 waiter.WaitSatisfied = true;
                 machine.Scheduler.Unblock(waiter);
             }
@@ -201,10 +233,19 @@ public sealed class Dispatcher
 
     static bool CanDeliverApc(KernelThread thread) => thread.Irql < APC_LEVEL && thread.InterruptDepth == 0;
 
-    static bool TryAcquire(PDISPATCHER_HEADER header)
+    static bool TryAcquire(PDISPATCHER_HEADER header, KernelThread thread)
     {
+        if (header.Type == KOBJECTS.MutantObject) return TryAcquireMutex(new PKMUTANT(header.Address), header, thread);
         if (header.SignalState <= 0) return false;
         if (header.Type is KOBJECTS.EventSynchronizationObject or KOBJECTS.TimerSynchronizationObject) header.SignalState = 0;
+        return true;
+    }
+
+    static bool TryAcquireMutex(PKMUTANT mutex, PDISPATCHER_HEADER header, KernelThread thread)
+    {
+        if (header.SignalState <= 0 && mutex.OwnerThread != thread.Object) return false;
+        header.SignalState--;
+        mutex.OwnerThread = thread.Object;
         return true;
     }
 

@@ -11,6 +11,7 @@ public sealed class Dpcs
     readonly Machine machine;
     readonly Lock gate = new();
     int pendingCount;
+    int runningCount;
 
     internal Dpcs(Machine machine) => this.machine = machine;
 
@@ -67,6 +68,18 @@ public sealed class Dpcs
         }
     }
 
+    /// <summary>Waits until every DPC that is queued now has run. IRQL = PASSIVE_LEVEL. (DPC-04)</summary>
+    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    public void KeFlushQueuedDpcs()
+    {
+        KernelThread thread = machine.CurrentThread;
+        while (PendingCount + Volatile.Read(ref runningCount) > 0)
+        {
+            RunNext(thread);
+            machine.Scheduler.Yield(thread, SchedulingPoint.Call);
+        }
+    }
+
     /// <summary>Chooses the importance of a DPC, before it is queued. Any IRQL.</summary>
     [KernelExport]
     public void KeSetImportanceDpc(PKDPC Dpc, KDPC_IMPORTANCE Importance) => Dpc.Importance = (byte)Importance;
@@ -100,6 +113,7 @@ public sealed class Dpcs
             argument1 = dpc.SystemArgument1;
             argument2 = dpc.SystemArgument2;
             dpc.DpcData = default;
+            runningCount++;
         }
         byte previous = thread.Irql;
         thread.Irql = DISPATCH_LEVEL;
@@ -121,6 +135,7 @@ public sealed class Dpcs
         {
             thread.InterruptDepth--;
             thread.Irql = previous;
+            lock (gate) runningCount--;
         }
     }
 
