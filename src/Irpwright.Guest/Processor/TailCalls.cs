@@ -19,9 +19,11 @@ static unsafe class TailCalls
         for (int i = 0; i < ChainLength; i++) ops[i].Handler = &Step;
         ops[ChainLength].Handler = &Measure;
         Cpu cpu = default;
+        Measure(&cpu, ops);
+        ulong shallow = cpu.Temporary;
         Step(&cpu, ops);
         // Even the smallest frame holds a return address.
-        return (ulong)&cpu - cpu.Temporary < ChainLength * 8;
+        return shallow - cpu.Temporary < ChainLength * 8;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

@@ -83,6 +83,79 @@ public sealed unsafe class HostOracleTests : IDisposable
         return true;
     }
 
+    [Fact]
+    public void Every_condition_after_a_comparison_decides_as_the_real_processor_does()
+    {
+        Assert.SkipUnless(HostProcessor.IsAvailable, "needs an x64 host to compare with");
+        var failures = new List<string>();
+        foreach (InstructionForm form in InstructionForms.All.Where(form => form.Code.Mnemonic() is Mnemonic.Cmp or Mnemonic.Test))
+        {
+            for (int condition = 0; condition < 16; condition++) CompareJump(form, condition, failures);
+        }
+        Assert.True(failures.Count == 0, string.Join('\n', failures.Take(40)));
+    }
+
+    /// <summary>A jump whose flags nobody else reads is fused with the comparison; in every second guest somebody does, and it is not.</summary>
+    void CompareJump(InstructionForm form, int condition, List<string> failures)
+    {
+        for (int attempt = 0, done = 0; done < Math.Max(cases / 16, 1); attempt++)
+        {
+            if (!InstructionForms.TryCreate(form, random, out Instruction instruction) || !TryEncode(instruction, out byte[] compare)) continue;
+            byte[] end = attempt % 2 == 0 ? [0x39, 0xC0, 0xCC] : [0x90, 0x90, 0xCC];
+            guest.Place(guest.Code, [.. compare, (byte)(0x70 | condition), 3, .. end, .. end]);
+            host!.Load([.. compare, 0x0F, (byte)(0x90 | condition), 0xC0]);
+            for (int i = 0; i < 8; i++, done++)
+            {
+                HostState state;
+                ulong buffer = (ulong)GuestMemory.Translate(guest.Data, BufferSize, PageAccess.ReadWrite);
+                uint pointers = Prepare(instruction, &state, buffer);
+                if (random.Next(3) == 0) new Span<ulong>((void*)buffer, BufferSize / 8).Fill(state.Gpr[random.Next(2)]);
+                HostState before = state;
+                StopReason reason = RunGuest(&state, pointers, guest.Data - buffer);
+                host.Run(&state);
+                ulong expected = guest.Code + (ulong)compare.Length + 4 + ((byte)state.Gpr[0] != 0 ? 3u : 0u);
+                if (reason == StopReason.Breakpoint && guest.Cpu->Rip == expected) continue;
+                failures.Add($"{instruction}, condition {condition:X}, {(attempt % 2 == 0 ? "fused" : "separate")}: {reason} at +{guest.Cpu->Rip - guest.Code}; rax {before.Gpr[0]:X}");
+                return;
+            }
+        }
+    }
+
+    /// <summary>
+    /// Goal: no handler uses host stack, however long the chain. Method: a chain of many times the same instruction ends in an operation that notes
+    /// where the stack is.
+    /// </summary>
+    [Fact]
+    public void Every_instruction_form_continues_by_a_jump()
+    {
+        Assert.SkipUnless(HostProcessor.IsAvailable, "operands are made as for the real processor");
+        Assert.SkipWhen(Environment.GetEnvironmentVariable("DOTNET_JITMinOpts") == "1", "the compiler was told not to");
+        Assert.True(TailCalls.Work);
+        const int Length = 40;
+        var failures = new List<string>();
+        foreach (InstructionForm form in InstructionForms.All)
+        {
+            Instruction instruction;
+            while (!InstructionForms.TryCreate(form, random, out instruction) && random.Next(50) != 0) { }
+            if (!TryEncode(instruction, out byte[] bytes) || form.Code.Mnemonic() is Mnemonic.Div or Mnemonic.Idiv) continue;
+            HostState state;
+            ulong buffer = (ulong)GuestMemory.Translate(guest.Data, BufferSize, PageAccess.ReadWrite);
+            uint pointers = Prepare(instruction, &state, buffer);
+            state.Gpr[1] = 0; // string instructions and shifts do nothing then, and stay in the buffer
+            guest.Place(guest.Code, [.. Enumerable.Repeat(bytes, Length).SelectMany(copy => copy), 0xCC]);
+            ulong end = guest.Code + (ulong)(bytes.Length * Length);
+            if (Branch.Find(guest.Cpu, guest.Code) == null || Branch.Find(guest.Cpu, end) == null) continue;
+            Branch.Find(guest.Cpu, end)->Handler = &TailCalls.Measure;
+            guest.Cpu->Temporary = 0;
+            RunGuest(&state, pointers, guest.Data - buffer);
+            ulong deep = guest.Cpu->Temporary;
+            if (deep == 0 || form.Memory && deep < 0x1000) continue; // not modelled, or it faulted
+            Interpreter.Run(guest.Cpu, end);
+            if (guest.Cpu->Temporary - deep >= Length * 8) failures.Add($"{form}: {guest.Cpu->Temporary - deep} bytes of stack");
+        }
+        Assert.True(failures.Count == 0, string.Join('\n', failures.Take(40)));
+    }
+
     static bool TryEncode(Instruction instruction, out byte[] bytes)
     {
         using var stream = new MemoryStream();
