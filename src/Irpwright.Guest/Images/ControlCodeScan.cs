@@ -13,7 +13,8 @@ public readonly record struct ControlCode(uint Value, ImmutableArray<uint> Refer
 
     public uint Function => Value >> 2 & 0xFFF;
 
-    public string Method => (Value & 3) switch { 0 => "METHOD_BUFFERED", 1 => "METHOD_IN_DIRECT", 2 => "METHOD_OUT_DIRECT", _ => "METHOD_NEITHER" };
+    public string Method =>
+        (Value & 3) switch { 0 => "METHOD_BUFFERED", 1 => "METHOD_IN_DIRECT", 2 => "METHOD_OUT_DIRECT", _ => "METHOD_NEITHER" };
 }
 
 /// <summary>
@@ -35,13 +36,13 @@ sealed class ControlCodeScan(PortableExecutable image)
     /// <summary>A checked switch: <see cref="Entries"/> distances are in range, and others go to <see cref="Default"/>.</summary>
     readonly record struct Switch(Distance Distance, uint Entries, uint Default);
 
-    readonly SortedDictionary<uint, List<uint>> _found = [];
-    readonly Dictionary<Register, Distance> _distances = [];
+    readonly SortedDictionary<uint, List<uint>> found = [];
+    readonly Dictionary<Register, Distance> distances = [];
     /// <summary>Registers that hold the address of something in the image, as RVA.</summary>
-    readonly Dictionary<Register, uint> _pointers = [];
-    (Distance Distance, uint Last)? _compared;
-    Switch? _switch;
-    uint? _indexTable;
+    readonly Dictionary<Register, uint> pointers = [];
+    (Distance Distance, uint Last)? lastCompared;
+    Switch? lastSwitch;
+    uint? indexTable;
 
     public static ImmutableArray<ControlCode> Run(PortableExecutable image)
     {
@@ -49,7 +50,7 @@ sealed class ControlCodeScan(PortableExecutable image)
         foreach (ImageSection section in image.Sections)
         {
             if (!section.IsExecutable) continue;
-            // What the file does not hold is zeros. Decoding starts afresh at each function, so that data between them cannot spoil more than one.
+            // What the file does not hold is zeros. Decoding starts afresh at each function, so that data between them spoils at most one.
             uint start = section.VirtualAddress, end = section.VirtualAddress + Math.Min(section.VirtualSize, section.SizeOfRawData);
             foreach (RuntimeFunction function in image.Functions)
             {
@@ -59,7 +60,7 @@ sealed class ControlCodeScan(PortableExecutable image)
             }
             scan.Decode(start, end);
         }
-        return [.. scan._found.Select(pair => new ControlCode(pair.Key, [.. pair.Value]))];
+        return [.. scan.found.Select(pair => new ControlCode(pair.Key, [.. pair.Value]))];
     }
 
     void Decode(uint start, uint end)
@@ -76,51 +77,52 @@ sealed class ControlCodeScan(PortableExecutable image)
 
     void Examine(in Instruction instruction)
     {
-        (Distance Distance, uint Last)? compared = _compared;
-        _compared = null;
+        (Distance Distance, uint Last)? compared = lastCompared;
+        lastCompared = null;
         Register target = instruction.Op0Kind == OpKind.Register ? instruction.Op0Register.GetFullRegister() : Register.None;
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Cmp when TryGetImmediate(instruction, out uint immediate):
-                Distance distance = _distances.GetValueOrDefault(target);
+                Distance distance = distances.GetValueOrDefault(target);
                 Add(distance.First + (immediate << distance.Shift), instruction, isCompared: true);
-                if (distance.First != 0) _compared = (distance, immediate);
+                if (distance.First != 0) lastCompared = (distance, immediate);
                 break;
             case Mnemonic.Ja when compared is { } range && range.Last < MaxTableEntries:
-                _switch = new Switch(range.Distance, range.Last + 1, (uint)instruction.NearBranchTarget);
-                _indexTable = null;
+                lastSwitch = new Switch(range.Distance, range.Last + 1, (uint)instruction.NearBranchTarget);
+                indexTable = null;
                 break;
             case Mnemonic.Sub or Mnemonic.Add when target != Register.None && TryGetImmediate(instruction, out uint immediate):
                 Subtract(instruction, target, target, instruction.Mnemonic == Mnemonic.Sub ? immediate : 0 - immediate);
                 break;
             case Mnemonic.Lea when instruction.IsIPRelativeMemoryOperand:
                 Write(target);
-                _pointers[target] = (uint)instruction.IPRelativeMemoryAddress;
+                pointers[target] = (uint)instruction.IPRelativeMemoryAddress;
                 break;
             case Mnemonic.Lea when instruction.MemoryIndex == Register.None && instruction.MemoryBase != Register.None:
                 Subtract(instruction, target, instruction.MemoryBase.GetFullRegister(), 0 - (uint)instruction.MemoryDisplacement64);
                 break;
-            case Mnemonic.Shr or Mnemonic.Ror or Mnemonic.Rol when _distances.TryGetValue(target, out Distance unshifted):
+            case Mnemonic.Shr or Mnemonic.Ror or Mnemonic.Rol when distances.TryGetValue(target, out Distance unshifted):
                 // The lowest two bits are the method; a compiler moves them out of the way when all cases have the same.
                 bool dividesByFour = instruction.Immediate8 == (instruction.Mnemonic == Mnemonic.Rol ? 30 : 2);
                 Write(target);
-                if (dividesByFour && unshifted.Shift == 0) _distances[target] = unshifted with { Shift = 2 };
+                if (dividesByFour && unshifted.Shift == 0) distances[target] = unshifted with { Shift = 2 };
                 break;
             case Mnemonic.Mov when target != Register.None && instruction.Op1Kind == OpKind.Register:
-                bool copies = _distances.TryGetValue(instruction.Op1Register.GetFullRegister(), out Distance copied);
+                bool copies = distances.TryGetValue(instruction.Op1Register.GetFullRegister(), out Distance copied);
                 Write(target);
-                if (copies) _distances[target] = copied;
+                if (copies) distances[target] = copied;
                 break;
             case Mnemonic.Mov when instruction.Op0Register is Register.ECX && TryGetImmediate(instruction, out uint immediate):
                 // The first argument of IoBuildDeviceIoControlRequest.
                 Add(immediate, instruction, isCompared: false);
                 Write(target);
                 break;
-            case Mnemonic.Mov or Mnemonic.Movsxd or Mnemonic.Movzx when _switch is { } jumps && _pointers.TryGetValue(instruction.MemoryBase, out uint table):
+            case Mnemonic.Mov or Mnemonic.Movsxd or Mnemonic.Movzx
+                when lastSwitch is { } jumps && pointers.TryGetValue(instruction.MemoryBase, out uint table):
                 if (instruction.MemoryIndexScale == 4)
                     ReadJumpTable(instruction, jumps, table);
                 else if (instruction.Mnemonic == Mnemonic.Movzx)
-                    _indexTable = table + (uint)instruction.MemoryDisplacement64;
+                    indexTable = table + (uint)instruction.MemoryDisplacement64;
                 Write(target);
                 break;
             case Mnemonic.Cmp or Mnemonic.Test:
@@ -143,40 +145,40 @@ sealed class ControlCodeScan(PortableExecutable image)
         for (uint i = 0; i < jumps.Entries; i++)
         {
             byte mapped = 0;
-            if (_indexTable is { } indices && !contents.TryRead(indices + i, out mapped)) break;
-            if (!contents.TryRead(table + 4UL * (_indexTable is null ? i : mapped), out uint entry)) break;
+            if (indexTable is { } indices && !contents.TryRead(indices + i, out mapped)) break;
+            if (!contents.TryRead(table + 4UL * (indexTable is null ? i : mapped), out uint entry)) break;
             if (origin + entry != jumps.Default) Add(jumps.Distance.First + (i << jumps.Distance.Shift), instruction, isCompared: true);
         }
-        _switch = null;
+        lastSwitch = null;
     }
 
     /// <summary>Notes that <paramref name="target"/> now holds <paramref name="source"/> less a constant.</summary>
     void Subtract(in Instruction instruction, Register target, Register source, uint constant)
     {
-        Distance distance = _distances.GetValueOrDefault(source);
+        Distance distance = distances.GetValueOrDefault(source);
         distance = distance with { First = distance.First + (constant << distance.Shift) };
         Write(target);
-        if (Add(distance.First, instruction, isCompared: true)) _distances[target] = distance;
+        if (Add(distance.First, instruction, isCompared: true)) distances[target] = distance;
     }
 
     void Write(Register register)
     {
-        _distances.Remove(register);
-        _pointers.Remove(register);
+        distances.Remove(register);
+        pointers.Remove(register);
     }
 
     void Forget()
     {
-        _distances.Clear();
-        _pointers.Clear();
-        _compared = null;
-        _switch = null;
+        distances.Clear();
+        pointers.Clear();
+        lastCompared = null;
+        lastSwitch = null;
     }
 
     bool Add(uint value, in Instruction instruction, bool isCompared)
     {
         if (!LooksLikeControlCode(value, isCompared)) return false;
-        if (!_found.TryGetValue(value, out List<uint>? references)) _found.Add(value, references = []);
+        if (!found.TryGetValue(value, out List<uint>? references)) found.Add(value, references = []);
         if (references.Count == 0 || references[^1] != (uint)instruction.IP) references.Add((uint)instruction.IP);
         return true;
     }
@@ -199,7 +201,8 @@ sealed class ControlCodeScan(PortableExecutable image)
 
     static bool TryGetImmediate(in Instruction instruction, out uint immediate)
     {
-        bool is32Bit = instruction.Op1Kind is OpKind.Immediate32 or OpKind.Immediate32to64 or OpKind.Immediate8to32 or OpKind.Immediate8to64;
+        bool is32Bit = instruction.Op1Kind
+            is OpKind.Immediate32 or OpKind.Immediate32to64 or OpKind.Immediate8to32 or OpKind.Immediate8to64;
         immediate = is32Bit ? (uint)instruction.GetImmediate(1) : 0;
         return is32Bit;
     }

@@ -8,13 +8,13 @@ namespace Irpwright.Guest.Images;
 /// <summary>A driver image in the memory of a machine: relocated, bound to the kernel, its pages protected.</summary>
 public sealed class DriverImage
 {
-    readonly AddressSpace _memory;
-    bool _isInitialized;
+    readonly AddressSpace memory;
+    bool isInitialized;
 
     internal DriverImage(PortableExecutable file, AddressSpace memory, ulong address)
     {
         File = file;
-        _memory = memory;
+        this.memory = memory;
         Base = address;
     }
 
@@ -45,7 +45,9 @@ public sealed class DriverImage
 
     public bool Contains(ulong address) => address - Base < Size;
 
-    /// <summary>The name of an address in the image: <c>passthrough!PassDone+0x12</c>, or <c>passthrough+0x1234</c> where no symbol tells.</summary>
+    /// <summary>
+    /// The name of an address in the image: <c>passthrough!PassDone+0x12</c>, or <c>passthrough+0x1234</c> where no symbol tells.
+    /// </summary>
     public string SymbolAt(ulong address)
     {
         uint rva = (uint)(address - Base);
@@ -55,7 +57,7 @@ public sealed class DriverImage
 
     internal void DiscardInitialization()
     {
-        _isInitialized = true;
+        isInitialized = true;
         Protect();
     }
 
@@ -80,8 +82,8 @@ public sealed class DriverImage
         Span<PageAccess> pages = new PageAccess[Size >> GuestMemory.PageShift];
         Allow(pages, 0, File.SizeOfHeaders, PageAccess.Read);
         foreach (ImageSection section in Sections)
-            if (!(_isInitialized && section.IsDiscardable)) Allow(pages, section.VirtualAddress, section.VirtualSize, section.Access);
-        for (int i = 0; i < pages.Length; i++) _memory.Protect(Base + ((ulong)i << GuestMemory.PageShift), GuestMemory.PageSize, pages[i]);
+            if (!(isInitialized && section.IsDiscardable)) Allow(pages, section.VirtualAddress, section.VirtualSize, section.Access);
+        for (int i = 0; i < pages.Length; i++) memory.Protect(Base + ((ulong)i << GuestMemory.PageShift), GuestMemory.PageSize, pages[i]);
     }
 
     static void Allow(Span<PageAccess> pages, uint rva, uint size, PageAccess access)

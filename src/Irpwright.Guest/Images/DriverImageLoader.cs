@@ -12,23 +12,28 @@ public sealed class DriverImageLoader
     const ulong DefaultSecurityCookie = 0x2B99_2DDF_A232;
     /// <summary>The cookie's upper 16 bits are zero, so that a string operation that overruns a buffer cannot write it.</summary>
     const ulong SecurityCookieMask = 0xFFFF_FFFF_FFFF;
-    /// <summary>Distance between the addresses of unsupported imports, in the range below the trap range where nothing is ever mapped.</summary>
+    /// <summary>
+    /// Distance between the addresses of unsupported imports, in the range below the trap range where nothing is ever mapped.
+    /// </summary>
     const ulong UnsupportedImportSize = 16;
 
-    /// <summary>What linkers have called the kernel and the hardware abstraction layer; which of the two exports a routine has changed over time.</summary>
-    static readonly string[] KernelModules = ["ntoskrnl.exe", "hal.dll", "ntkrnlmp.exe", "ntkrnlpa.exe", "ntkrpamp.exe", "wdm.sys", "wdm.dll"];
+    /// <summary>
+    /// What linkers have called the kernel and the hardware abstraction layer; which of the two exports a routine has changed over time.
+    /// </summary>
+    static readonly string[] KernelModules =
+        ["ntoskrnl.exe", "hal.dll", "ntkrnlmp.exe", "ntkrnlpa.exe", "ntkrpamp.exe", "wdm.sys", "wdm.dll"];
 
-    readonly Machine _machine;
-    readonly ulong _seed;
-    readonly Lock _gate = new();
-    readonly List<DriverImage> _images = [];
-    readonly List<ImageImport> _unsupported = [];
+    readonly Machine machine;
+    readonly ulong seed;
+    readonly Lock gate = new();
+    readonly List<DriverImage> images = [];
+    readonly List<ImageImport> unsupported = [];
 
     /// <param name="seed">Chooses the security cookies.</param>
     public DriverImageLoader(Machine machine, ulong seed = 0)
     {
-        _machine = machine;
-        _seed = seed;
+        this.machine = machine;
+        this.seed = seed;
         machine.BugChecks.SymbolAt = SymbolAt;
     }
 
@@ -38,7 +43,7 @@ public sealed class DriverImageLoader
     /// <summary>Images in memory, oldest first.</summary>
     public IReadOnlyList<DriverImage> Images
     {
-        get { lock (_gate) return [.. _images.Where(image => image.IsLoaded)]; }
+        get { lock (gate) return [.. images.Where(image => image.IsLoaded)]; }
     }
 
     /// <summary>Whether the kernel has what an image imports.</summary>
@@ -47,40 +52,45 @@ public sealed class DriverImageLoader
     /// <summary>
     /// Places an image, relocates it, gives it a security cookie, binds its imports and protects its pages; in that order.
     /// </summary>
-    /// <remarks>All unsupported imports are collected in <see cref="DriverImage.UnsupportedImports"/>; they are for the caller to judge.</remarks>
+    /// <remarks>
+    /// All unsupported imports are collected in <see cref="DriverImage.UnsupportedImports"/>; they are for the caller to judge.
+    /// </remarks>
     /// <returns>False with a diagnostic when the image cannot be placed.</returns>
-    public bool TryLoad(PortableExecutable file, [NotNullWhen(true)] out DriverImage? image, [NotNullWhen(false)] out ImageDiagnostic? error)
+    public bool TryLoad(
+        PortableExecutable file, [NotNullWhen(true)] out DriverImage? image, [NotNullWhen(false)] out ImageDiagnostic? error)
     {
         image = null;
         if (!CanLoad(file, out error)) return false;
         // The page before the image stays without access, so that running off its start faults and does not reach another driver.
-        ulong start = _machine.Memory.Images.Allocate(GuestMemory.PageSize + file.SizeOfImage, PageAccess.ReadWrite);
+        ulong start = machine.Memory.Images.Allocate(GuestMemory.PageSize + file.SizeOfImage, PageAccess.ReadWrite);
         if (start == 0)
         {
             error = new ImageDiagnostic(file.FileName, ImageProblem.TooLarge, "IMAGE_OPTIONAL_HEADER64.SizeOfImage",
                 $"no room for 0x{file.SizeOfImage:X} bytes where driver images lie; unload other drivers first");
             return false;
         }
-        _machine.Memory.Protect(start, GuestMemory.PageSize, PageAccess.None);
-        image = new DriverImage(file, _machine.Memory, start + GuestMemory.PageSize);
+        machine.Memory.Protect(start, GuestMemory.PageSize, PageAccess.None);
+        image = new DriverImage(file, machine.Memory, start + GuestMemory.PageSize);
         file.Contents.Span.CopyTo(image.Memory);
         image.Relocate();
         // After the relocations: the address of the cookie in the load configuration is relocated itself, and so may be its neighbours.
         if (file.LoadConfiguration?.SecurityCookie is { } cookie) image.WriteUInt64(cookie, SecurityCookie(image));
         Bind(image);
         image.Protect();
-        lock (_gate) _images.Add(image);
+        lock (gate) images.Add(image);
         return true;
     }
 
-    /// <summary>Calls an image's DriverEntry and then takes its INIT sections away. On failure the image is unloaded, as Windows does.</summary>
+    /// <summary>
+    /// Calls an image's DriverEntry and then takes its INIT sections away. On failure the image is unloaded, as Windows does.
+    /// </summary>
     /// <param name="serviceName">Names the driver object and the registry key.</param>
     /// <returns>What DriverEntry returned; STATUS_DRIVER_ENTRYPOINT_NOT_FOUND, without a call, when imports are unsupported.</returns>
     public NTSTATUS Start(DriverImage image, string serviceName, out Driver? driver)
     {
         driver = null;
         NTSTATUS status = image.UnsupportedImports.IsEmpty
-            ? _machine.Drivers.Load(serviceName, new PDRIVER_INITIALIZE(image.EntryPoint), image.Base, image.Size, out driver)
+            ? machine.Drivers.Load(serviceName, new PDRIVER_INITIALIZE(image.EntryPoint), image.Base, image.Size, out driver)
             : NTSTATUS.STATUS_DRIVER_ENTRYPOINT_NOT_FOUND;
         if (driver is null) Free(image);
         else DiscardInitialization(image);
@@ -91,12 +101,14 @@ public sealed class DriverImageLoader
     public bool Unload(Driver driver)
     {
         ulong start = driver.Object.DriverStart.Address;
-        if (!_machine.Drivers.Unload(driver)) return false;
+        if (!machine.Drivers.Unload(driver)) return false;
         if (ImageAt(start) is { } image) Free(image);
         return true;
     }
 
-    /// <summary>Takes INIT and other discardable sections away, as Windows does when DriverEntry has returned: a later call or access faults.</summary>
+    /// <summary>
+    /// Takes INIT and other discardable sections away, as Windows does when DriverEntry has returned: a later call or access faults.
+    /// </summary>
     public void DiscardInitialization(DriverImage image)
     {
         foreach (ImageSection section in image.Sections)
@@ -107,7 +119,7 @@ public sealed class DriverImageLoader
     /// <summary>Frees the image's memory. What still points into it faults, and is named as code of an unloaded driver.</summary>
     public void Free(DriverImage image)
     {
-        lock (_gate)
+        lock (gate)
         {
             if (!image.IsLoaded) return;
             image.IsLoaded = false;
@@ -115,21 +127,25 @@ public sealed class DriverImageLoader
         CodeWithdrawn?.Invoke(image.Base, image.Size);
         ulong start = image.Base - GuestMemory.PageSize, size = GuestMemory.PageSize + image.Size;
         // The range is only cleared for its next owner when it can be written.
-        _machine.Memory.Protect(start, size, PageAccess.ReadWrite);
-        _machine.Memory.Images.Free(start, size);
+        machine.Memory.Protect(start, size, PageAccess.ReadWrite);
+        machine.Memory.Images.Free(start, size);
     }
 
     /// <summary>The image that holds an address; one that was unloaded when no loaded one does.</summary>
     public DriverImage? ImageAt(ulong address)
     {
-        lock (_gate) return _images.Find(image => image.IsLoaded && image.Contains(address)) ?? _images.FindLast(image => image.Contains(address));
+        lock (gate)
+        {
+            return images.Find(image => image.IsLoaded && image.Contains(address))
+                ?? images.FindLast(image => image.Contains(address));
+        }
     }
 
     /// <summary>The import that was bound to an address because the kernel does not have it.</summary>
     public ImageImport? UnsupportedImportAt(ulong address)
     {
-        ulong index = (address - _machine.Memory.SliceBase) / UnsupportedImportSize;
-        lock (_gate) return index < (ulong)_unsupported.Count ? _unsupported[(int)index] : null;
+        ulong index = (address - machine.Memory.SliceBase) / UnsupportedImportSize;
+        lock (gate) return index < (ulong)unsupported.Count ? unsupported[(int)index] : null;
     }
 
     /// <summary>The name of an address in a driver image, or of an unsupported import; null for any other.</summary>
@@ -146,46 +162,48 @@ public sealed class DriverImageLoader
         else if (file.Characteristics.HasFlag(ImageCharacteristics.RelocationsStripped))
         {
             error = new ImageDiagnostic(file.FileName, ImageProblem.Unsupported, "IMAGE_FILE_HEADER.Characteristics",
-                $"IMAGE_FILE_RELOCS_STRIPPED: the image runs at 0x{file.ImageBase:X} only, where no driver is loaded; link it with /DYNAMICBASE");
+                $"IMAGE_FILE_RELOCS_STRIPPED: it runs only at 0x{file.ImageBase:X}, where no driver is loaded; link it with /DYNAMICBASE");
         }
         return error is null;
     }
 
     void Bind(DriverImage image)
     {
-        var unsupported = ImmutableArray.CreateBuilder<ImageImport>();
+        var missing = ImmutableArray.CreateBuilder<ImageImport>();
         foreach (ImageImport import in image.File.Imports)
         {
             if (Find(import) is { } export)
             {
-                image.WriteUInt64(import.AddressRva, _machine.Code.AddressOf(export));
+                image.WriteUInt64(import.AddressRva, machine.Code.AddressOf(export));
                 continue;
             }
-            unsupported.Add(import);
+            missing.Add(import);
             image.WriteUInt64(import.AddressRva, AddressOfUnsupported(import));
         }
-        image.UnsupportedImports = unsupported.ToImmutable();
+        image.UnsupportedImports = missing.ToImmutable();
     }
 
     static KernelExport? Find(ImageImport import) =>
         // Ordinals of the kernel's exports change with every build of Windows; no driver can rely on one.
-        import.Ordinal is null && KernelModules.Contains(import.Module, StringComparer.OrdinalIgnoreCase) ? KernelExports.Find(import.Name) : null;
+        import.Ordinal is null && KernelModules.Contains(import.Module, StringComparer.OrdinalIgnoreCase)
+            ? KernelExports.Find(import.Name)
+            : null;
 
     ulong AddressOfUnsupported(ImageImport import)
     {
-        lock (_gate)
+        lock (gate)
         {
-            ulong offset = (ulong)_unsupported.Count * UnsupportedImportSize;
+            ulong offset = (ulong)unsupported.Count * UnsupportedImportSize;
             if (offset >= AddressSpace.ExportThunkOffset) return 0;
-            _unsupported.Add(import);
-            return _machine.Memory.SliceBase + offset;
+            unsupported.Add(import);
+            return machine.Memory.SliceBase + offset;
         }
     }
 
     /// <summary>The same for the same seed, image and place in the machine; for the driver as good as random.</summary>
     ulong SecurityCookie(DriverImage image)
     {
-        ulong cookie = _seed ^ AddressSpace.OffsetOf(image.Base);
+        ulong cookie = seed ^ AddressSpace.OffsetOf(image.Base);
         foreach (char c in image.Name) cookie = Mix(cookie + c);
         do cookie = Mix(cookie);
         while ((cookie & SecurityCookieMask) is 0 or DefaultSecurityCookie);

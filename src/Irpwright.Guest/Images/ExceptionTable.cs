@@ -3,7 +3,9 @@ using System.Runtime.InteropServices;
 
 namespace Irpwright.Guest.Images;
 
-/// <summary>A row of the exception table (RUNTIME_FUNCTION): RVAs of a function's first byte, of the byte behind it, and of its UNWIND_INFO.</summary>
+/// <summary>
+/// A row of the exception table (RUNTIME_FUNCTION): RVAs of a function's first byte, of the byte behind it, and of its UNWIND_INFO.
+/// </summary>
 [StructLayout(LayoutKind.Sequential, Pack = 4)]
 public readonly record struct RuntimeFunction(uint BeginAddress, uint EndAddress, uint UnwindInfoAddress)
 {
@@ -38,7 +40,9 @@ static class ExceptionTable
         if (damaged || !sorted)
         {
             image.Diagnostics.Warn(ImageProblem.BadDirectory, MappedImage.Place(ImageDirectory.Exception),
-                damaged ? "has rows outside the image, which are ignored" : "is not sorted or its rows overlap: Windows would miss handlers that are found here");
+                damaged
+                    ? "has rows outside the image, which are ignored"
+                    : "is not sorted or its rows overlap: Windows would miss handlers that are found here");
         }
         return found.ToImmutable();
     }

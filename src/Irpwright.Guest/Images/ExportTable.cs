@@ -22,7 +22,8 @@ static class ExportTable
             || !contents.TrySlice(table.AddressOfNames, table.NumberOfNames * 4UL, out ReadOnlySpan<byte> names)
             || !contents.TrySlice(table.AddressOfNameOrdinals, table.NumberOfNames * 2UL, out ReadOnlySpan<byte> indices))
         {
-            image.Diagnostics.Warn(ImageProblem.BadDirectory, MappedImage.Place(ImageDirectory.Export), "its tables are not inside the image; exports are ignored");
+            image.Diagnostics.Warn(ImageProblem.BadDirectory, MappedImage.Place(ImageDirectory.Export),
+                "its tables are not inside the image; exports are ignored");
             return [];
         }
         var found = ImmutableArray.CreateBuilder<ImageExport>();

@@ -35,11 +35,11 @@ public sealed record ImageDiagnostic(string File, ImageProblem Problem, string P
 sealed class ImageDiagnostics(string file)
 {
     const int MaxWarnings = 64;
-    readonly List<ImageDiagnostic> _warnings = [];
+    readonly List<ImageDiagnostic> warnings = [];
 
     public ImageDiagnostic? Error { get; private set; }
 
-    public IReadOnlyList<ImageDiagnostic> Warnings => _warnings;
+    public IReadOnlyList<ImageDiagnostic> Warnings => warnings;
 
     /// <summary>Records the reason to refuse the image. Always false, so that a reader can return it.</summary>
     public bool Fail(ImageProblem problem, string place, string message)
@@ -48,9 +48,13 @@ sealed class ImageDiagnostics(string file)
         return false;
     }
 
+    /// <summary>Refuses the image for a table that is not well formed.</summary>
+    public bool FailDamaged(string place, string what) =>
+        Fail(ImageProblem.BadDirectory, place, what + "; the file is damaged, link it again");
+
     /// <summary>Records something that Windows tolerates in a driver, or that only loses names.</summary>
     public void Warn(ImageProblem problem, string place, string message)
     {
-        if (_warnings.Count < MaxWarnings) _warnings.Add(new ImageDiagnostic(file, problem, place, message));
+        if (warnings.Count < MaxWarnings) warnings.Add(new ImageDiagnostic(file, problem, place, message));
     }
 }

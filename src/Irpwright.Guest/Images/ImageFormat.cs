@@ -70,7 +70,7 @@ struct IMAGE_DATA_DIRECTORY
 [InlineArray(8)]
 struct ShortName
 {
-    byte _first;
+    byte first;
 }
 
 [StructLayout(LayoutKind.Sequential, Pack = 1)]

@@ -17,10 +17,12 @@ public sealed record ImageSection(
     /// Gone once DriverEntry has returned: INIT by name, whatever the linker marked, and anything marked discardable.
     /// https://learn.microsoft.com/windows-hardware/drivers/kernel/making-drivers-pageable
     /// </summary>
-    public bool IsDiscardable => Characteristics.HasFlag(SectionCharacteristics.MemoryDiscardable) || Name.StartsWith("INIT", StringComparison.Ordinal);
+    public bool IsDiscardable =>
+        Characteristics.HasFlag(SectionCharacteristics.MemoryDiscardable) || Name.StartsWith("INIT", StringComparison.Ordinal);
 
     /// <summary>Pageable by name: #pragma alloc_text(PAGE...) and code_seg("PAGE...").</summary>
-    public bool IsPageable => Name.StartsWith("PAGE", StringComparison.Ordinal) && !Characteristics.HasFlag(SectionCharacteristics.MemoryNotPaged);
+    public bool IsPageable =>
+        Name.StartsWith("PAGE", StringComparison.Ordinal) && !Characteristics.HasFlag(SectionCharacteristics.MemoryNotPaged);
 
     /// <summary>
     /// What a driver may do with the section once it is loaded. Code is never writable: Driver Verifier's code integrity checks

@@ -33,7 +33,7 @@ static class ImportTable
             if (!image.Contents.TryReadName(descriptor.Name, MaxModuleNameLength, out string module))
                 return Fail(image, at, $"Name 0x{descriptor.Name:X} leads to no module name");
             uint names = descriptor.OriginalFirstThunk != 0 ? descriptor.OriginalFirstThunk : descriptor.FirstThunk;
-            if (!TryReadThunks(image, ImageDirectory.Import, module, names, descriptor.FirstThunk, found)) return false;
+            if (ReadThunks(image, module, names, descriptor.FirstThunk, found) is { } problem) return Fail(image, at, problem);
         }
         imports = found.ToImmutable();
         return true;
@@ -52,11 +52,15 @@ static class ImportTable
                 || ReadThunks(image, module, descriptor.ImportNameTableRVA, descriptor.ImportAddressTableRVA, found) is not null)
                 break;
         }
-        image.Diagnostics.Warn(ImageProblem.BadDirectory, MappedImage.Place(ImageDirectory.DelayImport), "its descriptors are damaged; those read so far are listed");
+        image.Diagnostics.Warn(ImageProblem.BadDirectory, MappedImage.Place(ImageDirectory.DelayImport),
+            "its descriptors are damaged; those read so far are listed");
         return found.ToImmutable();
     }
 
-    /// <summary>The import hash (imphash) by which malware analysts group images: MD5 of the imports in order, lower case, modules without extension.</summary>
+    /// <summary>
+    /// The import hash (imphash) by which malware analysts group images: MD5 of the imports in order, lower case, modules without
+    /// extension.
+    /// </summary>
     public static string Hash(ImmutableArray<ImageImport> imports)
     {
         if (imports.IsEmpty) return "";
@@ -73,13 +77,7 @@ static class ImportTable
 #pragma warning restore CA5351
     }
 
-    static bool TryReadThunks(
-        MappedImage image, ImageDirectory table, string module, uint names, uint addresses, ImmutableArray<ImageImport>.Builder found)
-    {
-        string? problem = ReadThunks(image, module, names, addresses, found);
-        return problem is null || image.Diagnostics.Fail(ImageProblem.BadDirectory, MappedImage.Place(table), problem + "; the file is damaged, link it again");
-    }
-
+    /// <summary>Adds the imports from one module; null, or what is wrong with its tables.</summary>
     static string? ReadThunks(MappedImage image, string module, uint names, uint addresses, ImmutableArray<ImageImport>.Builder found)
     {
         for (ulong offset = 0; ; offset += 8)
@@ -94,10 +92,10 @@ static class ImportTable
             else if (thunk <= int.MaxValue && image.Contents.TryReadName(thunk + 2, MaxSymbolNameLength, out string name))
                 found.Add(new ImageImport(module, name, null, slot));
             else
-                return $"import {offset / 8} from {module} (lookup entry 0x{thunk:X} at RVA 0x{names + offset:X}) leads to no Hint/Name entry";
+                return $"import {offset / 8} from {module} (0x{thunk:X} at RVA 0x{names + offset:X}) leads to no Hint/Name entry";
         }
     }
 
-    static bool Fail(MappedImage image, ulong rva, string message) => image.Diagnostics.Fail(
-        ImageProblem.BadDirectory, $"{MappedImage.Place(ImageDirectory.Import)}, descriptor at RVA 0x{rva:X}", message + "; the file is damaged, link it again");
+    static bool Fail(MappedImage image, ulong descriptorRva, string what) =>
+        image.Diagnostics.FailDamaged($"{MappedImage.Place(ImageDirectory.Import)}, descriptor at RVA 0x{descriptorRva:X}", what);
 }

@@ -4,7 +4,8 @@ namespace Irpwright.Guest.Images;
 /// <param name="SecurityCookie">The 8 bytes to which the loader writes the /GS cookie.</param>
 /// <param name="GuardCheckFunctionPointer">The pointer through which control flow guard checks call targets.</param>
 /// <param name="GuardDispatchFunctionPointer">The pointer through which control flow guard makes calls.</param>
-public sealed record LoadConfiguration(uint? SecurityCookie, uint? GuardCheckFunctionPointer, uint? GuardDispatchFunctionPointer, uint GuardFlags)
+public sealed record LoadConfiguration(
+    uint? SecurityCookie, uint? GuardCheckFunctionPointer, uint? GuardDispatchFunctionPointer, uint GuardFlags)
 {
     const ulong SecurityCookieOffset = 0x58, GuardCheckOffset = 0x70, GuardDispatchOffset = 0x78, GuardFlagsOffset = 0x90;
 
@@ -15,7 +16,8 @@ public sealed record LoadConfiguration(uint? SecurityCookie, uint? GuardCheckFun
         if (!image.Contents.TryRead(directory.VirtualAddress, out uint size)
             || !image.Contents.TrySlice(directory.VirtualAddress, size, out ReadOnlySpan<byte> structure))
         {
-            image.Diagnostics.Warn(ImageProblem.BadDirectory, MappedImage.Place(ImageDirectory.LoadConfiguration), "its Size reaches outside the image; it is ignored");
+            image.Diagnostics.Warn(ImageProblem.BadDirectory, MappedImage.Place(ImageDirectory.LoadConfiguration),
+                "its Size reaches outside the image; it is ignored");
             return null;
         }
         structure.TryRead(GuardFlagsOffset, out uint guardFlags);
@@ -30,7 +32,8 @@ public sealed record LoadConfiguration(uint? SecurityCookie, uint? GuardCheckFun
     {
         if (!structure.TryRead(offset, out ulong address) || address == 0) return null;
         if (image.TryGetRva(address, out uint rva) && image.Contents.TrySlice(rva, 8, out _)) return rva;
-        image.Diagnostics.Warn(ImageProblem.BadDirectory, $"{MappedImage.Place(ImageDirectory.LoadConfiguration)}.{field}", $"0x{address:X} is outside the image; it is ignored");
+        image.Diagnostics.Warn(ImageProblem.BadDirectory, $"{MappedImage.Place(ImageDirectory.LoadConfiguration)}.{field}",
+            $"0x{address:X} is outside the image; it is ignored");
         return null;
     }
 }

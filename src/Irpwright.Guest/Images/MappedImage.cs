@@ -3,7 +3,12 @@ using System.Collections.Immutable;
 namespace Irpwright.Guest.Images;
 
 /// <summary>An image laid out as in memory, at its preferred base, from which the directory readers read by RVA.</summary>
-sealed class MappedImage(byte[] contents, ulong imageBase, ImmutableArray<ImageSection> sections, IMAGE_DATA_DIRECTORY[] directories, ImageDiagnostics diagnostics)
+sealed class MappedImage(
+    byte[] contents,
+    ulong imageBase,
+    ImmutableArray<ImageSection> sections,
+    IMAGE_DATA_DIRECTORY[] directories,
+    ImageDiagnostics diagnostics)
 {
     public ReadOnlySpan<byte> Contents => contents;
 
@@ -22,12 +27,14 @@ sealed class MappedImage(byte[] contents, ulong imageBase, ImmutableArray<ImageS
         return false;
     }
 
-    /// <summary>As <see cref="TryGetDirectory"/> for a directory without which the image cannot be loaded: false means refuse the image.</summary>
+    /// <summary>
+    /// As <see cref="TryGetDirectory"/> for a directory without which the image cannot be loaded: false means refuse the image.
+    /// </summary>
     public bool RequireInside(ImageDirectory index, out IMAGE_DATA_DIRECTORY directory, out bool present)
     {
         present = HasDirectory(index, out directory);
         return !present || IsInside(directory)
-            || diagnostics.Fail(ImageProblem.BadDirectory, Place(index), $"{Outside(directory)}; the file is damaged, link it again");
+            || diagnostics.FailDamaged(Place(index), Outside(directory));
     }
 
     /// <summary>An address stored in the image, as an RVA; false when it points outside.</summary>

@@ -17,7 +17,12 @@ public sealed class PortableExecutable
     const byte ChainedUnwindInfo = 4;
 
     internal PortableExecutable(
-        string fileName, MappedImage image, byte[] contents, in IMAGE_FILE_HEADER fileHeader, in IMAGE_OPTIONAL_HEADER64 header, SymbolTable symbols)
+        string fileName,
+        MappedImage image,
+        byte[] contents,
+        in IMAGE_FILE_HEADER fileHeader,
+        in IMAGE_OPTIONAL_HEADER64 header,
+        SymbolTable symbols)
     {
         FileName = fileName;
         Contents = contents;
@@ -39,7 +44,10 @@ public sealed class PortableExecutable
     /// <summary>The module name, for example <c>toaster.sys</c>.</summary>
     public string Name => Path.GetFileName(FileName);
 
-    /// <summary>The image laid out as in memory at <see cref="ImageBase"/>: headers, sections at their RVAs, zeros between; a multiple of the page size.</summary>
+    /// <summary>
+    /// The image laid out as in memory at <see cref="ImageBase"/>: headers, sections at their RVAs, zeros between. Its length is a
+    /// multiple of the page size.
+    /// </summary>
     public ReadOnlyMemory<byte> Contents { get; }
 
     /// <summary>Bytes of address space that the image takes, a multiple of the page size.</summary>
@@ -109,7 +117,10 @@ public sealed class PortableExecutable
 
     /// <summary>Reads an image out of the bytes of a file; <paramref name="fileName"/> only names it.</summary>
     public static bool TryRead(
-        string fileName, ReadOnlyMemory<byte> bytes, [NotNullWhen(true)] out PortableExecutable? image, [NotNullWhen(false)] out ImageDiagnostic? error)
+        string fileName,
+        ReadOnlyMemory<byte> bytes,
+        [NotNullWhen(true)] out PortableExecutable? image,
+        [NotNullWhen(false)] out ImageDiagnostic? error)
     {
         var diagnostics = new ImageDiagnostics(fileName);
         image = new PortableExecutableReader(fileName, bytes, diagnostics).Read();

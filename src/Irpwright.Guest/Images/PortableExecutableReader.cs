@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
 using System.Numerics;
 using System.Runtime.CompilerServices;
-using System.Text;
 using Irpwright.Wdk;
 
 namespace Irpwright.Guest.Images;
@@ -10,37 +9,42 @@ namespace Irpwright.Guest.Images;
 sealed class PortableExecutableReader(string fileName, ReadOnlyMemory<byte> file, ImageDiagnostics diagnostics)
 {
     const uint PageSize = (uint)GuestMemory.PageSize;
+    const uint PeSignature = 0x00004550;
     const ushort Amd64 = 0x8664;
     const ushort Pe32 = 0x10B, Pe32Plus = 0x20B;
     const ushort SubsystemNative = 1;
-    /// <summary>The PE specification's limit: "the Windows loader limits the number of sections to 96".</summary>
+    /// <summary>The PE specification's limit.</summary>
     const int MaxSections = 96;
     const uint ImageBaseAlignment = 0x10000;
     const uint MinFileAlignment = 0x200, MaxFileAlignment = 0x10000;
+    const int MaxDirectories = 16;
+    const uint CheckSumOffset = 64;
 
-    IMAGE_FILE_HEADER _fileHeader;
-    IMAGE_OPTIONAL_HEADER64 _header;
-    uint _fileHeaderAt;
-    uint _sizeOfImage;
-    byte[] _contents = [];
-    IMAGE_DATA_DIRECTORY[] _directories = [];
-    ImmutableArray<ImageSection> _sections = [];
+    IMAGE_FILE_HEADER fileHeader;
+    IMAGE_OPTIONAL_HEADER64 header;
+    uint fileHeaderAt;
+    uint sizeOfImage;
+    byte[] contents = [];
+    IMAGE_DATA_DIRECTORY[] directories = [];
+    ImmutableArray<ImageSection> sections = [];
 
     ReadOnlySpan<byte> File => file.Span;
 
-    uint OptionalHeaderAt => _fileHeaderAt + (uint)Unsafe.SizeOf<IMAGE_FILE_HEADER>();
+    uint OptionalHeaderAt => fileHeaderAt + (uint)Unsafe.SizeOf<IMAGE_FILE_HEADER>();
 
-    uint SectionTableAt => OptionalHeaderAt + _fileHeader.SizeOfOptionalHeader;
+    uint SectionTableAt => OptionalHeaderAt + fileHeader.SizeOfOptionalHeader;
 
     /// <summary>The image; null when the diagnostics hold an error.</summary>
     public PortableExecutable? Read()
     {
-        if (!ReadDosHeader() || !ReadFileHeader() || !ReadOptionalHeader() || !CheckAlignment() || !CheckSizes() || !ReadSections()) return null;
-        var image = new MappedImage(_contents, _header.ImageBase, _sections, _directories, diagnostics);
-        if (!ImportTable.TryRead(image, out ImmutableArray<ImageImport> imports) || !RelocationTable.TryRead(image, out ImmutableArray<uint> relocations))
+        if (!ReadDosHeader() || !ReadFileHeader() || !ReadOptionalHeader() || !CheckAlignment() || !CheckSizes() || !ReadSections())
             return null;
+        var image = new MappedImage(contents, header.ImageBase, sections, directories, diagnostics);
+        if (!ImportTable.TryRead(image, out ImmutableArray<ImageImport> imports)) return null;
+        if (!RelocationTable.TryRead(image, out ImmutableArray<uint> relocations)) return null;
         ImmutableArray<ImageExport> exports = ExportTable.Read(image);
-        var result = new PortableExecutable(fileName, image, _contents, _fileHeader, _header, SymbolTable.Read(File, _fileHeader, image, exports))
+        SymbolTable symbols = SymbolTable.Read(File, fileHeader, image, exports);
+        var result = new PortableExecutable(fileName, image, contents, fileHeader, header, symbols)
         {
             Imports = imports,
             DelayImports = ImportTable.ReadDelayImports(image),
@@ -58,30 +62,27 @@ sealed class PortableExecutableReader(string fileName, ReadOnlyMemory<byte> file
 
     bool ReadDosHeader()
     {
-        if (File.IsEmpty) return Fail(ImageProblem.NotPortableExecutable, "", "the file is empty; build the driver again or name another file");
+        if (File.IsEmpty) return NoImage("", "the file is empty");
         if (File.Length > PortableExecutable.MaxSize)
-            return Fail(ImageProblem.TooLarge, "", $"the file is larger than {PortableExecutable.MaxSize >> 20} MiB, which no driver is; name a driver image (.sys)");
+        {
+            return diagnostics.Fail(ImageProblem.TooLarge, "",
+                $"the file is larger than {PortableExecutable.MaxSize >> 20} MiB, which no driver is; name a driver image (.sys)");
+        }
         if (!File.TryRead(0, out ushort magic) || magic != IMAGE_DOS_HEADER.IMAGE_DOS_SIGNATURE)
-            return Fail(ImageProblem.NotPortableExecutable, "IMAGE_DOS_HEADER.e_magic (offset 0x0)", $"the file does not begin with MZ{Guess()}; name a driver image (.sys)");
+            return NoImage("IMAGE_DOS_HEADER.e_magic (offset 0x0)", $"the file does not begin with MZ{Guess()}");
         if (!File.TryRead(0, out IMAGE_DOS_HEADER dos))
-            return Fail(ImageProblem.Truncated, "IMAGE_DOS_HEADER (offset 0x0)", $"the file ends after {File.Length} bytes, inside this header of 64; copy it again");
+            return Truncated("IMAGE_DOS_HEADER (offset 0x0)", $"the file ends after {File.Length} bytes, inside this header of 64");
+        const string newHeader = "IMAGE_DOS_HEADER.e_lfanew (offset 0x3C)";
         if (!File.TryRead(dos.e_lfanew, out uint signature))
-        {
-            return Fail(ImageProblem.NotPortableExecutable, "IMAGE_DOS_HEADER.e_lfanew (offset 0x3C)",
-                $"0x{dos.e_lfanew:X} lies outside the file of 0x{File.Length:X} bytes: a DOS program or a truncated file; copy it again or name a driver image (.sys)");
-        }
-        if (signature != 0x00004550)
-        {
-            return Fail(ImageProblem.NotPortableExecutable, $"PE signature (offset 0x{dos.e_lfanew:X})",
-                $"0x{signature:X8} instead of PE\\0\\0: not a Windows NT image; name a driver image (.sys)");
-        }
-        if (dos.e_lfanew % 4 != 0)
-            return Fail(ImageProblem.Malformed, "IMAGE_DOS_HEADER.e_lfanew (offset 0x3C)", $"0x{dos.e_lfanew:X} is not a multiple of 4; link the driver again");
-        _fileHeaderAt = dos.e_lfanew + 4;
+            return NoImage(newHeader, $"0x{dos.e_lfanew:X} lies outside the file of 0x{File.Length:X} bytes: a DOS program or a cut file");
+        if (signature != PeSignature)
+            return NoImage($"PE signature (offset 0x{dos.e_lfanew:X})", $"0x{signature:X8} instead of PE\\0\\0: not a Windows NT image");
+        if (dos.e_lfanew % 4 != 0) return Malformed(newHeader, $"0x{dos.e_lfanew:X} is not a multiple of 4");
+        fileHeaderAt = dos.e_lfanew + 4;
         return true;
     }
 
-    /// <summary>What a file that is no image may be, from its first bytes: the mistakes that a wrong path in a build script leads to.</summary>
+    /// <summary>What the file may be instead: the mistakes that a wrong path in a build script leads to.</summary>
     string Guess()
     {
         if (File.StartsWith("\x7F"u8) && File[1..].StartsWith("ELF"u8)) return " (it is an ELF file)";
@@ -95,18 +96,16 @@ sealed class PortableExecutableReader(string fileName, ReadOnlyMemory<byte> file
 
     bool ReadFileHeader()
     {
-        if (!File.TryRead(_fileHeaderAt, out _fileHeader)) return Fail(ImageProblem.Truncated, Place("IMAGE_FILE_HEADER", _fileHeaderAt), "the file ends inside this header; copy it again");
-        if (_fileHeader.Machine != Amd64)
+        if (!File.TryRead(fileHeaderAt, out fileHeader))
+            return Truncated(Place("IMAGE_FILE_HEADER", fileHeaderAt), "the file ends inside this header");
+        if (fileHeader.Machine != Amd64)
         {
-            return Fail(ImageProblem.WrongMachine, Place("IMAGE_FILE_HEADER.Machine", _fileHeaderAt),
-                $"the image is for {MachineName(_fileHeader.Machine)} (0x{_fileHeader.Machine:X4}), and only x64 (0x8664) images are run; build the driver for x64");
+            return diagnostics.Fail(ImageProblem.WrongMachine, FileHeaderField("Machine", 0),
+                $"the image is for {MachineName(fileHeader.Machine)} (0x{fileHeader.Machine:X4}), "
+                + "and only x64 (0x8664) images are run; build the driver for x64");
         }
-        if ((_fileHeader.Characteristics & (ushort)ImageCharacteristics.ExecutableImage) == 0)
-        {
-            return Fail(ImageProblem.Malformed, Place("IMAGE_FILE_HEADER.Characteristics", _fileHeaderAt + 18),
-                "IMAGE_FILE_EXECUTABLE_IMAGE is not set: the linker reported errors for this image; link the driver again");
-        }
-        return true;
+        return ((ImageCharacteristics)fileHeader.Characteristics).HasFlag(ImageCharacteristics.ExecutableImage)
+            || Malformed(FileHeaderField("Characteristics", 18), "IMAGE_FILE_EXECUTABLE_IMAGE is not set: the linker reported errors");
     }
 
     static string MachineName(ushort machine) => machine switch
@@ -125,29 +124,34 @@ sealed class PortableExecutableReader(string fileName, ReadOnlyMemory<byte> file
 
     bool ReadOptionalHeader()
     {
-        uint at = OptionalHeaderAt;
-        if (!File.TryRead(at, out ushort magic)) return Fail(ImageProblem.Truncated, Place("IMAGE_OPTIONAL_HEADER64", at), "the file ends before this header; copy it again");
+        if (!File.TryRead(OptionalHeaderAt, out ushort magic))
+            return Truncated(Place("IMAGE_OPTIONAL_HEADER64", OptionalHeaderAt), "the file ends before this header");
         if (magic == Pe32)
-            return Fail(ImageProblem.WrongMachine, Place("IMAGE_OPTIONAL_HEADER.Magic", at), "the image is PE32 (32-bit), and only PE32+ (64-bit) images are run; build the driver for x64");
-        if (magic != Pe32Plus) return Fail(ImageProblem.Malformed, Place("IMAGE_OPTIONAL_HEADER64.Magic", at), $"0x{magic:X} instead of 0x20B (PE32+); link the driver again");
-        uint fixedSize = (uint)Unsafe.SizeOf<IMAGE_OPTIONAL_HEADER64>();
-        if (_fileHeader.SizeOfOptionalHeader < fixedSize)
         {
-            return Fail(ImageProblem.Malformed, Place("IMAGE_FILE_HEADER.SizeOfOptionalHeader", _fileHeaderAt + 16),
-                $"0x{_fileHeader.SizeOfOptionalHeader:X} is too small for PE32+ (0x{fixedSize:X}); link the driver again");
+            return diagnostics.Fail(ImageProblem.WrongMachine, OptionalHeaderField("Magic", 0),
+                "the image is PE32 (32-bit), and only PE32+ (64-bit) images are run; build the driver for x64");
         }
-        if (!File.TryRead(at, out _header)) return Fail(ImageProblem.Truncated, Place("IMAGE_OPTIONAL_HEADER64", at), "the file ends inside this header; copy it again");
-        if (_header.Subsystem != SubsystemNative)
+        if (magic != Pe32Plus) return Malformed(OptionalHeaderField("Magic", 0), $"0x{magic:X} instead of 0x20B (PE32+)");
+        uint size = (uint)Unsafe.SizeOf<IMAGE_OPTIONAL_HEADER64>();
+        if (fileHeader.SizeOfOptionalHeader < size)
         {
-            return Fail(ImageProblem.NotDriver, Place("IMAGE_OPTIONAL_HEADER64.Subsystem", at + 68),
-                $"the image is {SubsystemName(_header.Subsystem)}, not a driver: drivers have subsystem native (1); link it with /DRIVER /SUBSYSTEM:NATIVE");
+            return Malformed(FileHeaderField("SizeOfOptionalHeader", 16),
+                $"0x{fileHeader.SizeOfOptionalHeader:X} is too small for PE32+ (0x{size:X})");
         }
-        // As many directories as both counts allow; Windows ignores what lies beyond the sixteenth.
-        ulong count = Math.Min(Math.Min(_header.NumberOfRvaAndSizes, 16), (_fileHeader.SizeOfOptionalHeader - fixedSize) / 8);
-        if (!File.TrySlice(at + fixedSize, count * 8, out ReadOnlySpan<byte> directories))
-            return Fail(ImageProblem.Truncated, Place("data directories", at + fixedSize), "the file ends inside them; copy it again");
-        _directories = new IMAGE_DATA_DIRECTORY[count];
-        for (ulong i = 0; i < count; i++) directories.TryRead(i * 8, out _directories[i]);
+        if (!File.TryRead(OptionalHeaderAt, out header))
+            return Truncated(Place("IMAGE_OPTIONAL_HEADER64", OptionalHeaderAt), "the file ends inside this header");
+        if (header.Subsystem != SubsystemNative)
+        {
+            return diagnostics.Fail(ImageProblem.NotDriver, OptionalHeaderField("Subsystem", 68),
+                $"the image is {SubsystemName(header.Subsystem)}, not a driver: drivers have subsystem native (1); "
+                + "link it with /DRIVER /SUBSYSTEM:NATIVE");
+        }
+        // As many directories as both counts allow.
+        ulong count = Math.Min(Math.Min(header.NumberOfRvaAndSizes, MaxDirectories), (fileHeader.SizeOfOptionalHeader - size) / 8);
+        if (!File.TrySlice(OptionalHeaderAt + size, count * 8, out ReadOnlySpan<byte> table))
+            return Truncated(Place("data directories", OptionalHeaderAt + size), "the file ends inside them");
+        directories = new IMAGE_DATA_DIRECTORY[count];
+        for (ulong i = 0; i < count; i++) table.TryRead(i * 8, out directories[i]);
         return true;
     }
 
@@ -162,108 +166,108 @@ sealed class PortableExecutableReader(string fileName, ReadOnlyMemory<byte> file
 
     bool CheckAlignment()
     {
-        uint section = _header.SectionAlignment, inFile = _header.FileAlignment;
-        if (!BitOperations.IsPow2(section) || section < inFile)
+        uint inMemory = header.SectionAlignment, inFile = header.FileAlignment;
+        if (!BitOperations.IsPow2(inMemory) || inMemory < inFile)
         {
-            return Fail(ImageProblem.Malformed, Place("IMAGE_OPTIONAL_HEADER64.SectionAlignment", OptionalHeaderAt + 32),
-                $"0x{section:X} is not a power of two, or less than FileAlignment (0x{inFile:X}); link the driver again");
+            return Malformed(OptionalHeaderField("SectionAlignment", 32),
+                $"0x{inMemory:X} is not a power of two, or less than FileAlignment (0x{inFile:X})");
         }
         // Below the page size the file is mapped as it is, which works only when both alignments agree.
-        bool possible = section < PageSize ? inFile == section : inFile is >= MinFileAlignment and <= MaxFileAlignment;
-        if (!BitOperations.IsPow2(inFile) || !possible)
+        bool agrees = inMemory < PageSize ? inFile == inMemory : inFile is >= MinFileAlignment and <= MaxFileAlignment;
+        if (!BitOperations.IsPow2(inFile) || !agrees)
         {
-            return Fail(ImageProblem.Malformed, Place("IMAGE_OPTIONAL_HEADER64.FileAlignment", OptionalHeaderAt + 36),
-                $"0x{inFile:X} does not go with SectionAlignment 0x{section:X}: a power of two from 0x200 to 0x10000, or equal to a SectionAlignment below the page size; link the driver again");
+            return Malformed(OptionalHeaderField("FileAlignment", 36),
+                $"0x{inFile:X} is not a power of two from 0x200 to 0x10000, nor equal to a SectionAlignment below the page size "
+                + $"(it is 0x{inMemory:X})");
         }
-        if (_header.ImageBase % ImageBaseAlignment != 0)
-        {
-            return Fail(ImageProblem.Malformed, Place("IMAGE_OPTIONAL_HEADER64.ImageBase", OptionalHeaderAt + 24),
-                $"0x{_header.ImageBase:X} is not a multiple of 64 KiB; link the driver again");
-        }
-        return true;
+        return header.ImageBase % ImageBaseAlignment == 0
+            || Malformed(OptionalHeaderField("ImageBase", 24), $"0x{header.ImageBase:X} is not a multiple of 64 KiB");
     }
 
     bool CheckSizes()
     {
-        string sizeOfImage = Place("IMAGE_OPTIONAL_HEADER64.SizeOfImage", OptionalHeaderAt + 56);
-        string sizeOfHeaders = Place("IMAGE_OPTIONAL_HEADER64.SizeOfHeaders", OptionalHeaderAt + 60);
-        if (_header.SizeOfImage > PortableExecutable.MaxSize)
-            return Fail(ImageProblem.TooLarge, sizeOfImage, $"0x{_header.SizeOfImage:X} bytes is more than {PortableExecutable.MaxSize >> 20} MiB, which no driver needs; link the driver again");
-        _sizeOfImage = (uint)AlignUp(_header.SizeOfImage, PageSize);
-        if (_header.ImageBase + _sizeOfImage < _header.ImageBase)
-            return Fail(ImageProblem.Malformed, sizeOfImage, $"ImageBase 0x{_header.ImageBase:X} leaves no room for 0x{_sizeOfImage:X} bytes; link the driver again");
-        if (_header.SizeOfHeaders > _header.SizeOfImage)
-            return Fail(ImageProblem.Malformed, sizeOfHeaders, $"0x{_header.SizeOfHeaders:X} is more than SizeOfImage (0x{_header.SizeOfImage:X}); link the driver again");
-        if (_header.SizeOfHeaders > File.Length)
-            return Fail(ImageProblem.Truncated, sizeOfHeaders, $"0x{_header.SizeOfHeaders:X} is more than the file has (0x{File.Length:X}); copy it again");
-        uint tableEnd = SectionTableAt + _fileHeader.NumberOfSections * (uint)Unsafe.SizeOf<IMAGE_SECTION_HEADER>();
-        if (_fileHeader.NumberOfSections is 0 or > MaxSections)
+        string imageField = OptionalHeaderField("SizeOfImage", 56), headersField = OptionalHeaderField("SizeOfHeaders", 60);
+        if (header.SizeOfImage > PortableExecutable.MaxSize)
         {
-            return Fail(ImageProblem.Malformed, Place("IMAGE_FILE_HEADER.NumberOfSections", _fileHeaderAt + 2),
-                $"{_fileHeader.NumberOfSections}, where Windows allows 1 to {MaxSections}; link the driver again");
+            return diagnostics.Fail(ImageProblem.TooLarge, imageField,
+                $"0x{header.SizeOfImage:X} is more than the {PortableExecutable.MaxSize >> 20} MiB allowed here; link the driver again");
         }
-        if (tableEnd > _header.SizeOfHeaders)
-            return Fail(ImageProblem.Malformed, sizeOfHeaders, $"0x{_header.SizeOfHeaders:X} is less than the end of the section table (0x{tableEnd:X}); link the driver again");
-        if (_header.AddressOfEntryPoint >= _header.SizeOfImage)
+        sizeOfImage = (uint)AlignUp(header.SizeOfImage, PageSize);
+        if (header.ImageBase + sizeOfImage < header.ImageBase)
+            return Malformed(imageField, $"ImageBase 0x{header.ImageBase:X} leaves no room for 0x{sizeOfImage:X} bytes");
+        if (header.SizeOfHeaders > header.SizeOfImage)
+            return Malformed(headersField, $"0x{header.SizeOfHeaders:X} is more than SizeOfImage (0x{header.SizeOfImage:X})");
+        if (header.SizeOfHeaders > File.Length)
+            return Truncated(headersField, $"0x{header.SizeOfHeaders:X} is more than the file has (0x{File.Length:X})");
+        if (fileHeader.NumberOfSections is 0 or > MaxSections)
         {
-            return Fail(ImageProblem.Malformed, Place("IMAGE_OPTIONAL_HEADER64.AddressOfEntryPoint", OptionalHeaderAt + 16),
-                $"RVA 0x{_header.AddressOfEntryPoint:X} is outside the image of 0x{_header.SizeOfImage:X} bytes; link the driver again");
+            return Malformed(FileHeaderField("NumberOfSections", 2),
+                $"{fileHeader.NumberOfSections}, where Windows allows 1 to {MaxSections}");
         }
-        return true;
+        uint tableEnd = SectionTableAt + fileHeader.NumberOfSections * (uint)Unsafe.SizeOf<IMAGE_SECTION_HEADER>();
+        if (tableEnd > header.SizeOfHeaders)
+            return Malformed(headersField, $"0x{header.SizeOfHeaders:X} is less than the end of the section table (0x{tableEnd:X})");
+        return header.AddressOfEntryPoint < header.SizeOfImage
+            || Malformed(OptionalHeaderField("AddressOfEntryPoint", 16),
+                $"RVA 0x{header.AddressOfEntryPoint:X} is outside the image of 0x{header.SizeOfImage:X} bytes");
     }
 
     bool ReadSections()
     {
-        _contents = new byte[_sizeOfImage];
-        File[..(int)_header.SizeOfHeaders].CopyTo(_contents);
-        ReadOnlySpan<byte> strings = SymbolTable.StringTable(File, _fileHeader);
-        var sections = ImmutableArray.CreateBuilder<ImageSection>(_fileHeader.NumberOfSections);
+        contents = new byte[sizeOfImage];
+        File[..(int)header.SizeOfHeaders].CopyTo(contents);
+        ReadOnlySpan<byte> strings = SymbolTable.StringTable(File, fileHeader);
+        var read = ImmutableArray.CreateBuilder<ImageSection>(fileHeader.NumberOfSections);
         // Where the next section must begin. The first may leave a gap behind the headers; no later one may.
-        ulong next = AlignUp(_header.SizeOfHeaders, _header.SectionAlignment);
-        for (int i = 0; i < _fileHeader.NumberOfSections; i++)
+        ulong next = AlignUp(header.SizeOfHeaders, header.SectionAlignment);
+        for (int i = 0; i < fileHeader.NumberOfSections; i++)
         {
             uint at = SectionTableAt + (uint)(i * Unsafe.SizeOf<IMAGE_SECTION_HEADER>());
-            File.TryRead(at, out IMAGE_SECTION_HEADER header);
-            string name = SectionName(header.Name, strings);
-            uint virtualSize = header.VirtualSize != 0 ? header.VirtualSize : header.SizeOfRawData;
-            bool adjacent = i == 0 ? header.VirtualAddress >= next : header.VirtualAddress == next;
-            if (header.VirtualAddress % _header.SectionAlignment != 0 || !adjacent)
+            File.TryRead(at, out IMAGE_SECTION_HEADER raw);
+            var section = new ImageSection(
+                SectionName(raw.Name, strings), raw.VirtualAddress, raw.VirtualSize != 0 ? raw.VirtualSize : raw.SizeOfRawData,
+                raw.PointerToRawData, raw.SizeOfRawData, (SectionCharacteristics)raw.Characteristics);
+            bool adjacent = i == 0 ? section.VirtualAddress >= next : section.VirtualAddress == next;
+            if (section.VirtualAddress % header.SectionAlignment != 0 || !adjacent)
             {
-                return Fail(ImageProblem.Malformed, Place($"section {name}, VirtualAddress", at + 12),
-                    $"0x{header.VirtualAddress:X} where 0x{next:X} is expected: sections must be aligned to SectionAlignment, ascending and adjacent; link the driver again");
+                return Malformed(SectionField(section, "VirtualAddress", at + 12),
+                    $"0x{section.VirtualAddress:X} where 0x{next:X} is expected: sections must be aligned to SectionAlignment, "
+                    + "ascending and adjacent");
             }
-            ulong end = header.VirtualAddress + AlignUp(virtualSize, _header.SectionAlignment);
-            if (end > Math.Max(_sizeOfImage, AlignUp(_header.SizeOfImage, _header.SectionAlignment)) || header.VirtualAddress + (ulong)virtualSize > _sizeOfImage)
+            next = section.VirtualAddress + AlignUp(section.VirtualSize, header.SectionAlignment);
+            if (next > AlignUp(sizeOfImage, header.SectionAlignment) || section.VirtualAddress + (ulong)section.VirtualSize > sizeOfImage)
             {
-                return Fail(ImageProblem.Malformed, Place($"section {name}, VirtualSize", at + 8),
-                    $"the section ends at RVA 0x{end:X}, outside the image of 0x{_header.SizeOfImage:X} bytes; link the driver again");
+                return Malformed(SectionField(section, "VirtualSize", at + 8),
+                    $"the section ends at RVA 0x{next:X}, outside the image of 0x{header.SizeOfImage:X} bytes");
             }
-            if (!CopySection(header, name, virtualSize, at)) return false;
-            sections.Add(new ImageSection(
-                name, header.VirtualAddress, virtualSize, header.PointerToRawData, header.SizeOfRawData, (SectionCharacteristics)header.Characteristics));
-            next = end;
+            if (!CopySection(section, at)) return false;
+            read.Add(section);
         }
-        _sections = sections.MoveToImmutable();
+        sections = read.MoveToImmutable();
         return true;
     }
 
-    bool CopySection(in IMAGE_SECTION_HEADER header, string name, uint virtualSize, uint at)
+    bool CopySection(ImageSection section, uint at)
     {
-        if (header.PointerToRawData == 0 || header.SizeOfRawData == 0) return true;
-        if (header.PointerToRawData % Math.Min(_header.FileAlignment, MinFileAlignment) != 0
-            || (_header.SectionAlignment < PageSize && header.PointerToRawData != header.VirtualAddress))
+        if (section.PointerToRawData == 0 || section.SizeOfRawData == 0) return true;
+        bool isMappedAsItIs = header.SectionAlignment < PageSize;
+        if (section.PointerToRawData % Math.Min(header.FileAlignment, MinFileAlignment) != 0
+            || (isMappedAsItIs && section.PointerToRawData != section.VirtualAddress))
         {
-            return Fail(ImageProblem.Malformed, Place($"section {name}, PointerToRawData", at + 20),
-                $"0x{header.PointerToRawData:X} does not go with FileAlignment 0x{_header.FileAlignment:X} and VirtualAddress 0x{header.VirtualAddress:X}; link the driver again");
+            return Malformed(SectionField(section, "PointerToRawData", at + 20),
+                $"0x{section.PointerToRawData:X} does not go with FileAlignment 0x{header.FileAlignment:X} "
+                + $"and VirtualAddress 0x{section.VirtualAddress:X}");
         }
-        if (!File.TrySlice(header.PointerToRawData, header.SizeOfRawData, out ReadOnlySpan<byte> raw))
+        if (!File.TrySlice(section.PointerToRawData, section.SizeOfRawData, out ReadOnlySpan<byte> bytes))
         {
-            return Fail(ImageProblem.Truncated, Place($"section {name}, SizeOfRawData", at + 16),
-                $"its data at 0x{header.PointerToRawData:X}, 0x{header.SizeOfRawData:X} bytes, reaches beyond the end of the file (0x{File.Length:X}); copy the file again");
+            return Truncated(SectionField(section, "SizeOfRawData", at + 16),
+                $"its data at 0x{section.PointerToRawData:X}, 0x{section.SizeOfRawData:X} bytes, "
+                + $"reaches beyond the end of the file (0x{File.Length:X})");
         }
         // What the file holds beyond VirtualSize is padding, visible up to the end of the section's last page as it is on Windows.
-        ulong room = Math.Min(AlignUp(virtualSize, Math.Min(_header.SectionAlignment, PageSize)), _sizeOfImage - header.VirtualAddress);
-        raw[..(int)Math.Min(header.SizeOfRawData, room)].CopyTo(_contents.AsSpan((int)header.VirtualAddress));
+        ulong room = AlignUp(section.VirtualSize, Math.Min(header.SectionAlignment, PageSize));
+        room = Math.Min(room, sizeOfImage - section.VirtualAddress);
+        bytes[..(int)Math.Min((ulong)bytes.Length, room)].CopyTo(contents.AsSpan((int)section.VirtualAddress));
         return true;
     }
 
@@ -271,7 +275,8 @@ sealed class PortableExecutableReader(string fileName, ReadOnlyMemory<byte> file
     static string SectionName(ReadOnlySpan<byte> field, ReadOnlySpan<byte> strings)
     {
         field = field.TrimEnd((byte)0);
-        if (!field.IsEmpty && field[0] == '/' && uint.TryParse(field[1..], out uint offset) && strings.TryReadName(offset, 256, out string name)) return name;
+        if (field.StartsWith((byte)'/') && uint.TryParse(field[1..], out uint offset) && strings.TryReadName(offset, 256, out string name))
+            return name;
         return string.Create(field.Length, field, (text, bytes) =>
         {
             for (int i = 0; i < bytes.Length; i++) text[i] = bytes[i] is >= 0x20 and <= 0x7E ? (char)bytes[i] : '?';
@@ -282,38 +287,60 @@ sealed class PortableExecutableReader(string fileName, ReadOnlyMemory<byte> file
     {
         if (image.CheckSum != 0 && ComputeCheckSum() is var sum && sum != image.CheckSum)
         {
-            diagnostics.Warn(ImageProblem.Malformed, Place("IMAGE_OPTIONAL_HEADER64.CheckSum", OptionalHeaderAt + 64),
-                $"0x{image.CheckSum:X}, but the file's is 0x{sum:X}: it was changed after linking, and Windows verifies the checksum of drivers");
+            diagnostics.Warn(ImageProblem.Malformed, OptionalHeaderField("CheckSum", CheckSumOffset),
+                $"0x{image.CheckSum:X}, but the file's is 0x{sum:X}: it was changed after linking, and Windows verifies it");
         }
         foreach (ImageSection section in image.Sections)
         {
-            if (section is { IsExecutable: true, IsWritable: true, IsDiscardable: false })
-            {
-                diagnostics.Warn(ImageProblem.Malformed, $"section {section.Name}",
-                    "is both writable and executable, which Driver Verifier's code integrity checks reject (bug check 0xC4, 0x2003); it is loaded without write access");
-            }
+            if (section is not { IsExecutable: true, IsWritable: true, IsDiscardable: false }) continue;
+            diagnostics.Warn(ImageProblem.Malformed, $"section {section.Name}",
+                "is both writable and executable, which Driver Verifier's code integrity checks reject (bug check 0xC4, 0x2003); "
+                + "it is loaded without write access");
         }
+        string entryField = OptionalHeaderField("AddressOfEntryPoint", 16);
         if (image.EntryPoint == 0)
-            diagnostics.Warn(ImageProblem.Malformed, Place("IMAGE_OPTIONAL_HEADER64.AddressOfEntryPoint", OptionalHeaderAt + 16), "the image has no entry point; link it with /ENTRY:DriverEntry or /ENTRY:GsDriverEntry");
+        {
+            diagnostics.Warn(ImageProblem.Malformed, entryField,
+                "the image has no entry point; link it with /ENTRY:DriverEntry or /ENTRY:GsDriverEntry");
+        }
         else if (image.SectionAt(image.EntryPoint) is not { IsExecutable: true })
-            diagnostics.Warn(ImageProblem.Malformed, Place("IMAGE_OPTIONAL_HEADER64.AddressOfEntryPoint", OptionalHeaderAt + 16), $"RVA 0x{image.EntryPoint:X} is not in an executable section");
+        {
+            diagnostics.Warn(ImageProblem.Malformed, entryField, $"RVA 0x{image.EntryPoint:X} is not in an executable section");
+        }
         if (image.Imports.IsEmpty)
-            diagnostics.Warn(ImageProblem.BadDirectory, MappedImage.Place(ImageDirectory.Import), "the image imports nothing: an import library of another tool chain leaves an empty table without an error");
+        {
+            diagnostics.Warn(ImageProblem.BadDirectory, MappedImage.Place(ImageDirectory.Import),
+                "the image imports nothing: an import library of another tool chain leaves an empty table without an error");
+        }
     }
 
     /// <summary>The ones' complement sum of the file's 16-bit words, the field itself left out, plus the file's length.</summary>
     uint ComputeCheckSum()
     {
         ReadOnlySpan<byte> bytes = File;
-        ulong field = OptionalHeaderAt + 64;
+        ulong field = OptionalHeaderAt + CheckSumOffset;
         ulong sum = 0;
         for (int at = 0; at < bytes.Length; at += 2)
-            if ((ulong)at < field || (ulong)at >= field + 4) sum += bytes[at] | (at + 1 < bytes.Length ? (uint)bytes[at + 1] << 8 : 0);
+        {
+            if ((ulong)at >= field && (ulong)at < field + 4) continue;
+            sum += bytes[at] | (at + 1 < bytes.Length ? (uint)bytes[at + 1] << 8 : 0);
+        }
         while (sum >> 16 != 0) sum = (sum & 0xFFFF) + (sum >> 16);
         return (uint)sum + (uint)bytes.Length;
     }
 
-    bool Fail(ImageProblem problem, string place, string message) => diagnostics.Fail(problem, place, message);
+    bool NoImage(string place, string what) =>
+        diagnostics.Fail(ImageProblem.NotPortableExecutable, place, what + "; name a driver image (.sys)");
+
+    bool Truncated(string place, string what) => diagnostics.Fail(ImageProblem.Truncated, place, what + "; copy the file again");
+
+    bool Malformed(string place, string what) => diagnostics.Fail(ImageProblem.Malformed, place, what + "; link the driver again");
+
+    string FileHeaderField(string field, uint offset) => Place("IMAGE_FILE_HEADER." + field, fileHeaderAt + offset);
+
+    string OptionalHeaderField(string field, uint offset) => Place("IMAGE_OPTIONAL_HEADER64." + field, OptionalHeaderAt + offset);
+
+    static string SectionField(ImageSection section, string field, uint offset) => Place($"section {section.Name}, {field}", offset);
 
     static string Place(string field, uint offset) => $"{field} (offset 0x{offset:X})";
 

@@ -30,11 +30,11 @@ static class RelocationTable
                 if (type != Dir64)
                 {
                     return image.Diagnostics.Fail(ImageProblem.Unsupported, Place(directory, at + entryAt),
-                        $"relocation type {TypeName(type)} has no use in an x64 image, only IMAGE_REL_BASED_DIR64 has; link it again for x64");
+                        $"relocation type {TypeName(type)} is not for x64, which has IMAGE_REL_BASED_DIR64; link the driver again");
                 }
                 ulong rva = (ulong)block.VirtualAddress + (uint)(entry & 0xFFF);
                 if (!image.Contents.TrySlice(rva, 8, out _))
-                    return Fail(image, directory, at + entryAt, $"the relocated address at RVA 0x{rva:X} is outside the image of 0x{image.Contents.Length:X} bytes");
+                    return Fail(image, directory, at + entryAt, $"the relocated address at RVA 0x{rva:X} is outside the image");
                 found.Add((uint)rva);
             }
             at += block.SizeOfBlock;
@@ -43,8 +43,8 @@ static class RelocationTable
         return true;
     }
 
-    static bool Fail(MappedImage image, IMAGE_DATA_DIRECTORY directory, ulong offset, string message) =>
-        image.Diagnostics.Fail(ImageProblem.BadDirectory, Place(directory, offset), message + "; the file is damaged, link it again");
+    static bool Fail(MappedImage image, IMAGE_DATA_DIRECTORY directory, ulong offset, string what) =>
+        image.Diagnostics.FailDamaged(Place(directory, offset), what);
 
     static string Place(IMAGE_DATA_DIRECTORY directory, ulong offset) =>
         $"{MappedImage.Place(ImageDirectory.BaseRelocation)}, RVA 0x{directory.VirtualAddress + offset:X}";

@@ -17,31 +17,36 @@ sealed class SymbolTable
     const int FunctionType = 0x20;
     const int MaxNameLength = 4096;
 
-    readonly string[] _names;
-    readonly uint[] _rvas;
+    readonly string[] names;
+    readonly uint[] rvas;
 
     SymbolTable(List<(uint Rva, int Rank, string Name)> symbols)
     {
         // Several names may share an address: the best rank wins, then the alphabet, so that every run prints the same.
-        symbols.Sort((a, b) => (a.Rva, a.Rank).CompareTo((b.Rva, b.Rank)) is not 0 and int order ? order : string.CompareOrdinal(a.Name, b.Name));
+        symbols.Sort((a, b) =>
+        {
+            int order = (a.Rva, a.Rank).CompareTo((b.Rva, b.Rank));
+            return order != 0 ? order : string.CompareOrdinal(a.Name, b.Name);
+        });
         var distinct = new List<(uint Rva, string Name)>();
         foreach ((uint rva, _, string name) in symbols)
             if (distinct.Count == 0 || distinct[^1].Rva != rva) distinct.Add((rva, name));
-        _names = [.. distinct.Select(symbol => symbol.Name)];
-        _rvas = [.. distinct.Select(symbol => symbol.Rva)];
+        names = [.. distinct.Select(symbol => symbol.Name)];
+        rvas = [.. distinct.Select(symbol => symbol.Rva)];
     }
 
-    public int Count => _rvas.Length;
+    public int Count => rvas.Length;
 
     /// <summary>The last symbol in [<paramref name="from"/>, <paramref name="rva"/>].</summary>
     public SymbolLocation? Find(uint from, uint rva)
     {
-        int index = Array.BinarySearch(_rvas, rva);
+        int index = Array.BinarySearch(rvas, rva);
         if (index < 0) index = ~index - 1;
-        return index >= 0 && _rvas[index] >= from ? new SymbolLocation(_names[index], rva - _rvas[index]) : null;
+        return index >= 0 && rvas[index] >= from ? new SymbolLocation(names[index], rva - rvas[index]) : null;
     }
 
-    public static SymbolTable Read(ReadOnlySpan<byte> file, in IMAGE_FILE_HEADER header, MappedImage image, ImmutableArray<ImageExport> exports)
+    public static SymbolTable Read(
+        ReadOnlySpan<byte> file, in IMAGE_FILE_HEADER header, MappedImage image, ImmutableArray<ImageExport> exports)
     {
         var symbols = new List<(uint Rva, int Rank, string Name)>();
         foreach (ImageExport export in exports)
@@ -55,13 +60,15 @@ sealed class SymbolTable
         if (header.PointerToSymbolTable == 0 || header.NumberOfSymbols == 0) return;
         if (!file.TrySlice(header.PointerToSymbolTable, (ulong)header.NumberOfSymbols * SymbolSize, out ReadOnlySpan<byte> table))
         {
-            image.Diagnostics.Warn(ImageProblem.Truncated, "IMAGE_FILE_HEADER.PointerToSymbolTable", "the COFF symbol table lies outside the file; functions have no names");
+            image.Diagnostics.Warn(ImageProblem.Truncated, "IMAGE_FILE_HEADER.PointerToSymbolTable",
+                "the COFF symbol table lies outside the file; functions have no names");
             return;
         }
         ReadOnlySpan<byte> strings = StringTable(file, header);
         for (ulong index = 0; table.TryRead(index * SymbolSize, out IMAGE_SYMBOL symbol); index += 1UL + symbol.NumberOfAuxSymbols)
         {
-            if (symbol.StorageClass is not (External or Static) || symbol.SectionNumber <= 0 || symbol.SectionNumber > image.Sections.Length) continue;
+            bool isInSection = symbol.SectionNumber > 0 && symbol.SectionNumber <= image.Sections.Length;
+            if (symbol.StorageClass is not (External or Static) || !isInSection) continue;
             ImageSection section = image.Sections[symbol.SectionNumber - 1];
             if (symbol.Value >= section.VirtualSize || NameOf(symbol.Name, strings) is not { } name || name.StartsWith('.')) continue;
             symbols.Add((section.VirtualAddress + symbol.Value, symbol.Type == FunctionType ? 0 : 1, name));

@@ -24,7 +24,8 @@ public class HostileImageTests
     }
 
     [Fact]
-    public void A_missing_file_is_named() => Assert.Equal((ImageProblem.Unreadable, "nowhere/x.sys: no such file; check the path"), RefuseFile("nowhere/x.sys"));
+    public void A_missing_file_is_named() =>
+        Assert.Equal((ImageProblem.Unreadable, "nowhere/x.sys: no such file; check the path"), RefuseFile("nowhere/x.sys"));
 
     [Fact]
     public void A_directory_is_not_read() => Assert.Equal(ImageProblem.Unreadable, RefuseFile(Path.GetTempPath()).Problem);
@@ -106,7 +107,8 @@ public class HostileImageTests
     [InlineData(FileHeader + 16, 0xFFF8, "SizeOfHeaders")]
     [InlineData(FileHeader + 18, 0, "Characteristics")]
     [InlineData(OptionalHeader, 0x107, "Magic")]
-    public void A_wrong_16_bit_field_is_named(int offset, int value, string field) => AssertNames(field, RefuseWith(bytes => Put16(bytes, offset, (ushort)value)));
+    public void A_wrong_16_bit_field_is_named(int offset, int value, string field) =>
+        AssertNames(field, RefuseWith(bytes => Put16(bytes, offset, (ushort)value)));
 
     [Theory]
     [InlineData(0x3C, 0xFFFF_FFFFu, "e_lfanew")]
@@ -138,7 +140,8 @@ public class HostileImageTests
     [InlineData(Directories + 8, 0x0100_0000u, "Import Table (data directory 1)")]
     [InlineData(Directories + 8 + 4, 0xFFFF_FFFFu, "Import Table (data directory 1)")]
     [InlineData(Directories + 5 * 8, 0xFFFF_FFF0u, "Base Relocation Table (data directory 5)")]
-    public void A_wrong_32_bit_field_is_named(int offset, uint value, string field) => AssertNames(field, RefuseWith(bytes => Put32(bytes, offset, value)));
+    public void A_wrong_32_bit_field_is_named(int offset, uint value, string field) =>
+        AssertNames(field, RefuseWith(bytes => Put32(bytes, offset, value)));
 
     static void AssertNames(string field, ImageDiagnostic error)
     {
@@ -202,7 +205,8 @@ public class HostileImageTests
         uint rva = builder.NextRva;
         uint tableRva = rva + (descriptors + 1) * 20, nameRva = tableRva + (thunks + 1) * 8;
         byte[] bytes = [
-            .. Doublewords([.. Enumerable.Repeat<uint[]>([tableRva, 0, 0, nameRva, tableRva], descriptors).SelectMany(d => d), 0, 0, 0, 0, 0]),
+            .. Doublewords([.. Enumerable.Repeat<uint[]>([tableRva, 0, 0, nameRva, tableRva], descriptors).SelectMany(d => d)]),
+            .. new byte[20],
             .. Quadwords([.. Enumerable.Repeat(1UL << 63, thunks), 0]), .. "x.sys\0"u8];
         Assert.Contains("more than 65536 imports", Refuse(builder.Section(".idata", Data, bytes).Directory(1, rva, 20).Build()).Message);
     }
@@ -265,9 +269,11 @@ public class HostileImageTests
 
     public static TheoryData<string, byte[]> Originals()
     {
+        ImageBuilder original = Driver().Symbol("DriverEntry", 0x1000)
+            .Functions(0x1000, 0x1030, 0x2000).Exports(1, ("DllInitialize", 0x1010u), ("Other", "hal.X"));
         var originals = new TheoryData<string, byte[]>
         {
-            { "builder", Driver().Symbol("DriverEntry", 0x1000).Functions(0x1000, 0x1030, 0x2000).Exports(1, ("DllInitialize", 0x1010u), ("Other", "hal.X")).Build() },
+            { "builder", original.Build() },
         };
         foreach (string path in SampleDrivers.Paths.Take(2)) originals.Add(Path.GetFileName(path), File.ReadAllBytes(path));
         return originals;

@@ -12,9 +12,9 @@ sealed class ImageBuilder
     public const int PeOffset = 0x80, FileHeader = PeOffset + 4, OptionalHeader = FileHeader + 20, Directories = OptionalHeader + 112;
     public const int SectionTable = Directories + 16 * 8, SectionHeaderSize = 40;
 
-    readonly List<(string Name, uint Rva, uint VirtualSize, byte[] Bytes, uint Characteristics)> _sections = [];
-    readonly (uint Rva, uint Size)[] _directories = new (uint, uint)[16];
-    readonly List<(string Name, uint Rva, bool IsFunction)> _symbols = [];
+    readonly List<(string Name, uint Rva, uint VirtualSize, byte[] Bytes, uint Characteristics)> sections = [];
+    readonly (uint Rva, uint Size)[] directories = new (uint, uint)[16];
+    readonly List<(string Name, uint Rva, bool IsFunction)> symbols = [];
 
     public ulong ImageBase { get; init; } = 0x1_4000_0000;
     public uint SectionAlignment { get; init; } = 0x1000;
@@ -24,15 +24,18 @@ sealed class ImageBuilder
     uint HeaderSize => Align(0x400, FileAlignment);
 
     /// <summary>RVA of the next section to be added.</summary>
-    public uint NextRva => _sections.Count == 0
+    public uint NextRva => sections.Count == 0
         ? Align(HeaderSize, SectionAlignment)
-        : Align(_sections[^1].Rva + _sections[^1].VirtualSize, SectionAlignment);
+        : Align(sections[^1].Rva + sections[^1].VirtualSize, SectionAlignment);
 
-    public int SectionHeaderOf(string name) => SectionTable + SectionHeaderSize * _sections.FindIndex(section => section.Name == name);
+    public int SectionHeaderOf(string name) => SectionTable + SectionHeaderSize * sections.FindIndex(section => section.Name == name);
 
-    public uint RvaOf(string name) => _sections.First(section => section.Name == name).Rva;
+    public uint RvaOf(string name) => sections.First(section => section.Name == name).Rva;
 
-    /// <summary>A small driver: code, read-only data with a load configuration, data with a cookie and relocated pointers, imports, INIT and PAGE sections.</summary>
+    /// <summary>
+    /// A small driver: code, read-only data with a load configuration, data with a cookie and relocated pointers, imports, INIT and PAGE
+    /// sections.
+    /// </summary>
     public static ImageBuilder Driver(ulong imageBase = 0x1_4000_0000)
     {
         var builder = new ImageBuilder { ImageBase = imageBase };
@@ -62,13 +65,13 @@ sealed class ImageBuilder
 
     public ImageBuilder Section(string name, uint characteristics, byte[] bytes, uint virtualSize = 0)
     {
-        _sections.Add((name, NextRva, virtualSize == 0 ? (uint)bytes.Length : virtualSize, bytes, characteristics));
+        sections.Add((name, NextRva, virtualSize == 0 ? (uint)bytes.Length : virtualSize, bytes, characteristics));
         return this;
     }
 
     public ImageBuilder Directory(int index, uint rva, uint size)
     {
-        _directories[index] = (rva, size);
+        directories[index] = (rva, size);
         return this;
     }
 
@@ -140,7 +143,8 @@ sealed class ImageBuilder
             text.Write(Encoding.ASCII.GetBytes(value + "\0"));
             return at;
         }
-        uint[] functions = [.. exports.Select(export => export.Target is string forwarder ? Text(forwarder) : Convert.ToUInt32(export.Target))];
+        uint Address(object target) => target is string forwarder ? Text(forwarder) : Convert.ToUInt32(target);
+        uint[] functions = [.. exports.Select(export => Address(export.Target))];
         int[] named = [.. Enumerable.Range(0, exports.Length).Where(i => exports[i].Name.Length != 0)];
         uint[] names = [.. named.Select(i => Text(exports[i].Name))];
         byte[] header = Doublewords(0, 0, 0, Text("driver.sys"), ordinalBase, (uint)functions.Length, (uint)names.Length,
@@ -164,7 +168,7 @@ sealed class ImageBuilder
     /// <summary>An entry of the COFF symbol table, which is written behind the sections.</summary>
     public ImageBuilder Symbol(string name, uint rva, bool isFunction = true)
     {
-        _symbols.Add((name, rva, isFunction));
+        symbols.Add((name, rva, isFunction));
         return this;
     }
 
@@ -178,7 +182,7 @@ sealed class ImageBuilder
         Put32(headers, 0x3C, PeOffset);
         "PE\0\0"u8.CopyTo(headers.AsSpan(PeOffset));
         Put16(headers, FileHeader, 0x8664);
-        Put16(headers, FileHeader + 2, (ushort)_sections.Count);
+        Put16(headers, FileHeader + 2, (ushort)sections.Count);
         Put16(headers, FileHeader + 16, 112 + 16 * 8);
         Put16(headers, FileHeader + 18, 0x0022);
         Put16(headers, OptionalHeader, 0x20B);
@@ -193,12 +197,12 @@ sealed class ImageBuilder
         Put32(headers, OptionalHeader + 108, 16);
         for (int i = 0; i < 16; i++)
         {
-            Put32(headers, Directories + i * 8, _directories[i].Rva);
-            Put32(headers, Directories + i * 8 + 4, _directories[i].Size);
+            Put32(headers, Directories + i * 8, directories[i].Rva);
+            Put32(headers, Directories + i * 8 + 4, directories[i].Size);
         }
-        for (int i = 0; i < _sections.Count; i++)
+        for (int i = 0; i < sections.Count; i++)
         {
-            (string name, uint rva, uint virtualSize, byte[] bytes, uint characteristics) = _sections[i];
+            (string name, uint rva, uint virtualSize, byte[] bytes, uint characteristics) = sections[i];
             int at = SectionTable + i * SectionHeaderSize;
             Encoding.ASCII.GetBytes(name).CopyTo(headers, at);
             Put32(headers, at + 8, virtualSize);
@@ -212,7 +216,7 @@ sealed class ImageBuilder
             file.Write(bytes);
             file.Write(new byte[Align((uint)bytes.Length, FileAlignment) - (uint)bytes.Length]);
         }
-        if (_symbols.Count != 0) WriteSymbols(file, headers);
+        if (symbols.Count != 0) WriteSymbols(file, headers);
         file.Position = 0;
         file.Write(headers);
         return file.ToArray();
@@ -221,9 +225,9 @@ sealed class ImageBuilder
     void WriteSymbols(MemoryStream file, byte[] headers)
     {
         Put32(headers, FileHeader + 8, (uint)file.Length);
-        Put32(headers, FileHeader + 12, (uint)_symbols.Count);
+        Put32(headers, FileHeader + 12, (uint)symbols.Count);
         using var strings = new MemoryStream();
-        foreach ((string name, uint rva, bool isFunction) in _symbols)
+        foreach ((string name, uint rva, bool isFunction) in symbols)
         {
             byte[] symbol = new byte[18];
             if (name.Length <= 8)
@@ -235,8 +239,8 @@ sealed class ImageBuilder
                 Put32(symbol, 4, 4 + (uint)strings.Length);
                 strings.Write(Encoding.ASCII.GetBytes(name + "\0"));
             }
-            int section = _sections.FindLastIndex(candidate => candidate.Rva <= rva);
-            Put32(symbol, 8, rva - _sections[section].Rva);
+            int section = sections.FindLastIndex(candidate => candidate.Rva <= rva);
+            Put32(symbol, 8, rva - sections[section].Rva);
             Put16(symbol, 12, (ushort)(section + 1));
             Put16(symbol, 14, isFunction ? (ushort)0x20 : (ushort)0);
             symbol[16] = 2;

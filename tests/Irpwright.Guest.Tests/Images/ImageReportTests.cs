@@ -15,7 +15,8 @@ public class ImageReportTests
         using var bytes = new MemoryStream();
         assembler.Assemble(new StreamCodeWriter(bytes), 0x1000);
         PortableExecutable image = PortableExecutableTests.Read(new ImageBuilder().Section(".text", ImageBuilder.Code, bytes.ToArray())
-            .Section(".rdata", ReadOnlyData, [0, .. Encoding.Unicode.GetBytes(text), 0, 0]).Imports(("ntoskrnl.exe", ["IoCreateDevice", "KeNothing"])).Build());
+            .Section(".rdata", ReadOnlyData, [0, .. Encoding.Unicode.GetBytes(text), 0, 0])
+            .Imports(("ntoskrnl.exe", ["IoCreateDevice", "KeNothing"])).Build());
         return ImageReport.Create(image, import => import.Name.StartsWith("Io", StringComparison.Ordinal));
     }
 
@@ -23,12 +24,15 @@ public class ImageReportTests
 
     [Fact]
     public void Imports_are_marked_as_supported_or_not() =>
-        Assert.Equal([("IoCreateDevice", true), ("KeNothing", false)], Report(code => code.ret()).Imports.Select(import => (import.Import.Name, import.IsSupported)));
+        Assert.Equal(
+            [("IoCreateDevice", true), ("KeNothing", false)],
+            Report(code => code.ret()).Imports.Select(import => (import.Import.Name, import.IsSupported)));
 
     [Fact]
     public void Device_names_are_found_at_any_alignment()
     {
-        ImageReport report = Report(code => code.ret(), "x\\Device\\Probe\0\\dosdevices\\Probe\0\\Registry\\Machine\0\\Device\\Probe\0\\??\\C:\u0007");
+        ImageReport report = Report(code => code.ret(),
+            "x\\Device\\Probe\0\\dosdevices\\Probe\0\\Registry\\Machine\0\\Device\\Probe\0\\??\\C:\u0007");
         Assert.Equal([@"\Device\Probe", @"\dosdevices\Probe", @"\??\C:"], report.DeviceNames.Select(name => name.Text));
         Assert.Equal(0x2003u, report.DeviceNames[0].Rva);
     }
@@ -88,7 +92,8 @@ public class ImageReportTests
     [Fact]
     public void Ordinary_numbers_are_no_control_codes() => Assert.Empty(Codes(code =>
     {
-        foreach (uint number in (uint[])[0xC0000010, 0x80000005, 0x103, 0x1000, 0x10000, 0x20000, 0x67615474, 0xFFFFFFFF, 0x80000000, 0x7FFFFFFF])
+        uint[] numbers = [0xC0000010, 0x80000005, 0x103, 0x1000, 0x10000, 0x20000, 0x67615474, 0xFFFFFFFF, 0x80000000, 0x7FFFFFFF];
+        foreach (uint number in numbers)
             code.cmp(eax, unchecked((int)number));
         code.mov(ecx, 0x10000);
         code.mov(eax, 0x222004);

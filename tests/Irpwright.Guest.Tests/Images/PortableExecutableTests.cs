@@ -9,7 +9,8 @@ public class PortableExecutableTests
 {
     internal static PortableExecutable Read(byte[] bytes)
     {
-        Assert.True(PortableExecutable.TryRead("driver.sys", bytes, out PortableExecutable? image, out ImageDiagnostic? error), error?.ToString());
+        Assert.True(PortableExecutable.TryRead("driver.sys", bytes, out PortableExecutable? image, out ImageDiagnostic? error),
+            error?.ToString());
         return image;
     }
 
@@ -45,8 +46,13 @@ public class PortableExecutableTests
         PortableExecutable image = Read(Driver().Section("both", Code | Data, [0xC3]).Build());
         Assert.Equal(
             [
-                (".text", PageAccess.Read | PageAccess.Execute), (".rdata", PageAccess.Read), (".data", PageAccess.ReadWrite), (".idata", PageAccess.ReadWrite),
-                ("PAGEcode", PageAccess.Read | PageAccess.Execute | PageAccess.Pageable), ("INIT", PageAccess.Read | PageAccess.Execute), (".reloc", PageAccess.Read),
+                (".text", PageAccess.Read | PageAccess.Execute),
+                (".rdata", PageAccess.Read),
+                (".data", PageAccess.ReadWrite),
+                (".idata", PageAccess.ReadWrite),
+                ("PAGEcode", PageAccess.Read | PageAccess.Execute | PageAccess.Pageable),
+                ("INIT", PageAccess.Read | PageAccess.Execute),
+                (".reloc", PageAccess.Read),
                 ("both", PageAccess.Read | PageAccess.Execute),
             ],
             image.Sections.Select(section => (section.Name, section.Access)));
@@ -78,7 +84,10 @@ public class PortableExecutableTests
         Assert.Equal(expected.Imports, Read(bytes).Imports);
     }
 
-    /// <summary>The definition's hash, computed apart from the reader: <c>printf ntoskrnl.exe.iocreatedevice,ntoskrnl.exe.iofcompleterequest,ntoskrnl.exe.ord7,hal.kestallexecutionprocessor | md5sum</c>.</summary>
+    /// <summary>
+    /// The definition's hash, computed apart from the reader: <c>printf
+    /// ntoskrnl.exe.iocreatedevice,ntoskrnl.exe.iofcompleterequest,ntoskrnl.exe.ord7,hal.kestallexecutionprocessor | md5sum</c>.
+    /// </summary>
     [Fact]
     public void Import_hash_is_the_MD5_of_the_imports_in_order() =>
         Assert.Equal("f00e9ea69778fae58969ce56944e2501", Read(Driver().Build()).ImportHash);
@@ -99,10 +108,13 @@ public class PortableExecutableTests
     [Fact]
     public void Exports_have_ordinals_and_forwarders()
     {
-        PortableExecutable image = Read(Driver().Exports(5, ("DllInitialize", 0x1010u), ("", 0x1020u), ("Other", "hal.KeFlushWriteBuffer")).Build());
+        PortableExecutable image = Read(Driver()
+            .Exports(5, ("DllInitialize", 0x1010u), ("", 0x1020u), ("Other", "hal.KeFlushWriteBuffer")).Build());
         Assert.Equal([("DllInitialize", 5u, 0x1010u, ""), ("", 6u, 0x1020u, "")],
-            image.Exports.Where(export => export.Forwarder == "").Select(export => (export.Name, export.Ordinal, export.Rva, export.Forwarder)));
-        Assert.Equal(("Other", 7u, "hal.KeFlushWriteBuffer"), image.Exports.Where(export => export.Forwarder != "").Select(export => (export.Name, export.Ordinal, export.Forwarder)).Single());
+            image.Exports.Where(export => export.Forwarder == "")
+                .Select(export => (export.Name, export.Ordinal, export.Rva, export.Forwarder)));
+        ImageExport forwarded = Assert.Single(image.Exports, export => export.Forwarder != "");
+        Assert.Equal(("Other", 7u, "hal.KeFlushWriteBuffer"), (forwarded.Name, forwarded.Ordinal, forwarded.Forwarder));
     }
 
     [Fact]
@@ -119,7 +131,8 @@ public class PortableExecutableTests
     public void Sections_may_share_pages_when_the_file_is_its_own_memory_image()
     {
         var builder = new ImageBuilder { SectionAlignment = 0x20, FileAlignment = 0x20, EntryPoint = 0x400 };
-        PortableExecutable image = Read(builder.Section(".text", Code, [0x90, 0xC3]).Section(".data", Data, [1, 2, 3]).Imports(("ntoskrnl.exe", ["DbgPrint"])).Build());
+        PortableExecutable image = Read(builder
+            .Section(".text", Code, [0x90, 0xC3]).Section(".data", Data, [1, 2, 3]).Imports(("ntoskrnl.exe", ["DbgPrint"])).Build());
         Assert.Equal([0x90, 0xC3], image.Contents.Span.Slice(0x400, 2).ToArray());
         Assert.Equal([1, 2, 3], image.Contents.Span.Slice(0x420, 3).ToArray());
         Assert.Equal("DbgPrint", Assert.Single(image.Imports).Name);
@@ -132,9 +145,13 @@ public class PortableExecutableTests
         uint rva = builder.NextRva;
         const uint subdirectory = 0x8000_0000;
         byte[] tree = [
-            .. Doublewords(0, 0, 0, 1 << 16, 16, subdirectory | 24), .. Doublewords(0, 0, 0, 1 << 16, 1, subdirectory | 48), .. Doublewords(0, 0, 0, 1 << 16, 0x409, 72),
-            .. Doublewords(rva + 88, 92, 0, 0), .. new byte[40], .. Doublewords(0xFEEF04BD, 0x10000, 0x000A0002, 0x4A6103E9), .. new byte[36]];
-        Assert.Equal(new Version(10, 2, 0x4A61, 1001), Read(builder.Section(".rsrc", ReadOnlyData, tree).Directory(2, rva, (uint)tree.Length).Build()).FileVersion);
+            .. Doublewords(0, 0, 0, 1 << 16, 16, subdirectory | 24),
+            .. Doublewords(0, 0, 0, 1 << 16, 1, subdirectory | 48),
+            .. Doublewords(0, 0, 0, 1 << 16, 0x409, 72),
+            .. Doublewords(rva + 88, 92, 0, 0),
+            .. new byte[40], .. Doublewords(0xFEEF04BD, 0x10000, 0x000A0002, 0x4A6103E9), .. new byte[36]];
+        PortableExecutable image = Read(builder.Section(".rsrc", ReadOnlyData, tree).Directory(2, rva, (uint)tree.Length).Build());
+        Assert.Equal(new Version(10, 2, 0x4A61, 1001), image.FileVersion);
     }
 
     [Fact]
@@ -143,8 +160,10 @@ public class PortableExecutableTests
         ImageBuilder builder = Driver();
         uint rva = builder.NextRva;
         var guid = new Guid("00112233-4455-6677-8899-aabbccddeeff");
-        byte[] data = [.. Doublewords(0, 0, 0, 2, 24 + 11, rva + 28, 0), .. "RSDS"u8, .. guid.ToByteArray(), 3, 0, 0, 0, .. "C:\\a\\b.pdb\0"u8];
-        Assert.Equal(new CodeViewRecord("C:\\a\\b.pdb", guid, 3), Read(builder.Section("debug", ReadOnlyData, data).Directory(6, rva, 28).Build()).CodeView);
+        byte[] data = [.. Doublewords(0, 0, 0, 2, 24 + 11, rva + 28, 0), .. "RSDS"u8, .. guid.ToByteArray(), 3, 0, 0, 0,
+            .. "C:\\a\\b.pdb\0"u8];
+        Assert.Equal(new CodeViewRecord("C:\\a\\b.pdb", guid, 3),
+            Read(builder.Section("debug", ReadOnlyData, data).Directory(6, rva, 28).Build()).CodeView);
     }
 
     [Fact]
@@ -166,7 +185,8 @@ public class PortableExecutableTests
         [Fact]
         public void The_COFF_symbol_table_names_functions_and_variables()
         {
-            PortableExecutable image = Read(Driver().Symbol("DriverEntry", 0x1000).Symbol("Unload", 0x1010).Symbol("state", 0x3008, isFunction: false).Build());
+            PortableExecutable image = Read(Driver()
+                .Symbol("DriverEntry", 0x1000).Symbol("Unload", 0x1010).Symbol("state", 0x3008, isFunction: false).Build());
             Assert.Equal("DriverEntry", At(image, 0x1000));
             Assert.Equal("DriverEntry+0xf", At(image, 0x100F));
             Assert.Equal("Unload+0x1f", At(image, 0x102F));
@@ -187,7 +207,8 @@ public class PortableExecutableTests
             // [0x1000, 0x1010) named, [0x1010, 0x1020) nameless, [0x1028, 0x1030) a part that chains to the first; 0x1020 is a leaf.
             ImageBuilder builder = Driver();
             uint unwind = builder.NextRva;
-            PortableExecutable image = Read(builder.Section(".xdata", ReadOnlyData, [1, 0, 0, 0, 0x21, 0, 1, 0, 0, 0, 0, 0, .. Doublewords(0x1000, 0x1010, unwind)])
+            byte[] unwindInfo = [1, 0, 0, 0, 0x21, 0, 1, 0, 0, 0, 0, 0, .. Doublewords(0x1000, 0x1010, unwind)];
+            PortableExecutable image = Read(builder.Section(".xdata", ReadOnlyData, unwindInfo)
                 .Functions(0x1000, 0x1010, unwind, 0x1010, 0x1020, unwind, 0x1028, 0x1030, unwind + 4)
                 .Exports(1, ("Named", 0x1000u)).Build());
             Assert.Equal("Named+0x8", At(image, 0x1008));
@@ -212,14 +233,17 @@ public class SampleDriverTests
         Assert.Empty(image.Warnings);
         Assert.All(image.Imports, import => Assert.Contains(import.Module, (string[])["ntoskrnl.exe", "HAL.dll", "hal.dll"]));
         using var oracle = new PEReader(File.OpenRead(path));
-        Assert.Equal(oracle.PEHeaders.SectionHeaders.Select(section => section.VirtualAddress), image.Sections.Select(section => (int)section.VirtualAddress));
+        Assert.Equal(
+            oracle.PEHeaders.SectionHeaders.Select(section => section.VirtualAddress),
+            image.Sections.Select(section => (int)section.VirtualAddress));
         PEMemoryBlock table = oracle.GetSectionData(oracle.PEHeaders.PEHeader!.ExceptionTableDirectory.RelativeVirtualAddress);
         Assert.Equal(oracle.PEHeaders.PEHeader.ExceptionTableDirectory.Size / 12, image.Functions.Length);
         Assert.Equal(table.GetReader().ReadUInt32(), image.Functions[0].BeginAddress);
         foreach (ImageSection section in image.Sections.Where(section => section.SizeOfRawData != 0))
         {
             int length = (int)Math.Min(section.VirtualSize, section.SizeOfRawData);
-            Assert.Equal(oracle.GetSectionData((int)section.VirtualAddress).GetContent(0, length), image.Contents.Slice((int)section.VirtualAddress, length).ToArray());
+            Assert.Equal(oracle.GetSectionData((int)section.VirtualAddress).GetContent(0, length),
+                image.Contents.Slice((int)section.VirtualAddress, length).ToArray());
         }
     }
 }
