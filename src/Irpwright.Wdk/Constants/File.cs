@@ -156,28 +156,4 @@ public static partial class Constants
     // FILE_IO_COMPLETION_NOTIFICATION_INFORMATION.Flags
     public const uint FILE_SKIP_COMPLETION_PORT_ON_SUCCESS = 0x1;
     public const uint FILE_SKIP_SET_EVENT_ON_HANDLE = 0x2;
-
-    // Registry
-    public const uint REG_NONE = 0;
-    public const uint REG_SZ = 1;
-    public const uint REG_EXPAND_SZ = 2;
-    public const uint REG_BINARY = 3;
-    public const uint REG_DWORD = 4;
-    public const uint REG_DWORD_BIG_ENDIAN = 5;
-    public const uint REG_LINK = 6;
-    public const uint REG_MULTI_SZ = 7;
-    public const uint REG_QWORD = 11;
-    public const uint REG_OPTION_NON_VOLATILE = 0;
-    public const uint REG_OPTION_VOLATILE = 1;
-    public const uint REG_CREATED_NEW_KEY = 1;
-    public const uint REG_OPENED_EXISTING_KEY = 2;
-    public const uint KEY_QUERY_VALUE = 0x0001;
-    public const uint KEY_SET_VALUE = 0x0002;
-    public const uint KEY_CREATE_SUB_KEY = 0x0004;
-    public const uint KEY_ENUMERATE_SUB_KEYS = 0x0008;
-    public const uint KEY_NOTIFY = 0x0010;
-    public const uint KEY_CREATE_LINK = 0x0020;
-    public const uint KEY_READ = 0x00020019;
-    public const uint KEY_WRITE = 0x00020006;
-    public const uint KEY_ALL_ACCESS = 0x000F003F;
 }

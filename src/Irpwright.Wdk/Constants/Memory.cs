@@ -91,6 +91,9 @@ public static partial class Constants
     public const uint PAGE_SIZE = 1u << PAGE_SHIFT;
     public const uint MEMORY_ALLOCATION_ALIGNMENT = 16;
 
+    /// <summary>Where every machine sees its KUSER_SHARED_DATA.</summary>
+    public const ulong KI_USER_SHARED_DATA = 0xFFFFF780_00000000;
+
     public const uint MdlMappingNoWrite = 0x80000000;
     public const uint MdlMappingNoExecute = 0x40000000;
     public const uint MdlMappingWithGuardPtes = 0x20000000;

@@ -77,6 +77,43 @@ public enum PNP_DEVICE_STATE : uint
     PNP_DEVICE_DISCONNECTED = 0x00000040,
 }
 
+/// <summary>What <c>IoGetDeviceProperty</c> asks for.</summary>
+public enum DEVICE_REGISTRY_PROPERTY
+{
+    DevicePropertyDeviceDescription = 0x00,
+    DevicePropertyHardwareID = 0x01,
+    DevicePropertyCompatibleIDs = 0x02,
+    DevicePropertyBootConfiguration = 0x03,
+    DevicePropertyBootConfigurationTranslated = 0x04,
+    DevicePropertyClassName = 0x05,
+    DevicePropertyClassGuid = 0x06,
+    DevicePropertyDriverKeyName = 0x07,
+    DevicePropertyManufacturer = 0x08,
+    DevicePropertyFriendlyName = 0x09,
+    DevicePropertyLocationInformation = 0x0A,
+    DevicePropertyPhysicalDeviceObjectName = 0x0B,
+    DevicePropertyBusTypeGuid = 0x0C,
+    DevicePropertyLegacyBusType = 0x0D,
+    DevicePropertyBusNumber = 0x0E,
+    DevicePropertyEnumeratorName = 0x0F,
+    DevicePropertyAddress = 0x10,
+    DevicePropertyUINumber = 0x11,
+    DevicePropertyInstallState = 0x12,
+    DevicePropertyRemovalPolicy = 0x13,
+    DevicePropertyResourceRequirements = 0x14,
+    DevicePropertyAllocatedResources = 0x15,
+    DevicePropertyContainerID = 0x16,
+}
+
+/// <summary>What <c>IoRegisterPlugPlayNotification</c> notifies about.</summary>
+public enum IO_NOTIFICATION_EVENT_CATEGORY
+{
+    EventCategoryReserved,
+    EventCategoryHardwareProfileChange,
+    EventCategoryDeviceInterfaceChange,
+    EventCategoryTargetDeviceChange,
+}
+
 public enum INTERFACE_TYPE
 {
     InterfaceTypeUndefined = -1,
@@ -111,4 +148,9 @@ public static partial class Constants
     public const byte CmResourceTypeDma = 4;
     public const byte CmResourceTypeDeviceSpecific = 5;
     public const byte CmResourceTypeBusNumber = 6;
+
+    public const uint PLUGPLAY_REGKEY_DEVICE = 1;
+    public const uint PLUGPLAY_REGKEY_DRIVER = 2;
+    public const uint PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES = 1;
+    public const uint DEVICE_INTERFACE_INCLUDE_NONACTIVE = 1;
 }

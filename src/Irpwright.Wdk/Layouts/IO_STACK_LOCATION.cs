@@ -257,7 +257,7 @@ public struct IO_STACK_LOCATION
     [StructLayout(LayoutKind.Explicit, Size = 0x08)]
     public struct FilterResourceRequirementsParameters
     {
-        [FieldOffset(0x00)] public PVOID IoResourceRequirementList; // IO_RESOURCE_REQUIREMENTS_LIST
+        [FieldOffset(0x00)] public PIO_RESOURCE_REQUIREMENTS_LIST IoResourceRequirementList;
     }
 
     [StructLayout(LayoutKind.Explicit, Size = 0x20)]
@@ -304,7 +304,7 @@ public struct IO_STACK_LOCATION
     [StructLayout(LayoutKind.Explicit, Size = 0x08)]
     public struct PowerSequenceParameters
     {
-        [FieldOffset(0x00)] public PVOID PowerSequence; // POWER_SEQUENCE
+        [FieldOffset(0x00)] public PPOWER_SEQUENCE PowerSequence;
     }
 
     [StructLayout(LayoutKind.Explicit, Size = 0x20)]

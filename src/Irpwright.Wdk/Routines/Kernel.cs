@@ -28,3 +28,6 @@ namespace Irpwright.Wdk;
 [Routine] public delegate void FREE_FUNCTION(PVOID Buffer);
 
 [Routine] public delegate void FREE_FUNCTION_EX(PVOID Buffer, PLOOKASIDE_LIST_EX Lookaside);
+
+[Routine] public delegate NTSTATUS RTL_QUERY_REGISTRY_ROUTINE(PWSTR ValueName, uint ValueType, PVOID ValueData, uint ValueLength, PVOID Context,
+    PVOID EntryContext);

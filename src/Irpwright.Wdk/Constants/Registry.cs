@@ -1,0 +1,47 @@
+namespace Irpwright.Wdk;
+
+public static partial class Constants
+{
+    public const uint REG_NONE = 0;
+    public const uint REG_SZ = 1;
+    public const uint REG_EXPAND_SZ = 2;
+    public const uint REG_BINARY = 3;
+    public const uint REG_DWORD = 4;
+    public const uint REG_DWORD_BIG_ENDIAN = 5;
+    public const uint REG_LINK = 6;
+    public const uint REG_MULTI_SZ = 7;
+    public const uint REG_QWORD = 11;
+    public const uint REG_OPTION_NON_VOLATILE = 0;
+    public const uint REG_OPTION_VOLATILE = 1;
+    public const uint REG_CREATED_NEW_KEY = 1;
+    public const uint REG_OPENED_EXISTING_KEY = 2;
+    public const uint KEY_QUERY_VALUE = 0x0001;
+    public const uint KEY_SET_VALUE = 0x0002;
+    public const uint KEY_CREATE_SUB_KEY = 0x0004;
+    public const uint KEY_ENUMERATE_SUB_KEYS = 0x0008;
+    public const uint KEY_NOTIFY = 0x0010;
+    public const uint KEY_CREATE_LINK = 0x0020;
+    public const uint KEY_READ = 0x00020019;
+    public const uint KEY_WRITE = 0x00020006;
+    public const uint KEY_ALL_ACCESS = 0x000F003F;
+
+    // RTL_QUERY_REGISTRY_TABLE.Flags
+    public const uint RTL_QUERY_REGISTRY_SUBKEY = 0x001;
+    public const uint RTL_QUERY_REGISTRY_TOPKEY = 0x002;
+    public const uint RTL_QUERY_REGISTRY_REQUIRED = 0x004;
+    public const uint RTL_QUERY_REGISTRY_NOVALUE = 0x008;
+    public const uint RTL_QUERY_REGISTRY_NOEXPAND = 0x010;
+    public const uint RTL_QUERY_REGISTRY_DIRECT = 0x020;
+    public const uint RTL_QUERY_REGISTRY_DELETE = 0x040;
+    public const uint RTL_QUERY_REGISTRY_TYPECHECK = 0x100;
+
+    // What a registry path is relative to (RtlQueryRegistryValues)
+    public const uint RTL_REGISTRY_ABSOLUTE = 0;
+    public const uint RTL_REGISTRY_SERVICES = 1;
+    public const uint RTL_REGISTRY_CONTROL = 2;
+    public const uint RTL_REGISTRY_WINDOWS_NT = 3;
+    public const uint RTL_REGISTRY_DEVICEMAP = 4;
+    public const uint RTL_REGISTRY_USER = 5;
+    public const uint RTL_REGISTRY_HANDLE = 0x40000000;
+    public const uint RTL_REGISTRY_OPTIONAL = 0x80000000;
+}
