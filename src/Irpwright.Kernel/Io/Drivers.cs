@@ -152,10 +152,6 @@ public sealed class Drivers
         }
     }
 
-    /// <summary>CALL-03: the dispatch entry for a major function code; a code beyond the table is nobody's.</summary>
-    internal static PDRIVER_DISPATCH DispatchRoutine(PDRIVER_OBJECT driver, byte majorFunction) =>
-        DispatchEntry(driver, majorFunction < MajorFunctionCount ? majorFunction : throw new GuestFaultException(driver.Address + 0x70 + 8UL * majorFunction, PageAccess.Read));
-
     internal static ref PDRIVER_DISPATCH DispatchEntry(PDRIVER_OBJECT driver, int majorFunction) =>
         ref GuestMemory.Ref<PDRIVER_DISPATCH>(driver.Address + 0x70 + 8 * (ulong)majorFunction);
 

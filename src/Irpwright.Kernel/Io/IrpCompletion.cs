@@ -22,7 +22,7 @@ public sealed class IrpCompletion
         ref IRP irp = ref Irp.Value;
         if (irp.CurrentLocation > irp.StackCount + 1 || irp.Type != IO_TYPE_IRP) CompletedBefore(Irp);
         bool observed = machine.Events.Observer is not null || machine.Scheduler.SwitchesAtIrps;
-        if (observed) CompletionBegins(Irp);
+        if (observed) CompletionBegins(Irp, PriorityBoost);
         if (Walk(Irp, ref irp, observed)) FinishOriginator(Irp, PriorityBoost);
         if (observed) machine.Events.Emit(new IrpCompletionReturned(Irp));
     }
@@ -87,10 +87,10 @@ public sealed class IrpCompletion
         location.FileObject = default;
     }
 
-    void CompletionBegins(PIRP irp)
+    void CompletionBegins(PIRP irp, sbyte priorityBoost)
     {
         if (machine.Scheduler.SwitchesAtIrps) machine.Scheduler.Yield(machine.CurrentThread, SchedulingPoint.Irp);
-        machine.Events.Emit(new IrpCompleting(irp, irp.IoStatus.Status, irp.IoStatus.Information, 0));
+        machine.Events.Emit(new IrpCompleting(irp, irp.IoStatus.Status, irp.IoStatus.Information, priorityBoost));
     }
 
     NTSTATUS CallObserved(PIO_COMPLETION_ROUTINE routine, PDEVICE_OBJECT device, PIRP irp, PVOID context)

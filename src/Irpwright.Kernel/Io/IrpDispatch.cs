@@ -22,7 +22,8 @@ public sealed class IrpDispatch
         irp.Tail.Overlay.CurrentStackLocation = location;
         ref IO_STACK_LOCATION current = ref location.Value;
         current.DeviceObject = DeviceObject;
-        PDRIVER_DISPATCH routine = Drivers.DispatchRoutine(DeviceObject.DriverObject, current.MajorFunction);
+        if (current.MajorFunction > IRP_MJ_MAXIMUM_FUNCTION) NoSuchMajorFunction(Irp, DeviceObject);
+        PDRIVER_DISPATCH routine = Drivers.DispatchEntry(DeviceObject.DriverObject, current.MajorFunction);
         if (machine.Events.Observer is not null || machine.Scheduler.SwitchesAtIrps) return CallObserved(DeviceObject, Irp, routine);
         return machine.Code.Call(routine, DeviceObject, Irp);
     }
@@ -54,4 +55,10 @@ public sealed class IrpDispatch
     void NoMoreLocations(PIRP irp, PDEVICE_OBJECT device) =>
         throw machine.BugChecks.Stop(BugCheckCode.NO_MORE_IRP_STACK_LOCATIONS, irp.Address, 0, 0, 0,
             $"IoCallDriver was to send an IRP to {machine.Objects.NameOf(device)}, but all {irp.StackCount} stack locations of the IRP are in use. Allocate it with at least the StackSize of the target device.");
+
+    // Windows would call whatever lies behind the table of the driver object.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    void NoSuchMajorFunction(PIRP irp, PDEVICE_OBJECT device) =>
+        throw machine.BugChecks.Unhandled(NTSTATUS.STATUS_ACCESS_VIOLATION, 0, 0, 0,
+            $"IoCallDriver was to send an IRP to {machine.Objects.NameOf(device)}, but the major function code in its next location is 0x{IrpStackLocations.IoGetCurrentIrpStackLocation(irp).MajorFunction:X}; the highest is 0x{IRP_MJ_MAXIMUM_FUNCTION:X}. The location was overwritten, or never filled in.");
 }
