@@ -130,12 +130,13 @@ static unsafe class Alu<TMode> where TMode : struct, IMode
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     static Op* Binary<TOperation, TWidth, TLeft, TRight, TFlags>(Cpu* cpu, Op* op)
-        where TOperation : struct, IBinary where TWidth : struct, IWidth where TLeft : struct, IOperand where TRight : struct, IOperand where TFlags : struct, IFlagUse
+        where TOperation : struct, IBinary where TWidth : struct, IWidth where TLeft : struct, IOperand where TRight : struct, IOperand
+        where TFlags : struct, IFlagUse
     {
         byte* leftAt = TLeft.Locate<TMode>(cpu, op, TWidth.Size, TOperation.Writes ? PageAccess.Write : PageAccess.Read);
-        if (TLeft.CanFault && leftAt == null) return null;
+        if (TLeft.CanFault && leftAt == null) return TMode.Missed(cpu, op);
         byte* rightAt = TRight.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
-        if (TRight.CanFault && rightAt == null) return null;
+        if (TRight.CanFault && rightAt == null) return TMode.Missed(cpu, op);
         ulong left = TWidth.Load(leftAt), right = TWidth.Load(rightAt);
         ulong result = TOperation.Compute(left, right, cpu->Flags);
         if (TOperation.Writes) TLeft.Store<TWidth>(op, leftAt, result);
@@ -152,7 +153,7 @@ static unsafe class Alu<TMode> where TMode : struct, IMode
         where TOperation : struct, IUnary where TWidth : struct, IWidth where TOperand : struct, IOperand where TFlags : struct, IFlagUse
     {
         byte* at = TOperand.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Write);
-        if (TOperand.CanFault && at == null) return null;
+        if (TOperand.CanFault && at == null) return TMode.Missed(cpu, op);
         ulong value = TWidth.Load(at);
         ulong result = TOperation.Compute(value);
         TOperand.Store<TWidth>(op, at, result);
@@ -160,12 +161,12 @@ static unsafe class Alu<TMode> where TMode : struct, IMode
         {
             uint aux = TWidth.Aux(TOperation.Carries(value, result));
             cpu->Flags.Result = TWidth.Extend(result);
-            cpu->Flags.Aux = TOperation.KeepsCarry ? LazyFlags.WithCarry(aux, cpu->Flags.Aux) : aux;
+            cpu->Flags.Aux = TOperation.KeepsCarry && TFlags.CarryLive ? LazyFlags.WithCarry(aux, cpu->Flags.Aux) : aux;
         }
         return TMode.Next(cpu, op + 1);
     }
 
-    public static bool TryEmit(Chain chain, in Instruction instruction, bool keepFlags) => instruction.Mnemonic switch
+    public static bool TryEmit(Chain chain, in Instruction instruction, bool keepFlags, bool keepCarry) => instruction.Mnemonic switch
     {
         Mnemonic.Add => EmitBinary<Add>(chain, instruction, keepFlags),
         Mnemonic.Or => EmitBinary<Or>(chain, instruction, keepFlags),
@@ -176,10 +177,10 @@ static unsafe class Alu<TMode> where TMode : struct, IMode
         Mnemonic.Xor => EmitBinary<Xor>(chain, instruction, keepFlags),
         Mnemonic.Cmp => EmitBinary<Cmp>(chain, instruction, keepFlags),
         Mnemonic.Test => EmitBinary<Test>(chain, instruction, keepFlags),
-        Mnemonic.Inc => EmitUnary<Inc>(chain, instruction, keepFlags),
-        Mnemonic.Dec => EmitUnary<Dec>(chain, instruction, keepFlags),
-        Mnemonic.Neg => EmitUnary<Neg>(chain, instruction, keepFlags),
-        Mnemonic.Not => EmitUnary<Complement>(chain, instruction, keepFlags: false),
+        Mnemonic.Inc => EmitUnary<Inc>(chain, instruction, keepFlags, keepCarry),
+        Mnemonic.Dec => EmitUnary<Dec>(chain, instruction, keepFlags, keepCarry),
+        Mnemonic.Neg => EmitUnary<Neg>(chain, instruction, keepFlags, keepCarry),
+        Mnemonic.Not => EmitUnary<Complement>(chain, instruction, keepFlags: false, keepCarry: false),
         _ => false,
     };
 
@@ -210,7 +211,8 @@ static unsafe class Alu<TMode> where TMode : struct, IMode
         _ => &Binary<TOperation, TWidth, Far, Constant, TFlags>,
     };
 
-    static bool EmitUnary<TOperation>(Chain chain, in Instruction instruction, bool keepFlags) where TOperation : struct, IUnary
+    static bool EmitUnary<TOperation>(Chain chain, in Instruction instruction, bool keepFlags, bool keepCarry)
+        where TOperation : struct, IUnary
     {
         ref Op op = ref chain.AddWithOperands<TMode>(instruction);
         bool memory = op.IsMemory;
@@ -218,11 +220,17 @@ static unsafe class Alu<TMode> where TMode : struct, IMode
         {
             1 => SelectUnary<TOperation, W8, FlagsLive>(memory),
             2 => SelectUnary<TOperation, W16, FlagsLive>(memory),
-            4 => keepFlags ? SelectUnary<TOperation, W32, FlagsLive>(memory) : SelectUnary<TOperation, W32, FlagsDead>(memory),
-            _ => keepFlags ? SelectUnary<TOperation, W64, FlagsLive>(memory) : SelectUnary<TOperation, W64, FlagsDead>(memory),
+            4 => SelectUnary<TOperation, W32>(memory, keepFlags, keepCarry),
+            _ => SelectUnary<TOperation, W64>(memory, keepFlags, keepCarry),
         };
         return true;
     }
+
+    static Handler SelectUnary<TOperation, TWidth>(bool memory, bool keepFlags, bool keepCarry)
+        where TOperation : struct, IUnary where TWidth : struct, IWidth =>
+        !keepFlags ? SelectUnary<TOperation, TWidth, FlagsDead>(memory)
+        : keepCarry ? SelectUnary<TOperation, TWidth, FlagsLive>(memory)
+        : SelectUnary<TOperation, TWidth, FlagsLiveButCarry>(memory);
 
     static Handler SelectUnary<TOperation, TWidth, TFlags>(bool memory)
         where TOperation : struct, IUnary where TWidth : struct, IWidth where TFlags : struct, IFlagUse =>

@@ -7,7 +7,8 @@ namespace Irpwright.Guest.Processor;
 /// <summary>Atomic access of any width and alignment to memory that real threads share.</summary>
 static unsafe class Atomic
 {
-    // Hosts differ in what they do with a misaligned atomic access. Two such accesses exclude each other here; against plain ones they are not atomic.
+    // Hosts differ in what they do with a misaligned atomic access. Two such accesses exclude each other here; against plain ones they
+    // are not atomic.
     static readonly Lock Misaligned = new();
 
     /// <summary>Stores a value if the old one is as expected; returns the old one.</summary>
@@ -58,10 +59,11 @@ static unsafe class Atomic
 static unsafe class Atomics<TMode> where TMode : struct, IMode
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    static Op* Binary<TOperation, TWidth, TRight>(Cpu* cpu, Op* op) where TOperation : struct, IBinary where TWidth : struct, IWidth where TRight : struct, IOperand
+    static Op* Binary<TOperation, TWidth, TRight>(Cpu* cpu, Op* op)
+        where TOperation : struct, IBinary where TWidth : struct, IWidth where TRight : struct, IOperand
     {
         byte* at = Far.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Write);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         ulong right = TWidth.Load(TRight.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read));
         ulong left, result;
         do
@@ -79,7 +81,7 @@ static unsafe class Atomics<TMode> where TMode : struct, IMode
     static Op* Unary<TOperation, TWidth>(Cpu* cpu, Op* op) where TOperation : struct, IUnary where TWidth : struct, IWidth
     {
         byte* at = Far.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Write);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         ulong value, result;
         do
         {
@@ -103,7 +105,7 @@ static unsafe class Atomics<TMode> where TMode : struct, IMode
         long number = op->Extra != 0 ? TWidth.Extend(TWidth.Load((byte*)cpu + op->Source)) : (long)op->Immediate & (TWidth.Bits - 1);
         ulong address = Far.Address(cpu, op) + (ulong)((number >> System.Numerics.BitOperations.Log2((uint)TWidth.Bits)) * TWidth.Size);
         byte* at = TMode.Translate(cpu, op, address, TWidth.Size, PageAccess.Write);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         ulong bit = 1UL << ((int)number & (TWidth.Bits - 1));
         ulong value;
         do value = TWidth.Load(at);
@@ -117,7 +119,7 @@ static unsafe class Atomics<TMode> where TMode : struct, IMode
     static Op* Exchange<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* at = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Write);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         byte* register = (byte*)cpu + op->Source;
         ulong value = TWidth.Load(register), old;
         if (op->IsMemory)
@@ -138,7 +140,7 @@ static unsafe class Atomics<TMode> where TMode : struct, IMode
     static Op* ExchangeAdd<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* at = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Write);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         byte* register = (byte*)cpu + op->Source;
         ulong right = TWidth.Load(register), left = TWidth.Load(at);
         if (op->IsMemory)
@@ -163,7 +165,7 @@ static unsafe class Atomics<TMode> where TMode : struct, IMode
     static Op* CompareExchange<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* at = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Write);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         ulong value = TWidth.Load((byte*)cpu + op->Source), expected = TWidth.Load((byte*)&cpu->Rax), old;
         if (op->IsMemory) old = Atomic.CompareExchange<TWidth>(at, value, expected);
         else
@@ -182,7 +184,7 @@ static unsafe class Atomics<TMode> where TMode : struct, IMode
     static Op* CompareExchange8Bytes(Cpu* cpu, Op* op)
     {
         byte* at = Far.Locate<TMode>(cpu, op, 8, PageAccess.Write);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         ulong expected = cpu->Rdx << 32 | (uint)cpu->Rax, value = cpu->Rcx << 32 | (uint)cpu->Rbx;
         ulong old = Atomic.CompareExchange<W64>(at, value, expected);
         if (old != expected) (cpu->Rax, cpu->Rdx) = ((uint)old, old >> 32);
@@ -194,7 +196,7 @@ static unsafe class Atomics<TMode> where TMode : struct, IMode
     static Op* CompareExchange16Bytes(Cpu* cpu, Op* op)
     {
         byte* at = Far.Locate<TMode>(cpu, op, 16, PageAccess.Write);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         if (((nuint)at & 15) != 0) return Stop.Fault(cpu, op, ulong.MaxValue, PageAccess.None);
         cpu->Flags.SetZero(Atomic.CompareExchange16(at, cpu->Rbx, cpu->Rcx, ref cpu->Rax, ref cpu->Rdx));
         return TMode.Next(cpu, op + 1);
@@ -204,9 +206,13 @@ static unsafe class Atomics<TMode> where TMode : struct, IMode
     {
         switch (instruction.Mnemonic)
         {
-            case Mnemonic.Xchg: return EmitSized(chain, instruction, &Exchange<W8>, &Exchange<W16>, &Exchange<W32>, &Exchange<W64>);
-            case Mnemonic.Xadd: return EmitSized(chain, instruction, &ExchangeAdd<W8>, &ExchangeAdd<W16>, &ExchangeAdd<W32>, &ExchangeAdd<W64>);
-            case Mnemonic.Cmpxchg: return EmitSized(chain, instruction, &CompareExchange<W8>, &CompareExchange<W16>, &CompareExchange<W32>, &CompareExchange<W64>);
+            case Mnemonic.Xchg:
+                return EmitSized(chain, instruction, &Exchange<W8>, &Exchange<W16>, &Exchange<W32>, &Exchange<W64>);
+            case Mnemonic.Xadd:
+                return EmitSized(chain, instruction, &ExchangeAdd<W8>, &ExchangeAdd<W16>, &ExchangeAdd<W32>, &ExchangeAdd<W64>);
+            case Mnemonic.Cmpxchg:
+                return EmitSized(chain, instruction, &CompareExchange<W8>, &CompareExchange<W16>,
+                    &CompareExchange<W32>, &CompareExchange<W64>);
             case Mnemonic.Cmpxchg8b:
                 chain.AddWithMemory<TMode>(instruction).Handler = &CompareExchange8Bytes;
                 return true;
@@ -264,7 +270,12 @@ static unsafe class Atomics<TMode> where TMode : struct, IMode
     {
         ref Op op = ref chain.AddWithOperands<TMode>(instruction);
         op.Extra = instruction.Op1Kind == OpKind.Register ? (byte)1 : (byte)0;
-        op.Handler = OperandEncoding.SizeOf(instruction, 0) switch { 2 => &Bit<TChange, W16>, 4 => &Bit<TChange, W32>, _ => &Bit<TChange, W64> };
+        op.Handler = OperandEncoding.SizeOf(instruction, 0) switch
+        {
+            2 => &Bit<TChange, W16>,
+            4 => &Bit<TChange, W32>,
+            _ => &Bit<TChange, W64>,
+        };
         return true;
     }
 }

@@ -42,10 +42,11 @@ static unsafe class Bits<TMode> where TMode : struct, IMode
 {
     /// <summary>The bit number is a constant or, for a register operand, taken modulo the width.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    static Op* Test<TChange, TWidth, TNumber>(Cpu* cpu, Op* op) where TChange : struct, IBitChange where TWidth : struct, IWidth where TNumber : struct, IOperand
+    static Op* Test<TChange, TWidth, TNumber>(Cpu* cpu, Op* op)
+        where TChange : struct, IBitChange where TWidth : struct, IWidth where TNumber : struct, IOperand
     {
         byte* at = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, TChange.Writes ? PageAccess.Write : PageAccess.Read);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         int number = *TNumber.Locate<TMode>(cpu, op, 1, PageAccess.Read) & (TWidth.Bits - 1);
         ulong value = TWidth.Load(at);
         if (TChange.Writes) RegisterOrMemory.Store<TWidth>(op, at, TChange.Compute(value, 1UL << number));
@@ -60,7 +61,7 @@ static unsafe class Bits<TMode> where TMode : struct, IMode
         long number = TWidth.Extend(TWidth.Load((byte*)cpu + op->Source));
         ulong address = Far.Address(cpu, op) + (ulong)((number >> BitOperations.Log2((uint)TWidth.Bits)) * TWidth.Size);
         byte* at = TMode.Translate(cpu, op, address, TWidth.Size, TChange.Writes ? PageAccess.Write : PageAccess.Read);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         int bit = (int)number & (TWidth.Bits - 1);
         ulong value = TWidth.Load(at);
         if (TChange.Writes) TWidth.Store(at, TChange.Compute(value, 1UL << bit));
@@ -73,10 +74,11 @@ static unsafe class Bits<TMode> where TMode : struct, IMode
     static Op* Scan<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* from = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
-        if (from == null) return null;
+        if (from == null) return TMode.Missed(cpu, op);
         ulong value = TWidth.Load(from);
         bool reverse = op->Extra != 0;
-        if (value != 0) TWidth.StoreRegister((byte*)cpu + op->Destination, (ulong)(reverse ? BitOperations.Log2(value) : BitOperations.TrailingZeroCount(value)));
+        int found = reverse ? BitOperations.Log2(value) : BitOperations.TrailingZeroCount(value);
+        if (value != 0) TWidth.StoreRegister((byte*)cpu + op->Destination, (ulong)found);
         cpu->Flags.SetResult(value == 0 ? 0 : 1, false, false);
         return TMode.Next(cpu, op + 1);
     }
@@ -85,7 +87,7 @@ static unsafe class Bits<TMode> where TMode : struct, IMode
     static Op* Count<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* from = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
-        if (from == null) return null;
+        if (from == null) return TMode.Missed(cpu, op);
         ulong value = TWidth.Load(from);
         int count = op->Extra switch
         {
@@ -148,7 +150,8 @@ static unsafe class Bits<TMode> where TMode : struct, IMode
         return true;
     }
 
-    static Handler SelectTest<TChange, TWidth>(bool constant, bool memory) where TChange : struct, IBitChange where TWidth : struct, IWidth =>
+    static Handler SelectTest<TChange, TWidth>(bool constant, bool memory)
+        where TChange : struct, IBitChange where TWidth : struct, IWidth =>
         constant ? &Test<TChange, TWidth, Constant> : memory ? &TestString<TChange, TWidth> : &Test<TChange, TWidth, Second>;
 
     static bool EmitCount(Chain chain, in Instruction instruction, byte kind, Handler w16, Handler w32, Handler w64)

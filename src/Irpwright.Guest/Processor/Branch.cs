@@ -43,7 +43,11 @@ static unsafe class Branch<TMode> where TMode : struct, IMode
         cpu->Rip = address;
         cpu->OnTrap(cpu, address);
         if (cpu->Stop != StopReason.None) return null;
-        return ReturnTo(cpu, op, 0);
+        // Whatever happens now, the routine is not called again.
+        byte* from = TMode.TranslateNow(cpu, op, cpu->Rsp, 8, PageAccess.Read);
+        if (from == null) return null;
+        cpu->Rsp += 8;
+        return GoTo(cpu, *(ulong*)from);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -77,7 +81,7 @@ static unsafe class Branch<TMode> where TMode : struct, IMode
     static Op* JumpIndirect(Cpu* cpu, Op* op)
     {
         byte* from = RegisterOrMemory.Locate<TMode>(cpu, op, 8, PageAccess.Read);
-        if (from == null) return null;
+        if (from == null) return TMode.Missed(cpu, op);
         return GoTo(cpu, *(ulong*)from);
     }
 
@@ -86,7 +90,7 @@ static unsafe class Branch<TMode> where TMode : struct, IMode
     {
         ulong stack = cpu->Rsp - 8;
         byte* to = TMode.Translate(cpu, op, stack, 8, PageAccess.Write);
-        if (to == null) return null;
+        if (to == null) return TMode.Missed(cpu, op);
         *(ulong*)to = op->Immediate;
         cpu->Rsp = stack;
         if (--cpu->Budget < 0) return Spent(cpu, op);
@@ -97,26 +101,23 @@ static unsafe class Branch<TMode> where TMode : struct, IMode
     static Op* CallIndirect(Cpu* cpu, Op* op)
     {
         byte* from = RegisterOrMemory.Locate<TMode>(cpu, op, 8, PageAccess.Read);
-        if (from == null) return null;
+        if (from == null) return TMode.Missed(cpu, op);
         ulong target = *(ulong*)from;
         ulong stack = cpu->Rsp - 8;
         byte* to = TMode.Translate(cpu, op, stack, 8, PageAccess.Write);
-        if (to == null) return null;
+        if (to == null) return TMode.Missed(cpu, op);
         *(ulong*)to = op->Immediate;
         cpu->Rsp = stack;
         return GoTo(cpu, target);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    static Op* Return(Cpu* cpu, Op* op) => ReturnTo(cpu, op, op->Immediate);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static Op* ReturnTo(Cpu* cpu, Op* op, ulong release)
+    static Op* Return(Cpu* cpu, Op* op)
     {
         byte* from = TMode.Translate(cpu, op, cpu->Rsp, 8, PageAccess.Read);
-        if (from == null) return null;
+        if (from == null) return TMode.Missed(cpu, op);
         ulong target = *(ulong*)from;
-        cpu->Rsp += 8 + release;
+        cpu->Rsp += 8 + op->Immediate;
         return GoTo(cpu, target);
     }
 
@@ -131,17 +132,19 @@ static unsafe class Branch<TMode> where TMode : struct, IMode
     static Op* Set<TCondition>(Cpu* cpu, Op* op) where TCondition : struct, ICondition
     {
         byte* to = RegisterOrMemory.Locate<TMode>(cpu, op, 1, PageAccess.Write);
-        if (to == null) return null;
+        if (to == null) return TMode.Missed(cpu, op);
         *to = TCondition.Of(cpu->Flags) ? (byte)1 : (byte)0;
         return TMode.Next(cpu, op + 1);
     }
 
-    /// <summary>The source is read, and may fault, even if the condition does not hold; a 32-bit destination is extended either way.</summary>
+    /// <summary>
+    /// The source is read, and may fault, even if the condition does not hold; a 32-bit destination is extended either way.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     static Op* MoveIf<TCondition, TWidth>(Cpu* cpu, Op* op) where TCondition : struct, ICondition where TWidth : struct, IWidth
     {
         byte* from = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
-        if (from == null) return null;
+        if (from == null) return TMode.Missed(cpu, op);
         byte* to = (byte*)cpu + op->Destination;
         ulong value = TWidth.Load(from), old = TWidth.Load(to);
         TWidth.StoreRegister(to, TCondition.Of(cpu->Flags) ? value : old);

@@ -4,23 +4,28 @@ using Irpwright.Wdk;
 
 namespace Irpwright.Guest.Processor;
 
-/// <summary>cmp or test together with the jump that follows, when nothing else reads the flags: the operands decide, flags are never made.</summary>
+/// <summary>
+/// cmp or test together with the jump that follows, when nothing else reads the flags: the operands decide, flags are never made.
+/// </summary>
 static unsafe class Compare<TMode> where TMode : struct, IMode
 {
     interface IComparison
     {
-        static abstract bool Holds<TCondition, TWidth>(ulong left, ulong right) where TCondition : struct, ICondition where TWidth : struct, IWidth;
+        static abstract bool Holds<TCondition, TWidth>(ulong left, ulong right)
+            where TCondition : struct, ICondition where TWidth : struct, IWidth;
     }
 
     struct OfDifference : IComparison
     {
-        public static bool Holds<TCondition, TWidth>(ulong left, ulong right) where TCondition : struct, ICondition where TWidth : struct, IWidth =>
+        public static bool Holds<TCondition, TWidth>(ulong left, ulong right)
+            where TCondition : struct, ICondition where TWidth : struct, IWidth =>
             TCondition.OfCompare<TWidth>(left, right);
     }
 
     struct OfIntersection : IComparison
     {
-        public static bool Holds<TCondition, TWidth>(ulong left, ulong right) where TCondition : struct, ICondition where TWidth : struct, IWidth =>
+        public static bool Holds<TCondition, TWidth>(ulong left, ulong right)
+            where TCondition : struct, ICondition where TWidth : struct, IWidth =>
             TCondition.OfTest<TWidth>(left & right);
     }
 
@@ -30,9 +35,9 @@ static unsafe class Compare<TMode> where TMode : struct, IMode
         where TLeft : struct, IOperand where TRight : struct, IOperand
     {
         byte* left = TLeft.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
-        if (TLeft.CanFault && left == null) return null;
+        if (TLeft.CanFault && left == null) return TMode.Missed(cpu, op);
         byte* right = TRight.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
-        if (TRight.CanFault && right == null) return null;
+        if (TRight.CanFault && right == null) return TMode.Missed(cpu, op);
         if (!TComparison.Holds<TCondition, TWidth>(TWidth.Load(left), TWidth.Load(right))) return TMode.Next(cpu, op + 1);
         if (--cpu->Budget < 0) return Branch<TMode>.Spent(cpu, op);
         return TMode.Next(cpu, op->Target);

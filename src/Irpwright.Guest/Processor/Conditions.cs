@@ -14,7 +14,8 @@ interface ICondition
 struct Not<TCondition> : ICondition where TCondition : struct, ICondition
 {
     public static bool Of(in LazyFlags flags) => !TCondition.Of(flags);
-    public static bool OfCompare<TWidth>(ulong left, ulong right) where TWidth : struct, IWidth => !TCondition.OfCompare<TWidth>(left, right);
+    public static bool OfCompare<TWidth>(ulong left, ulong right) where TWidth : struct, IWidth =>
+        !TCondition.OfCompare<TWidth>(left, right);
     public static bool OfTest<TWidth>(ulong result) where TWidth : struct, IWidth => !TCondition.OfTest<TWidth>(result);
 }
 
@@ -64,13 +65,15 @@ struct EvenParity : ICondition
 struct Less : ICondition
 {
     public static bool Of(in LazyFlags flags) => flags.Sign != flags.Overflow;
-    public static bool OfCompare<TWidth>(ulong left, ulong right) where TWidth : struct, IWidth => TWidth.Extend(left) < TWidth.Extend(right);
+    public static bool OfCompare<TWidth>(ulong left, ulong right) where TWidth : struct, IWidth =>
+        TWidth.Extend(left) < TWidth.Extend(right);
     public static bool OfTest<TWidth>(ulong result) where TWidth : struct, IWidth => TWidth.Extend(result) < 0;
 }
 
 struct LessOrEqual : ICondition
 {
     public static bool Of(in LazyFlags flags) => flags.Zero | (flags.Sign != flags.Overflow);
-    public static bool OfCompare<TWidth>(ulong left, ulong right) where TWidth : struct, IWidth => TWidth.Extend(left) <= TWidth.Extend(right);
+    public static bool OfCompare<TWidth>(ulong left, ulong right) where TWidth : struct, IWidth =>
+        TWidth.Extend(left) <= TWidth.Extend(right);
     public static bool OfTest<TWidth>(ulong result) where TWidth : struct, IWidth => TWidth.Extend(result) <= 0;
 }

@@ -114,7 +114,7 @@ static unsafe class Control<TMode> where TMode : struct, IMode
     static Op* LoadMxcsr(Cpu* cpu, Op* op)
     {
         byte* from = Far.Locate<TMode>(cpu, op, 4, PageAccess.Read);
-        if (from == null) return null;
+        if (from == null) return TMode.Missed(cpu, op);
         cpu->Mxcsr = *(uint*)from;
         return TMode.Next(cpu, op + 1);
     }
@@ -123,7 +123,7 @@ static unsafe class Control<TMode> where TMode : struct, IMode
     static Op* StoreMxcsr(Cpu* cpu, Op* op)
     {
         byte* to = Far.Locate<TMode>(cpu, op, 4, PageAccess.Write);
-        if (to == null) return null;
+        if (to == null) return TMode.Missed(cpu, op);
         *(uint*)to = cpu->Mxcsr;
         return TMode.Next(cpu, op + 1);
     }
@@ -132,7 +132,8 @@ static unsafe class Control<TMode> where TMode : struct, IMode
     {
         Handler handler = Select(instruction, out ulong constant);
         if (handler == null) return false;
-        ref Op op = ref (instruction.Mnemonic is Mnemonic.Ldmxcsr or Mnemonic.Stmxcsr ? ref chain.AddWithMemory<TMode>(instruction) : ref chain.Add(instruction));
+        bool hasMemory = instruction.Mnemonic is Mnemonic.Ldmxcsr or Mnemonic.Stmxcsr;
+        ref Op op = ref (hasMemory ? ref chain.AddWithMemory<TMode>(instruction) : ref chain.Add(instruction));
         op.Handler = handler;
         op.Immediate = constant;
         if (instruction.Mnemonic == Mnemonic.Mov)
@@ -154,8 +155,9 @@ static unsafe class Control<TMode> where TMode : struct, IMode
         };
         switch (instruction.Mnemonic)
         {
-            case Mnemonic.Nop or Mnemonic.Fnop or Mnemonic.Endbr64 or Mnemonic.Endbr32 or Mnemonic.Clflush or Mnemonic.Reservednop or Mnemonic.Wbinvd
-                or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2 or Mnemonic.Prefetchnta or Mnemonic.Prefetchw or Mnemonic.Prefetch:
+            case Mnemonic.Nop or Mnemonic.Fnop or Mnemonic.Endbr64 or Mnemonic.Endbr32 or Mnemonic.Reservednop
+                or Mnemonic.Clflush or Mnemonic.Wbinvd or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2
+                or Mnemonic.Prefetchnta or Mnemonic.Prefetchw or Mnemonic.Prefetch:
                 return &Nothing;
             case Mnemonic.Pause: return &Pause;
             case Mnemonic.Mfence or Mnemonic.Lfence or Mnemonic.Sfence: return &Fence;
@@ -178,7 +180,8 @@ static unsafe class Control<TMode> where TMode : struct, IMode
 
 /// <summary>What <c>cpuid</c> answers: the same on every host, so that a driver takes the same path everywhere.</summary>
 /// <remarks>
-/// A plain x64 processor under a hypervisor: SSE2, cmpxchg16b, no SSE3 and later, no AVX, no TSX. popcnt, lzcnt and tzcnt work but are not announced.
+/// A plain x64 processor under a hypervisor: SSE2, cmpxchg16b, no SSE3 and later, no AVX, no TSX. popcnt, lzcnt and tzcnt work but are
+/// not announced.
 /// </remarks>
 static unsafe class Identification
 {

@@ -12,7 +12,8 @@ namespace Irpwright.Guest.Processor;
 /// </summary>
 /// <remarks>
 /// Allocated by <see cref="Interpreter.CreateCpu"/>. At every instruction that can fault, trap or call out, all registers and
-/// <see cref="Rip"/> are exact. Arithmetic flags which nothing reads may be stale; <c>pushfq</c>, <c>lahf</c> and conditions always see them right.
+/// <see cref="Rip"/> are exact. Arithmetic flags which nothing reads may be stale; <c>pushfq</c>, <c>lahf</c> and conditions always see
+/// them right.
 /// </remarks>
 [StructLayout(LayoutKind.Explicit, Size = SizeOf)]
 public unsafe partial struct Cpu
@@ -87,6 +88,13 @@ public unsafe partial struct Cpu
     /// <summary><c>rdtsc</c>. Null: the budget counted down, which only ever rises.</summary>
     [FieldOffset(0x218)] public delegate*<Cpu*, ulong> OnTimestamp;
 
+    // An access that missed the fast path, and what the slow path found for it; see GuestAccess.
+    [FieldOffset(0x230)] internal ulong MissedAddress;
+    [FieldOffset(0x238)] internal int MissedSize;
+    [FieldOffset(0x23C)] internal PageAccess MissedAccess;
+    [FieldOffset(0x240)] internal Found FoundForRead;
+    [FieldOffset(0x250)] internal Found FoundForWrite;
+
     /// <summary>For the callbacks' owner: how it finds itself again.</summary>
     [FieldOffset(0x220)] public nint Owner;
 
@@ -109,8 +117,16 @@ public unsafe partial struct Cpu
     }
 }
 
+/// <summary>Host memory of one access that only the slow path could translate; used once.</summary>
+[StructLayout(LayoutKind.Sequential)]
+unsafe struct Found
+{
+    public ulong Address;
+    public byte* Host;
+}
+
 /// <summary>One step of translated code: a handler and its operands.</summary>
-/// <remarks>An operation is 48 bytes; a chain of them lies in sequence. Register operands are byte offsets into <see cref="Cpu"/>.</remarks>
+/// <remarks>48 bytes; a chain of them lies in sequence. Register operands are byte offsets into <see cref="Cpu"/>.</remarks>
 [StructLayout(LayoutKind.Sequential)]
 unsafe struct Op
 {

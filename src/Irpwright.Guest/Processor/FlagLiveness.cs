@@ -4,8 +4,8 @@ namespace Irpwright.Guest.Processor;
 
 /// <summary>Which flags each instruction of a straight line must really produce, found backwards from where they are read.</summary>
 /// <remarks>
-/// Flags are dead at calls and returns, as every compiler's calling convention has it. An instruction whose only purpose is a flag (cmp, test,
-/// bt, stc, ...) and whose flags reach a call or return unread was written by hand to return one, and keeps it.
+/// Flags are dead at calls and returns, as every compiler's calling convention has it. An instruction whose only purpose is a flag (cmp,
+/// test, bt, stc, ...) and whose flags reach a call or return unread was written by hand to return one, and keeps it.
 /// </remarks>
 sealed class FlagLiveness
 {

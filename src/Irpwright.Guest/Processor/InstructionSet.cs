@@ -30,16 +30,16 @@ sealed unsafe class InstructionSet<TMode> : IInstructionSet where TMode : struct
         ref readonly Instruction instruction = ref run[0];
         chain.BeginInstruction(instruction);
         if (run.Length > 1 && Compare<TMode>.TryFuse(chain, instruction, run[1], live[1])) return 2;
-        bool keepFlags = (live[0] & (uint)instruction.RflagsModified) != 0;
-        if (!TryEmit(chain, instruction, keepFlags)) chain.Add(instruction).Handler = Traps.For(instruction);
+        if (!TryEmit(chain, instruction, live[0])) chain.Add(instruction).Handler = Traps.For(instruction);
         return 1;
     }
 
-    static bool TryEmit(Chain chain, in Instruction instruction, bool keepFlags)
+    static bool TryEmit(Chain chain, in Instruction instruction, uint live)
     {
+        bool keepFlags = (live & (uint)instruction.RflagsModified) != 0, keepCarry = (live & (uint)RflagsBits.CF) != 0;
         if (instruction.HasLockPrefix) return Atomics<TMode>.TryEmit(chain, instruction);
         return Move<TMode>.TryEmit(chain, instruction)
-            || Alu<TMode>.TryEmit(chain, instruction, keepFlags)
+            || Alu<TMode>.TryEmit(chain, instruction, keepFlags, keepCarry)
             || Branch<TMode>.TryEmit(chain, instruction)
             || Stack<TMode>.TryEmit(chain, instruction)
             || Shift<TMode>.TryEmit(chain, instruction, keepFlags)
@@ -56,7 +56,8 @@ sealed unsafe class InstructionSet<TMode> : IInstructionSet where TMode : struct
 /// <summary>Operand combinations which frequent instructions have handlers of their own for.</summary>
 enum Form
 {
-    RegisterRegister, RegisterConstant, RegisterNear, RegisterFar, NearRegister, FarRegister, NearConstant, FarConstant, Register, Near, Far, Other,
+    RegisterRegister, RegisterConstant, RegisterNear, RegisterFar, NearRegister, FarRegister, NearConstant, FarConstant,
+    Register, Near, Far, Other,
 }
 
 /// <summary>Operands of a decoded instruction, as operations hold them.</summary>
@@ -83,9 +84,13 @@ static class OperandEncoding
         {
             if (!HasMemory(instruction)) return ref chain.Add(instruction);
             ushort @base = OffsetOf(instruction.MemoryBase), index = OffsetOf(instruction.MemoryIndex);
-            ushort segment = instruction.MemorySegment switch { Register.GS => Cpu.GsBaseOffset, Register.FS => Cpu.FsBaseOffset, _ => Cpu.ZeroOffset };
-            bool narrow = (instruction.MemoryBase is >= Register.EAX and <= Register.R15D or Register.EIP) || instruction.MemoryIndex is >= Register.EAX and <= Register.R15D
-                || (instruction.MemoryBase == Register.None && instruction.MemoryIndex == Register.None && instruction.MemoryDisplSize == 4 && (long)instruction.MemoryDisplacement64 > int.MaxValue);
+            ushort segment = instruction.MemorySegment switch
+            {
+                Register.GS => Cpu.GsBaseOffset,
+                Register.FS => Cpu.FsBaseOffset,
+                _ => Cpu.ZeroOffset,
+            };
+            bool narrow = IsNarrow(instruction.MemoryBase) || IsNarrow(instruction.MemoryIndex);
             byte scale = (byte)System.Numerics.BitOperations.Log2((uint)instruction.MemoryIndexScale);
             long displacement = (long)instruction.MemoryDisplacement64;
             if (narrow || (segment != Cpu.ZeroOffset && @base != Cpu.ZeroOffset && index != Cpu.ZeroOffset))
@@ -121,7 +126,14 @@ static class OperandEncoding
         bool near = op.Index == Cpu.ZeroOffset;
         OpKind second = instruction.OpCount > 1 ? instruction.Op1Kind : OpKind.Register;
         if (instruction.OpCount == 1)
-            return instruction.Op0Kind == OpKind.Memory ? near ? Form.Near : Form.Far : instruction.Op0Kind == OpKind.Register ? Form.Register : Form.Other;
+        {
+            return instruction.Op0Kind switch
+            {
+                OpKind.Memory => near ? Form.Near : Form.Far,
+                OpKind.Register => Form.Register,
+                _ => Form.Other,
+            };
+        }
         return instruction.Op0Kind switch
         {
             OpKind.Register when second == OpKind.Register => Form.RegisterRegister,
@@ -149,6 +161,9 @@ static class OperandEncoding
     };
 
     public static bool IsImmediate(OpKind kind) => kind is >= OpKind.Immediate8 and <= OpKind.Immediate32to64;
+
+    /// <summary>Addresses made of such registers are computed in 32 bits.</summary>
+    static bool IsNarrow(Register register) => register is (>= Register.EAX and <= Register.R15D) or Register.EIP;
 
     static bool HasMemory(in Instruction instruction)
     {

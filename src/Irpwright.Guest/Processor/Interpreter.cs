@@ -9,8 +9,8 @@ namespace Irpwright.Guest.Processor;
 /// Executes guest code of one machine: translates it into chains of operations once, and runs them for any number of processors.
 /// </summary>
 /// <remarks>
-/// Thread-safe: every guest thread has its own <see cref="Cpu"/>; the chains are shared. Code is cached until <see cref="Flush"/>: whoever
-/// unloads or rewrites code calls it. Self-modifying code is not followed.
+/// Thread-safe: every guest thread has its own <see cref="Cpu"/>; the chains are shared. Code is cached until <see cref="Flush"/>:
+/// whoever unloads or rewrites code calls it. Self-modifying code is not followed.
 /// </remarks>
 public sealed unsafe class Interpreter : IDisposable
 {
@@ -27,7 +27,8 @@ public sealed unsafe class Interpreter : IDisposable
         RuntimeHelpers.RunClassConstructor(typeof(GuestMemory).TypeHandle); // so that handlers are compiled with its addresses as constants
         self = GCHandle.Alloc(this);
         ReturnAddress = codeBase + 0xFFFF0;
-        translator = new Translator(codeBase, trapStart, trapEnd, ReturnAddress, threaded ? new InstructionSet<Threaded>() : new InstructionSet<Looped>());
+        IInstructionSet instructions = threaded ? new InstructionSet<Threaded>() : new InstructionSet<Looped>();
+        translator = new Translator(codeBase, trapStart, trapEnd, ReturnAddress, instructions);
     }
 
     /// <summary>The address to push before <see cref="Run"/>: returning there ends the run. Nothing is mapped at it.</summary>
@@ -49,7 +50,9 @@ public sealed unsafe class Interpreter : IDisposable
 
     public static void FreeCpu(Cpu* cpu) => NativeMemory.AlignedFree(cpu);
 
-    /// <summary>Runs from <paramref name="rip"/> until something stops it. Runs nest: a trap callback may run the same processor again.</summary>
+    /// <summary>
+    /// Runs from <paramref name="rip"/> until something stops it. Runs nest: a trap callback may run the same processor again.
+    /// </summary>
     /// <returns>Never <see cref="StopReason.None"/>; the details are in <paramref name="cpu"/>.</returns>
     public static StopReason Run(Cpu* cpu, ulong rip)
     {

@@ -8,7 +8,8 @@ namespace Irpwright.Guest.Processor;
 static class Rflag
 {
     public const uint Carry = 1, AlwaysSet = 2, Parity = 4, Adjust = 0x10, Zero = 0x40, Sign = 0x80;
-    public const uint Trap = 0x100, Interrupt = 0x200, Direction = 0x400, Overflow = 0x800, AlignmentCheck = 0x40000, Identification = 0x200000;
+    public const uint Trap = 0x100, Interrupt = 0x200, Direction = 0x400, Overflow = 0x800;
+    public const uint AlignmentCheck = 0x40000, Identification = 0x200000;
     public const uint Arithmetic = Carry | Parity | Adjust | Zero | Sign | Overflow;
     public const uint System = Trap | Interrupt | Direction | AlignmentCheck | Identification;
 }
@@ -91,14 +92,25 @@ struct LazyFlags
 interface IFlagUse
 {
     static abstract bool Live { get; }
+
+    /// <summary>Whether somebody will read CF, which inc and dec leave as it was.</summary>
+    static abstract bool CarryLive { get; }
 }
 
 struct FlagsLive : IFlagUse
 {
     public static bool Live => true;
+    public static bool CarryLive => true;
+}
+
+struct FlagsLiveButCarry : IFlagUse
+{
+    public static bool Live => true;
+    public static bool CarryLive => false;
 }
 
 struct FlagsDead : IFlagUse
 {
     public static bool Live => false;
+    public static bool CarryLive => false;
 }

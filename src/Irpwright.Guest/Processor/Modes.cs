@@ -12,8 +12,18 @@ unsafe interface IMode
     /// <summary>Continues with <paramref name="next"/>; must be the last thing a handler does.</summary>
     static abstract Op* Next(Cpu* cpu, Op* next);
 
-    /// <summary>Host memory of a guest operand; null after recording a fault.</summary>
+    /// <summary>
+    /// Host memory of a guest operand. Null: the handler has done nothing yet and ends with <see cref="Missed"/>, which may run it again.
+    /// </summary>
     static abstract byte* Translate(Cpu* cpu, Op* op, ulong address, int size, PageAccess access);
+
+    /// <summary>
+    /// Looks further for the operand that <see cref="Translate"/> did not find, and starts the handler again; or records the fault.
+    /// </summary>
+    static abstract Op* Missed(Cpu* cpu, Op* op);
+
+    /// <summary>As <see cref="Translate"/>, for handlers that cannot start again: null means that a fault is recorded.</summary>
+    static abstract byte* TranslateNow(Cpu* cpu, Op* op, ulong address, int size, PageAccess access);
 }
 
 /// <summary>Each handler jumps to the next one: twice as fast as a loop, where the host's compiler makes a tail call a jump.</summary>
@@ -23,7 +33,14 @@ unsafe struct Threaded : IMode
     public static Op* Next(Cpu* cpu, Op* next) => next->Handler(cpu, next);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static byte* Translate(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) => GuestAccess.Translate(cpu, op, address, size, access);
+    public static byte* Translate(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
+        GuestAccess.Translate(cpu, address, size, access);
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    public static Op* Missed(Cpu* cpu, Op* op) => GuestAccess.Find(cpu, op) ? op->Handler(cpu, op) : null;
+
+    public static byte* TranslateNow(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
+        GuestAccess.TranslateNow(cpu, op, address, size, access);
 }
 
 /// <summary>Each handler returns the next one to a loop: works under any compiler.</summary>
@@ -33,17 +50,28 @@ unsafe struct Looped : IMode
     public static Op* Next(Cpu* cpu, Op* next) => next;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static byte* Translate(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) => GuestAccess.Translate(cpu, op, address, size, access);
+    public static byte* Translate(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
+        GuestAccess.Translate(cpu, address, size, access);
+
+    public static Op* Missed(Cpu* cpu, Op* op) => GuestAccess.Find(cpu, op) ? op : null;
+
+    public static byte* TranslateNow(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
+        GuestAccess.TranslateNow(cpu, op, address, size, access);
 }
 
 /// <summary>The processor's way to guest memory: as <see cref="GuestMemory"/>, but a fault is a value.</summary>
+/// <remarks>
+/// Nearly every access is to the kernel windows, which a handler looks up without calling anything: that keeps it a leaf without
+/// registers to save. What it does not find there it leaves in <see cref="Cpu.MissedAddress"/> and gives up; <see cref="Find"/> then
+/// looks in the other places, puts the answer where <see cref="Translate"/> looks next, and the handler starts again.
+/// </remarks>
 static unsafe class GuestAccess
 {
     /// <summary>Where Windows maps KUSER_SHARED_DATA into the kernel half, read-only.</summary>
     public const ulong SharedUserData = 0xFFFFF780_00000000;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static byte* Translate(Cpu* cpu, Op* op, ulong address, int size, PageAccess access)
+    public static byte* Translate(Cpu* cpu, ulong address, int size, PageAccess access)
     {
         ulong offset = address - GuestMemory.KernelBase;
         if (offset < GuestMemory.KernelSpan)
@@ -53,15 +81,40 @@ static unsafe class GuestAccess
             if (size > 1) both &= GuestMemory.KernelPages[(offset + (uint)size - 1) >> GuestMemory.PageShift];
             if ((both & (int)access) != 0) return GuestMemory.HostBase + (offset & GuestMemory.HostMask);
         }
-        return TranslateSlowly(cpu, op, address, (uint)size, access);
+        cpu->MissedAddress = address;
+        cpu->MissedSize = size;
+        cpu->MissedAccess = access;
+        Found* found = access == PageAccess.Write ? &cpu->FoundForWrite : &cpu->FoundForRead;
+        if (found->Address != address) return null;
+        byte* host = found->Host;
+        *found = default;
+        return host;
+    }
+
+    /// <summary>Finds what a handler missed; false when a fault is recorded.</summary>
+    public static bool Find(Cpu* cpu, Op* op)
+    {
+        byte* host = TranslateSlowly(cpu, op, cpu->MissedAddress, cpu->MissedSize, cpu->MissedAccess);
+        // What an earlier attempt found must not outlive the instruction.
+        if (host == null) (cpu->FoundForRead, cpu->FoundForWrite) = (default, default);
+        else if (cpu->MissedAccess == PageAccess.Write) cpu->FoundForWrite = new Found { Address = cpu->MissedAddress, Host = host };
+        else cpu->FoundForRead = new Found { Address = cpu->MissedAddress, Host = host };
+        return host != null;
+    }
+
+    public static byte* TranslateNow(Cpu* cpu, Op* op, ulong address, int size, PageAccess access)
+    {
+        byte* host = Translate(cpu, address, size, access);
+        return host != null ? host : TranslateSlowly(cpu, op, address, size, access);
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    static byte* TranslateSlowly(Cpu* cpu, Op* op, ulong address, uint size, PageAccess access)
+    static byte* TranslateSlowly(Cpu* cpu, Op* op, ulong address, int size, PageAccess access)
     {
-        if (address - SharedUserData <= GuestMemory.PageSize - size && cpu->SharedUserData != 0 && access == PageAccess.Read)
-            address = cpu->SharedUserData + (address - SharedUserData);
-        if (GuestMemory.TryTranslate(address, size, access, out byte* host, out ulong faultAddress)) return host;
+        ulong place = address;
+        if (address - SharedUserData <= GuestMemory.PageSize - (ulong)size && cpu->SharedUserData != 0 && access == PageAccess.Read)
+            place = cpu->SharedUserData + (address - SharedUserData);
+        if (GuestMemory.TryTranslate(place, (ulong)size, access, out byte* host, out ulong faultAddress)) return host;
         Stop.Fault(cpu, op, faultAddress, access);
         return null;
     }
@@ -82,7 +135,8 @@ static unsafe class Stop
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    public static Op* Fault(Cpu* cpu, Op* op, ulong address, PageAccess access) => FaultAt(cpu, cpu->CodeBase + op->Offset, address, access);
+    public static Op* Fault(Cpu* cpu, Op* op, ulong address, PageAccess access) =>
+        FaultAt(cpu, cpu->CodeBase + op->Offset, address, access);
 
     public static Op* FaultAt(Cpu* cpu, ulong rip, ulong address, PageAccess access)
     {

@@ -8,12 +8,13 @@ namespace Irpwright.Guest.Processor;
 static unsafe class Move<TMode> where TMode : struct, IMode
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    static Op* Copy<TWidth, TTo, TFrom>(Cpu* cpu, Op* op) where TWidth : struct, IWidth where TTo : struct, IOperand where TFrom : struct, IOperand
+    static Op* Copy<TWidth, TTo, TFrom>(Cpu* cpu, Op* op)
+        where TWidth : struct, IWidth where TTo : struct, IOperand where TFrom : struct, IOperand
     {
         byte* from = TFrom.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
-        if (TFrom.CanFault && from == null) return null;
+        if (TFrom.CanFault && from == null) return TMode.Missed(cpu, op);
         byte* to = TTo.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Write);
-        if (TTo.CanFault && to == null) return null;
+        if (TTo.CanFault && to == null) return TMode.Missed(cpu, op);
         TTo.Store<TWidth>(op, to, TWidth.Load(from));
         return TMode.Next(cpu, op + 1);
     }
@@ -22,16 +23,17 @@ static unsafe class Move<TMode> where TMode : struct, IMode
     static Op* ZeroExtend<TNarrow, TFrom>(Cpu* cpu, Op* op) where TNarrow : struct, IWidth where TFrom : struct, IOperand
     {
         byte* from = TFrom.Locate<TMode>(cpu, op, TNarrow.Size, PageAccess.Read);
-        if (TFrom.CanFault && from == null) return null;
+        if (TFrom.CanFault && from == null) return TMode.Missed(cpu, op);
         *(ulong*)((byte*)cpu + op->Destination) = TNarrow.Load(from);
         return TMode.Next(cpu, op + 1);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    static Op* SignExtend<TNarrow, TWidth, TFrom>(Cpu* cpu, Op* op) where TNarrow : struct, IWidth where TWidth : struct, IWidth where TFrom : struct, IOperand
+    static Op* SignExtend<TNarrow, TWidth, TFrom>(Cpu* cpu, Op* op)
+        where TNarrow : struct, IWidth where TWidth : struct, IWidth where TFrom : struct, IOperand
     {
         byte* from = TFrom.Locate<TMode>(cpu, op, TNarrow.Size, PageAccess.Read);
-        if (TFrom.CanFault && from == null) return null;
+        if (TFrom.CanFault && from == null) return TMode.Missed(cpu, op);
         TWidth.StoreRegister((byte*)cpu + op->Destination, (ulong)TNarrow.Extend(TNarrow.Load(from)));
         return TMode.Next(cpu, op + 1);
     }
@@ -41,7 +43,7 @@ static unsafe class Move<TMode> where TMode : struct, IMode
     static Op* ZeroExtend8To16(Cpu* cpu, Op* op)
     {
         byte* from = RegisterOrMemory.Locate<TMode>(cpu, op, 1, PageAccess.Read);
-        if (from == null) return null;
+        if (from == null) return TMode.Missed(cpu, op);
         *(ushort*)((byte*)cpu + op->Destination) = *from;
         return TMode.Next(cpu, op + 1);
     }

@@ -9,17 +9,20 @@ static unsafe class Multiply<TMode> where TMode : struct, IMode
 {
     /// <summary>imul with a destination register; the other factor is the destination or a constant.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    static Op* Truncated<TWidth, TFactor, TFlags>(Cpu* cpu, Op* op) where TWidth : struct, IWidth where TFactor : struct, IOperand where TFlags : struct, IFlagUse
+    static Op* Truncated<TWidth, TFactor, TFlags>(Cpu* cpu, Op* op)
+        where TWidth : struct, IWidth where TFactor : struct, IOperand where TFlags : struct, IFlagUse
     {
         byte* at = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         long left = TWidth.Extend(TWidth.Load(at));
         long right = TWidth.Extend(TWidth.Load(TFactor.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read)));
         long product = left * right;
         TWidth.StoreRegister((byte*)cpu + op->Destination, (ulong)product);
         if (TFlags.Live)
         {
-            bool overflow = TWidth.Bits == 64 ? Math.BigMul(left, right, out long low) != low >> 63 : TWidth.Extend((ulong)product) != product;
+            bool overflow = TWidth.Bits == 64
+                ? Math.BigMul(left, right, out long low) != low >> 63
+                : TWidth.Extend((ulong)product) != product;
             cpu->Flags.SetResult(TWidth.Extend((ulong)product), overflow, overflow);
         }
         return TMode.Next(cpu, op + 1);
@@ -29,7 +32,7 @@ static unsafe class Multiply<TMode> where TMode : struct, IMode
     static Op* Unsigned<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* at = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         WideMath.Multiply<TWidth>(cpu, TWidth.Load(at));
         return TMode.Next(cpu, op + 1);
     }
@@ -38,7 +41,7 @@ static unsafe class Multiply<TMode> where TMode : struct, IMode
     static Op* Signed<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* at = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         WideMath.MultiplySigned<TWidth>(cpu, TWidth.Extend(TWidth.Load(at)));
         return TMode.Next(cpu, op + 1);
     }
@@ -47,7 +50,7 @@ static unsafe class Multiply<TMode> where TMode : struct, IMode
     static Op* UnsignedDivide<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* at = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         if (!WideMath.TryDivide<TWidth>(cpu, TWidth.Load(at))) return Stop.Because(cpu, op, StopReason.DivideError);
         return TMode.Next(cpu, op + 1);
     }
@@ -56,7 +59,7 @@ static unsafe class Multiply<TMode> where TMode : struct, IMode
     static Op* SignedDivide<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* at = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         if (!WideMath.TryDivideSigned<TWidth>(cpu, TWidth.Extend(TWidth.Load(at)))) return Stop.Because(cpu, op, StopReason.DivideError);
         return TMode.Next(cpu, op + 1);
     }

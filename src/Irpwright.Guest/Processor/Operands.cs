@@ -73,7 +73,8 @@ unsafe interface IOperand
 unsafe struct First : IOperand
 {
     public static bool CanFault => false;
-    public static byte* Locate<TMode>(Cpu* cpu, Op* op, int size, PageAccess access) where TMode : struct, IMode => (byte*)cpu + op->Destination;
+    public static byte* Locate<TMode>(Cpu* cpu, Op* op, int size, PageAccess access) where TMode : struct, IMode =>
+        (byte*)cpu + op->Destination;
     public static void Store<TWidth>(Op* op, byte* to, ulong value) where TWidth : struct, IWidth => TWidth.StoreRegister(to, value);
 }
 
@@ -117,7 +118,9 @@ unsafe struct Far : IOperand
         *(ulong*)((byte*)cpu + op->Base) + (*(ulong*)((byte*)cpu + op->Index) << op->Scale) + (ulong)op->Displacement;
 }
 
-/// <summary>An r/m operand of a rarer instruction: <see cref="Op.IsMemory"/> decides at run time; <see cref="Op.Base"/> is the register.</summary>
+/// <summary>
+/// An r/m operand of a rarer instruction: <see cref="Op.IsMemory"/> decides at run time; <see cref="Op.Base"/> is the register.
+/// </summary>
 unsafe struct RegisterOrMemory : IOperand
 {
     public static bool CanFault => true;

@@ -20,15 +20,18 @@ struct Shl : IShift
     public static bool IsRotate => false;
     public static ulong Compute<TWidth>(ulong value, int count) where TWidth : struct, IWidth => value << count;
     // A count beyond the width makes the shift distance wrap to one that leaves nothing.
-    public static bool Carry<TWidth>(ulong value, int count, ulong result) where TWidth : struct, IWidth => ((value >> (TWidth.Bits - count)) & 1) != 0;
-    public static bool Overflow<TWidth>(ulong value, ulong result, bool carry) where TWidth : struct, IWidth => (TWidth.Extend(result) < 0) != carry;
+    public static bool Carry<TWidth>(ulong value, int count, ulong result) where TWidth : struct, IWidth =>
+        ((value >> (TWidth.Bits - count)) & 1) != 0;
+    public static bool Overflow<TWidth>(ulong value, ulong result, bool carry) where TWidth : struct, IWidth =>
+        (TWidth.Extend(result) < 0) != carry;
 }
 
 struct Shr : IShift
 {
     public static bool IsRotate => false;
     public static ulong Compute<TWidth>(ulong value, int count) where TWidth : struct, IWidth => value >> count;
-    public static bool Carry<TWidth>(ulong value, int count, ulong result) where TWidth : struct, IWidth => ((value >> (count - 1)) & 1) != 0;
+    public static bool Carry<TWidth>(ulong value, int count, ulong result) where TWidth : struct, IWidth =>
+        ((value >> (count - 1)) & 1) != 0;
     public static bool Overflow<TWidth>(ulong value, ulong result, bool carry) where TWidth : struct, IWidth => TWidth.Extend(value) < 0;
 }
 
@@ -36,7 +39,8 @@ struct Sar : IShift
 {
     public static bool IsRotate => false;
     public static ulong Compute<TWidth>(ulong value, int count) where TWidth : struct, IWidth => (ulong)(TWidth.Extend(value) >> count);
-    public static bool Carry<TWidth>(ulong value, int count, ulong result) where TWidth : struct, IWidth => ((TWidth.Extend(value) >> (count - 1)) & 1) != 0;
+    public static bool Carry<TWidth>(ulong value, int count, ulong result) where TWidth : struct, IWidth =>
+        ((TWidth.Extend(value) >> (count - 1)) & 1) != 0;
     public static bool Overflow<TWidth>(ulong value, ulong result, bool carry) where TWidth : struct, IWidth => false;
 }
 
@@ -49,7 +53,8 @@ struct Rol : IShift
         return distance == 0 ? value : (value << distance) | (value >> (TWidth.Bits - distance));
     }
     public static bool Carry<TWidth>(ulong value, int count, ulong result) where TWidth : struct, IWidth => (result & 1) != 0;
-    public static bool Overflow<TWidth>(ulong value, ulong result, bool carry) where TWidth : struct, IWidth => (TWidth.Extend(result) < 0) != carry;
+    public static bool Overflow<TWidth>(ulong value, ulong result, bool carry) where TWidth : struct, IWidth =>
+        (TWidth.Extend(result) < 0) != carry;
 }
 
 struct Ror : IShift
@@ -61,7 +66,8 @@ struct Ror : IShift
         return distance == 0 ? value : (value >> distance) | (value << (TWidth.Bits - distance));
     }
     public static bool Carry<TWidth>(ulong value, int count, ulong result) where TWidth : struct, IWidth => TWidth.Extend(result) < 0;
-    public static bool Overflow<TWidth>(ulong value, ulong result, bool carry) where TWidth : struct, IWidth => TWidth.Extend(result ^ (result << 1)) < 0;
+    public static bool Overflow<TWidth>(ulong value, ulong result, bool carry) where TWidth : struct, IWidth =>
+        TWidth.Extend(result ^ (result << 1)) < 0;
 }
 
 /// <summary>shl shr sar rol ror rcl rcr shld shrd.</summary>
@@ -71,10 +77,11 @@ static unsafe class Shift<TMode> where TMode : struct, IMode
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     static Op* Single<TShift, TWidth, TOperand, TCount, TFlags>(Cpu* cpu, Op* op)
-        where TShift : struct, IShift where TWidth : struct, IWidth where TOperand : struct, IOperand where TCount : struct, IOperand where TFlags : struct, IFlagUse
+        where TShift : struct, IShift where TWidth : struct, IWidth where TOperand : struct, IOperand where TCount : struct, IOperand
+        where TFlags : struct, IFlagUse
     {
         byte* at = TOperand.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Write);
-        if (TOperand.CanFault && at == null) return null;
+        if (TOperand.CanFault && at == null) return TMode.Missed(cpu, op);
         int count = *TCount.Locate<TMode>(cpu, op, 1, PageAccess.Read) & Mask<TWidth>();
         ulong value = TWidth.Load(at);
         // Even a count of zero writes the register, which clears the upper half of a 32-bit one.
@@ -95,7 +102,7 @@ static unsafe class Shift<TMode> where TMode : struct, IMode
     static Op* ThroughCarry<TWidth, TCount>(Cpu* cpu, Op* op) where TWidth : struct, IWidth where TCount : struct, IOperand
     {
         byte* at = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Write);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         int count = (*TCount.Locate<TMode>(cpu, op, 1, PageAccess.Read) & Mask<TWidth>()) % (TWidth.Bits + 1);
         ulong value = TWidth.Load(at);
         bool left = op->Extra != 0;
@@ -121,7 +128,7 @@ static unsafe class Shift<TMode> where TMode : struct, IMode
     static Op* Double<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* at = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Write);
-        if (at == null) return null;
+        if (at == null) return TMode.Missed(cpu, op);
         bool left = (op->Extra & 1) != 0, byRegister = (op->Extra & 2) != 0;
         int count = (int)(byRegister ? cpu->Rcx : op->Immediate) & Mask<TWidth>();
         ulong value = TWidth.Load(at), fill = TWidth.Load((byte*)cpu + op->Source);
@@ -153,12 +160,14 @@ static unsafe class Shift<TMode> where TMode : struct, IMode
     {
         ref Op op = ref chain.AddWithOperands<TMode>(instruction);
         bool byRegister = instruction.Op1Kind == OpKind.Register;
-        op.Handler = OperandEncoding.SizeOf(instruction, 0) switch
+        op.Handler = (OperandEncoding.SizeOf(instruction, 0), keepFlags) switch
         {
-            1 => Select<TShift, W8, FlagsLive>(op.IsMemory, byRegister),
-            2 => Select<TShift, W16, FlagsLive>(op.IsMemory, byRegister),
-            4 => keepFlags ? Select<TShift, W32, FlagsLive>(op.IsMemory, byRegister) : Select<TShift, W32, FlagsDead>(op.IsMemory, byRegister),
-            _ => keepFlags ? Select<TShift, W64, FlagsLive>(op.IsMemory, byRegister) : Select<TShift, W64, FlagsDead>(op.IsMemory, byRegister),
+            (1, _) => Select<TShift, W8, FlagsLive>(op.IsMemory, byRegister),
+            (2, _) => Select<TShift, W16, FlagsLive>(op.IsMemory, byRegister),
+            (4, true) => Select<TShift, W32, FlagsLive>(op.IsMemory, byRegister),
+            (4, false) => Select<TShift, W32, FlagsDead>(op.IsMemory, byRegister),
+            (_, true) => Select<TShift, W64, FlagsLive>(op.IsMemory, byRegister),
+            _ => Select<TShift, W64, FlagsDead>(op.IsMemory, byRegister),
         };
         return true;
     }

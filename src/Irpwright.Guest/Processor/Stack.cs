@@ -11,11 +11,11 @@ static unsafe class Stack<TMode> where TMode : struct, IMode
     static Op* Push<TWidth, TFrom>(Cpu* cpu, Op* op) where TWidth : struct, IWidth where TFrom : struct, IOperand
     {
         byte* from = TFrom.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
-        if (TFrom.CanFault && from == null) return null;
+        if (TFrom.CanFault && from == null) return TMode.Missed(cpu, op);
         ulong value = TWidth.Load(from);
         ulong stack = cpu->Rsp - (uint)TWidth.Size;
         byte* to = TMode.Translate(cpu, op, stack, TWidth.Size, PageAccess.Write);
-        if (to == null) return null;
+        if (to == null) return TMode.Missed(cpu, op);
         TWidth.Store(to, value);
         cpu->Rsp = stack;
         return TMode.Next(cpu, op + 1);
@@ -25,7 +25,7 @@ static unsafe class Stack<TMode> where TMode : struct, IMode
     static Op* Pop<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* from = TMode.Translate(cpu, op, cpu->Rsp, TWidth.Size, PageAccess.Read);
-        if (from == null) return null;
+        if (from == null) return TMode.Missed(cpu, op);
         ulong value = TWidth.Load(from);
         cpu->Rsp += (uint)TWidth.Size;
         TWidth.StoreRegister((byte*)cpu + op->Destination, value);
@@ -37,13 +37,13 @@ static unsafe class Stack<TMode> where TMode : struct, IMode
     static Op* PopMemory<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* from = TMode.Translate(cpu, op, cpu->Rsp, TWidth.Size, PageAccess.Read);
-        if (from == null) return null;
+        if (from == null) return TMode.Missed(cpu, op);
         cpu->Rsp += (uint)TWidth.Size;
         byte* to = Far.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Write);
         if (to == null)
         {
             cpu->Rsp -= (uint)TWidth.Size;
-            return null;
+            return TMode.Missed(cpu, op);
         }
         TWidth.Store(to, TWidth.Load(from));
         return TMode.Next(cpu, op + 1);
@@ -53,7 +53,7 @@ static unsafe class Stack<TMode> where TMode : struct, IMode
     static Op* Leave(Cpu* cpu, Op* op)
     {
         byte* from = TMode.Translate(cpu, op, cpu->Rbp, 8, PageAccess.Read);
-        if (from == null) return null;
+        if (from == null) return TMode.Missed(cpu, op);
         cpu->Rsp = cpu->Rbp + 8;
         cpu->Rbp = *(ulong*)from;
         return TMode.Next(cpu, op + 1);
@@ -64,7 +64,7 @@ static unsafe class Stack<TMode> where TMode : struct, IMode
     {
         ulong stack = cpu->Rsp - 8;
         byte* to = TMode.Translate(cpu, op, stack, 8, PageAccess.Write);
-        if (to == null) return null;
+        if (to == null) return TMode.Missed(cpu, op);
         *(ulong*)to = cpu->Rflags;
         cpu->Rsp = stack;
         return TMode.Next(cpu, op + 1);
@@ -74,7 +74,7 @@ static unsafe class Stack<TMode> where TMode : struct, IMode
     static Op* PopFlags(Cpu* cpu, Op* op)
     {
         byte* from = TMode.Translate(cpu, op, cpu->Rsp, 8, PageAccess.Read);
-        if (from == null) return null;
+        if (from == null) return TMode.Missed(cpu, op);
         cpu->Rsp += 8;
         cpu->Rflags = *(ulong*)from;
         return TMode.Next(cpu, op + 1);

@@ -8,8 +8,8 @@ public enum StopReason
     /// <summary>The guest returned to <see cref="Interpreter.ReturnAddress"/>.</summary>
     Returned,
     /// <summary>
-    /// An access failed: <see cref="Cpu.FaultAddress"/> and <see cref="Cpu.FaultAccess"/> say which. As on Windows, an address of all ones stands
-    /// for a general protection fault that has no address of its own (a misaligned <c>movaps</c>).
+    /// An access failed: <see cref="Cpu.FaultAddress"/> and <see cref="Cpu.FaultAccess"/> say which. As on Windows, an address of all
+    /// ones stands for a general protection fault that has no address of its own (a misaligned <c>movaps</c>).
     /// </summary>
     Fault,
     /// <summary>An access hit the guard page below the kernel stack; otherwise as <see cref="Fault"/>.</summary>

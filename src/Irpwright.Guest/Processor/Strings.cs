@@ -6,8 +6,8 @@ namespace Irpwright.Guest.Processor;
 
 /// <summary>movs stos lods cmps scas with and without a repeat prefix.</summary>
 /// <remarks>
-/// A repeated instruction advances its registers piece by piece, so that a fault in the middle finds them as the hardware would leave them. A piece
-/// ends at a page boundary and costs one unit of budget; a run whose budget ends goes on with the rest.
+/// A repeated instruction advances its registers piece by piece, so that a fault in the middle finds them as the hardware would leave
+/// them. A piece ends at a page boundary and costs one unit of budget; a run whose budget ends goes on with the rest.
 /// </remarks>
 static unsafe class Strings<TMode> where TMode : struct, IMode
 {
@@ -23,10 +23,12 @@ static unsafe class Strings<TMode> where TMode : struct, IMode
     static Op* Load<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth => LoadAll<TWidth>(cpu, op) ? TMode.Next(cpu, op + 1) : null;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    static Op* Compare<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth => CompareAll<TWidth>(cpu, op, scan: false) ? TMode.Next(cpu, op + 1) : null;
+    static Op* Compare<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth =>
+        CompareAll<TWidth>(cpu, op, scan: false) ? TMode.Next(cpu, op + 1) : null;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    static Op* Scan<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth => CompareAll<TWidth>(cpu, op, scan: true) ? TMode.Next(cpu, op + 1) : null;
+    static Op* Scan<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth =>
+        CompareAll<TWidth>(cpu, op, scan: true) ? TMode.Next(cpu, op + 1) : null;
 
     /// <summary>Elements that can be handled at once: up to the next page boundary, at least one.</summary>
     static ulong Piece(Cpu* cpu, Op* op, ulong size, ulong first, ulong second)
@@ -60,9 +62,9 @@ static unsafe class Strings<TMode> where TMode : struct, IMode
         do
         {
             count = Piece(cpu, op, size, cpu->Rsi, cpu->Rdi);
-            byte* from = TMode.Translate(cpu, op, cpu->Rsi, (int)(count * size), PageAccess.Read);
+            byte* from = TMode.TranslateNow(cpu, op, cpu->Rsi, (int)(count * size), PageAccess.Read);
             if (from == null) return false;
-            byte* to = TMode.Translate(cpu, op, cpu->Rdi, (int)(count * size), PageAccess.Write);
+            byte* to = TMode.TranslateNow(cpu, op, cpu->Rdi, (int)(count * size), PageAccess.Write);
             if (to == null) return false;
             CopyElements<TWidth>(from, to, count);
             cpu->Rsi += Advance(cpu, count * size);
@@ -91,7 +93,7 @@ static unsafe class Strings<TMode> where TMode : struct, IMode
         do
         {
             count = Piece(cpu, op, size, cpu->Rdi, cpu->Rdi);
-            byte* to = TMode.Translate(cpu, op, cpu->Rdi, (int)(count * size), PageAccess.Write);
+            byte* to = TMode.TranslateNow(cpu, op, cpu->Rdi, (int)(count * size), PageAccess.Write);
             if (to == null) return false;
             for (ulong i = 0; i < count; i++) TWidth.Store(to + i * size, cpu->Rax);
             cpu->Rdi += Advance(cpu, count * size);
@@ -105,7 +107,7 @@ static unsafe class Strings<TMode> where TMode : struct, IMode
         if (IsEmpty(cpu, op)) return true;
         do
         {
-            byte* from = TMode.Translate(cpu, op, cpu->Rsi, TWidth.Size, PageAccess.Read);
+            byte* from = TMode.TranslateNow(cpu, op, cpu->Rsi, TWidth.Size, PageAccess.Read);
             if (from == null) return false;
             TWidth.StoreRegister((byte*)&cpu->Rax, TWidth.Load(from));
             cpu->Rsi += Advance(cpu, (ulong)TWidth.Size);
@@ -120,9 +122,9 @@ static unsafe class Strings<TMode> where TMode : struct, IMode
         ulong left, right;
         do
         {
-            byte* first = scan ? (byte*)&cpu->Rax : TMode.Translate(cpu, op, cpu->Rsi, TWidth.Size, PageAccess.Read);
+            byte* first = scan ? (byte*)&cpu->Rax : TMode.TranslateNow(cpu, op, cpu->Rsi, TWidth.Size, PageAccess.Read);
             if (first == null) return false;
-            byte* second = TMode.Translate(cpu, op, cpu->Rdi, TWidth.Size, PageAccess.Read);
+            byte* second = TMode.TranslateNow(cpu, op, cpu->Rdi, TWidth.Size, PageAccess.Read);
             if (second == null) return false;
             left = TWidth.Load(first);
             right = TWidth.Load(second);
@@ -155,9 +157,14 @@ static unsafe class Strings<TMode> where TMode : struct, IMode
             _ => 0,
         };
         if (size == 0 || !UsesWholeRegisters(instruction)) return false;
-        Handler handler = size switch { 1 => Select<W8>(instruction), 2 => Select<W16>(instruction), 4 => Select<W32>(instruction), _ => Select<W64>(instruction) };
         ref Op op = ref chain.Add(instruction);
-        op.Handler = handler;
+        op.Handler = size switch
+        {
+            1 => Select<W8>(instruction),
+            2 => Select<W16>(instruction),
+            4 => Select<W32>(instruction),
+            _ => Select<W64>(instruction),
+        };
         bool compares = instruction.RflagsWritten != RflagsBits.None;
         op.Extra = (byte)(!instruction.HasRepPrefix && !instruction.HasRepnePrefix ? Repeat.None
             : !compares ? Repeat.While : instruction.HasRepnePrefix ? Repeat.WhileNotEqual : Repeat.WhileEqual);

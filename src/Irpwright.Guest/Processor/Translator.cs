@@ -4,10 +4,13 @@ using Irpwright.Wdk;
 
 namespace Irpwright.Guest.Processor;
 
-/// <summary>Turns guest code into chains of operations and remembers, for every instruction it has seen, where its operations begin.</summary>
+/// <summary>
+/// Turns guest code into chains of operations and remembers, for every instruction it has seen, where its operations begin.
+/// </summary>
 /// <remarks>
-/// The map from address to operation is an array per code page, found through an array per slice: a return or an indirect call is two loads.
-/// Both live in memory that costs nothing until touched. Operations are published complete, by one pointer store, and are freed with the machine.
+/// The map from address to operation is an array per code page, found through an array per slice: a return or an indirect call is two
+/// loads. Both live in memory that costs nothing until touched. Operations are published complete, by one pointer store, and are freed
+/// with the machine.
 /// </remarks>
 sealed unsafe class Translator : IDisposable
 {
@@ -46,7 +49,9 @@ sealed unsafe class Translator : IDisposable
 
     public Op*** CodePages { get; }
 
-    /// <summary>The operation for an address; if there can be none, the stop is recorded and the answer is an operation that ends the chain.</summary>
+    /// <summary>
+    /// The operation for an address; if there can be none, the stop is recorded and the answer is an operation that ends the chain.
+    /// </summary>
     public Op* Translate(Cpu* cpu, ulong rip)
     {
         lock (gate)
@@ -66,7 +71,8 @@ sealed unsafe class Translator : IDisposable
         if (length == 0 || first >= GuestMemory.SliceSize) return;
         lock (gate)
         {
-            for (ulong page = first >> GuestMemory.PageShift; page <= Math.Min(last, GuestMemory.SliceSize - 1) >> GuestMemory.PageShift; page++)
+            ulong end = Math.Min(last, GuestMemory.SliceSize - 1) >> GuestMemory.PageShift;
+            for (ulong page = first >> GuestMemory.PageShift; page <= end; page++)
             {
                 if (CodePages[page] != null) new Span<nint>(CodePages[page], PageEntries).Clear();
             }

@@ -5,15 +5,21 @@ using Irpwright.Wdk;
 
 namespace Irpwright.Guest.Processor;
 
-/// <summary>SSE and SSE2 arithmetic: what an instruction computes is in <see cref="VectorInteger"/> and <see cref="VectorFloat"/>, how it gets its operands here.</summary>
+/// <summary>
+/// SSE and SSE2 arithmetic: what an instruction computes is in <see cref="VectorInteger"/> and <see cref="VectorFloat"/>, how it gets its
+/// operands here.
+/// </summary>
 static unsafe class Vector<TMode> where TMode : struct, IMode
 {
-    /// <summary>Destination is a vector register; <see cref="Op.Target"/> holds the function, <see cref="Op.Extra"/> the operand size, bit 7: must be aligned.</summary>
+    /// <summary>
+    /// Destination is a vector register; <see cref="Op.Target"/> holds the function, <see cref="Op.Extra"/> the operand size, bit 7: must
+    /// be aligned.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     static Op* Apply(Cpu* cpu, Op* op)
     {
         byte* source = RegisterOrMemory.Locate<TMode>(cpu, op, op->Extra & 0x7F, PageAccess.Read);
-        if (source == null) return null;
+        if (source == null) return TMode.Missed(cpu, op);
         if (op->Extra > 0x80 && ((nuint)source & 15) != 0) return Stop.Fault(cpu, op, ulong.MaxValue, PageAccess.None);
         ((VectorFunction)op->Target)((byte*)cpu + op->Destination, source, (byte)op->Immediate);
         return TMode.Next(cpu, op + 1);
@@ -32,7 +38,7 @@ static unsafe class Vector<TMode> where TMode : struct, IMode
     static Op* ToGeneral<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* source = RegisterOrMemory.Locate<TMode>(cpu, op, op->Extra, PageAccess.Read);
-        if (source == null) return null;
+        if (source == null) return TMode.Missed(cpu, op);
         TWidth.StoreRegister((byte*)cpu + op->Destination, ((ScalarFunction)op->Target)(source, (byte)op->Immediate));
         return TMode.Next(cpu, op + 1);
     }
@@ -42,15 +48,17 @@ static unsafe class Vector<TMode> where TMode : struct, IMode
     static Op* Order<TNumber>(Cpu* cpu, Op* op) where TNumber : unmanaged, System.Numerics.INumber<TNumber>
     {
         byte* source = RegisterOrMemory.Locate<TMode>(cpu, op, sizeof(TNumber), PageAccess.Read);
-        if (source == null) return null;
+        if (source == null) return TMode.Missed(cpu, op);
         TNumber left = *(TNumber*)((byte*)cpu + op->Destination), right = *(TNumber*)source;
-        cpu->Flags.Set(left > right ? 0 : left < right ? Rflag.Carry : left == right ? Rflag.Zero : Rflag.Zero | Rflag.Parity | Rflag.Carry);
+        const uint Unordered = Rflag.Zero | Rflag.Parity | Rflag.Carry;
+        cpu->Flags.Set(left > right ? 0 : left < right ? Rflag.Carry : left == right ? Rflag.Zero : Unordered);
         return TMode.Next(cpu, op + 1);
     }
 
     public static bool TryEmit(Chain chain, in Instruction instruction)
     {
-        if (instruction.Encoding != EncodingKind.Legacy || instruction.IsStringInstruction || VectorMove<TMode>.UsesMmx(instruction)) return false;
+        if (instruction.Encoding != EncodingKind.Legacy || instruction.IsStringInstruction) return false;
+        if (VectorMove<TMode>.UsesMmx(instruction)) return false;
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Ucomiss or Mnemonic.Comiss:
@@ -59,7 +67,8 @@ static unsafe class Vector<TMode> where TMode : struct, IMode
             case Mnemonic.Ucomisd or Mnemonic.Comisd:
                 chain.AddWithRegisterOrMemory<TMode>(instruction, 1).Handler = &Order<double>;
                 return true;
-            case Mnemonic.Pxor or Mnemonic.Xorps or Mnemonic.Xorpd when instruction.Op1Kind == OpKind.Register && instruction.Op0Register == instruction.Op1Register:
+            case Mnemonic.Pxor or Mnemonic.Xorps or Mnemonic.Xorpd
+                when instruction.Op1Kind == OpKind.Register && instruction.Op0Register == instruction.Op1Register:
                 chain.AddWithOperands<TMode>(instruction).Handler = &Clear;
                 return true;
         }

@@ -19,11 +19,14 @@ static unsafe class VectorFloat
     static void SubtractScalar<T>(byte* to, byte* from, byte constant) where T : unmanaged, INumber<T> => *(T*)to -= *(T*)from;
     static void MultiplyScalar<T>(byte* to, byte* from, byte constant) where T : unmanaged, INumber<T> => *(T*)to *= *(T*)from;
     static void DivideScalar<T>(byte* to, byte* from, byte constant) where T : unmanaged, INumber<T> => *(T*)to /= *(T*)from;
-    static void SquareRootScalar<T>(byte* to, byte* from, byte constant) where T : unmanaged, IRootFunctions<T> => *(T*)to = T.Sqrt(*(T*)from);
+    static void SquareRootScalar<T>(byte* to, byte* from, byte constant) where T : unmanaged, IRootFunctions<T> =>
+        *(T*)to = T.Sqrt(*(T*)from);
 
     // Two zeros or a NaN: the source, whatever it is.
-    static void MinimumScalar<T>(byte* to, byte* from, byte constant) where T : unmanaged, INumber<T> => *(T*)to = *(T*)to < *(T*)from ? *(T*)to : *(T*)from;
-    static void MaximumScalar<T>(byte* to, byte* from, byte constant) where T : unmanaged, INumber<T> => *(T*)to = *(T*)to > *(T*)from ? *(T*)to : *(T*)from;
+    static void MinimumScalar<T>(byte* to, byte* from, byte constant) where T : unmanaged, INumber<T> =>
+        *(T*)to = *(T*)to < *(T*)from ? *(T*)to : *(T*)from;
+    static void MaximumScalar<T>(byte* to, byte* from, byte constant) where T : unmanaged, INumber<T> =>
+        *(T*)to = *(T*)to > *(T*)from ? *(T*)to : *(T*)from;
 
     static void Minimum<T>(byte* to, byte* from, byte constant) where T : unmanaged, INumber<T>
     {
@@ -54,15 +57,19 @@ static unsafe class VectorFloat
         for (int i = 0; i < 16; i += sizeof(T)) CompareScalar<T>(to + i, from + i, predicate);
     }
 
-    static void FromInteger<TInteger, T>(byte* to, byte* from, byte constant) where TInteger : unmanaged, INumberBase<TInteger> where T : unmanaged, INumberBase<T> =>
+    static void FromInteger<TInteger, T>(byte* to, byte* from, byte constant)
+        where TInteger : unmanaged, INumberBase<TInteger> where T : unmanaged, INumberBase<T> =>
         *(T*)to = T.CreateTruncating(*(TInteger*)from);
 
     static void SingleToDouble(byte* to, byte* from, byte constant) => *(double*)to = *(float*)from;
     static void DoubleToSingle(byte* to, byte* from, byte constant) => *(float*)to = (float)*(double*)from;
 
-    static void SinglesToDoubles(byte* to, byte* from, byte constant) => Of<double>(to) = Vector128.Create((double)((float*)from)[0], ((float*)from)[1]);
-    static void DoublesToSingles(byte* to, byte* from, byte constant) => Of<float>(to) = Vector128.Create((float)((double*)from)[0], (float)((double*)from)[1], 0, 0);
-    static void IntegersToDoubles(byte* to, byte* from, byte constant) => Of<double>(to) = Vector128.Create((double)((int*)from)[0], ((int*)from)[1]);
+    static void SinglesToDoubles(byte* to, byte* from, byte constant) =>
+        Of<double>(to) = Vector128.Create((double)((float*)from)[0], ((float*)from)[1]);
+    static void DoublesToSingles(byte* to, byte* from, byte constant) =>
+        Of<float>(to) = Vector128.Create((float)((double*)from)[0], (float)((double*)from)[1], 0, 0);
+    static void IntegersToDoubles(byte* to, byte* from, byte constant) =>
+        Of<double>(to) = Vector128.Create((double)((int*)from)[0], ((int*)from)[1]);
     static void IntegersToSingles(byte* to, byte* from, byte constant) => Of<float>(to) = Vector128.ConvertToSingle(Of<int>(from));
 
     static void SinglesToIntegers(byte* to, byte* from, bool truncate)
@@ -91,10 +98,14 @@ static unsafe class VectorFloat
         return whole is >= long.MinValue and < 9223372036854775808.0 ? (long)whole : long.MinValue;
     }
 
-    static ulong Round32<T>(byte* from, byte constant) where T : unmanaged, INumberBase<T> => (uint)ToInt32(double.CreateTruncating(*(T*)from), truncate: false);
-    static ulong Truncate32<T>(byte* from, byte constant) where T : unmanaged, INumberBase<T> => (uint)ToInt32(double.CreateTruncating(*(T*)from), truncate: true);
-    static ulong Round64<T>(byte* from, byte constant) where T : unmanaged, INumberBase<T> => (ulong)ToInt64(double.CreateTruncating(*(T*)from), truncate: false);
-    static ulong Truncate64<T>(byte* from, byte constant) where T : unmanaged, INumberBase<T> => (ulong)ToInt64(double.CreateTruncating(*(T*)from), truncate: true);
+    static ulong Round32<T>(byte* from, byte constant) where T : unmanaged, INumberBase<T> =>
+        (uint)ToInt32(double.CreateTruncating(*(T*)from), truncate: false);
+    static ulong Truncate32<T>(byte* from, byte constant) where T : unmanaged, INumberBase<T> =>
+        (uint)ToInt32(double.CreateTruncating(*(T*)from), truncate: true);
+    static ulong Round64<T>(byte* from, byte constant) where T : unmanaged, INumberBase<T> =>
+        (ulong)ToInt64(double.CreateTruncating(*(T*)from), truncate: false);
+    static ulong Truncate64<T>(byte* from, byte constant) where T : unmanaged, INumberBase<T> =>
+        (ulong)ToInt64(double.CreateTruncating(*(T*)from), truncate: true);
     static ulong SignMask<T>(byte* from, byte constant) => Vector128.ExtractMostSignificantBits(Of<T>(from));
     static ulong Extract16(byte* from, byte constant) => ((ushort*)from)[constant & 7];
 

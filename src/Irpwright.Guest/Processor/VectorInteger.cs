@@ -132,12 +132,18 @@ static unsafe class VectorInteger
         for (int i = 0; i < 16 / sizeof(T); i++) ((T*)to)[i] >>= (int)Math.Min(distance, 8 * (ulong)sizeof(T) - 1);
     }
 
-    static void ShiftLeftBy<T>(byte* to, byte* from, byte constant) where T : unmanaged, IBinaryInteger<T> => ShiftLeft<T>(to, *(ulong*)from);
-    static void ShiftRightBy<T>(byte* to, byte* from, byte constant) where T : unmanaged, IBinaryInteger<T> => ShiftRight<T>(to, *(ulong*)from);
-    static void ShiftRightSignedBy<T>(byte* to, byte* from, byte constant) where T : unmanaged, IBinaryInteger<T> => ShiftRightSigned<T>(to, *(ulong*)from);
-    static void ShiftLeftConstant<T>(byte* to, byte* from, byte constant) where T : unmanaged, IBinaryInteger<T> => ShiftLeft<T>(to, constant);
-    static void ShiftRightConstant<T>(byte* to, byte* from, byte constant) where T : unmanaged, IBinaryInteger<T> => ShiftRight<T>(to, constant);
-    static void ShiftRightSignedConstant<T>(byte* to, byte* from, byte constant) where T : unmanaged, IBinaryInteger<T> => ShiftRightSigned<T>(to, constant);
+    static void ShiftLeftBy<T>(byte* to, byte* from, byte constant) where T : unmanaged, IBinaryInteger<T> =>
+        ShiftLeft<T>(to, *(ulong*)from);
+    static void ShiftRightBy<T>(byte* to, byte* from, byte constant) where T : unmanaged, IBinaryInteger<T> =>
+        ShiftRight<T>(to, *(ulong*)from);
+    static void ShiftRightSignedBy<T>(byte* to, byte* from, byte constant) where T : unmanaged, IBinaryInteger<T> =>
+        ShiftRightSigned<T>(to, *(ulong*)from);
+    static void ShiftLeftConstant<T>(byte* to, byte* from, byte constant) where T : unmanaged, IBinaryInteger<T> =>
+        ShiftLeft<T>(to, constant);
+    static void ShiftRightConstant<T>(byte* to, byte* from, byte constant) where T : unmanaged, IBinaryInteger<T> =>
+        ShiftRight<T>(to, constant);
+    static void ShiftRightSignedConstant<T>(byte* to, byte* from, byte constant) where T : unmanaged, IBinaryInteger<T> =>
+        ShiftRightSigned<T>(to, constant);
 
     static void ShiftBytesLeft(byte* to, byte* from, byte constant) => *(UInt128*)to = constant < 16 ? *(UInt128*)to << 8 * constant : 0;
     static void ShiftBytesRight(byte* to, byte* from, byte constant) => *(UInt128*)to = constant < 16 ? *(UInt128*)to >> 8 * constant : 0;

@@ -13,7 +13,7 @@ static unsafe class VectorMove<TMode> where TMode : struct, IMode
     static Op* Load<TFrom>(Cpu* cpu, Op* op) where TFrom : struct, IOperand
     {
         byte* from = TFrom.Locate<TMode>(cpu, op, 16, PageAccess.Read);
-        if (TFrom.CanFault && from == null) return null;
+        if (TFrom.CanFault && from == null) return TMode.Missed(cpu, op);
         if (op->Extra != 0 && ((nuint)from & 15) != 0) return Stop.Fault(cpu, op, ulong.MaxValue, PageAccess.None);
         *(Vector128<byte>*)((byte*)cpu + op->Destination) = *(Vector128<byte>*)from;
         return TMode.Next(cpu, op + 1);
@@ -23,7 +23,7 @@ static unsafe class VectorMove<TMode> where TMode : struct, IMode
     static Op* Store<TTo>(Cpu* cpu, Op* op) where TTo : struct, IOperand
     {
         byte* to = TTo.Locate<TMode>(cpu, op, 16, PageAccess.Write);
-        if (to == null) return null;
+        if (to == null) return TMode.Missed(cpu, op);
         if (op->Extra != 0 && ((nuint)to & 15) != 0) return Stop.Fault(cpu, op, ulong.MaxValue, PageAccess.None);
         *(Vector128<byte>*)to = *(Vector128<byte>*)((byte*)cpu + op->Source);
         return TMode.Next(cpu, op + 1);
@@ -34,7 +34,7 @@ static unsafe class VectorMove<TMode> where TMode : struct, IMode
     static Op* LoadLow<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* from = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
-        if (from == null) return null;
+        if (from == null) return TMode.Missed(cpu, op);
         *(Vector128<ulong>*)((byte*)cpu + op->Destination) = Vector128.CreateScalar(TWidth.Load(from));
         return TMode.Next(cpu, op + 1);
     }
@@ -44,7 +44,7 @@ static unsafe class VectorMove<TMode> where TMode : struct, IMode
     static Op* StoreLow<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* to = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Write);
-        if (to == null) return null;
+        if (to == null) return TMode.Missed(cpu, op);
         RegisterOrMemory.Store<TWidth>(op, to, TWidth.Load((byte*)cpu + op->Source));
         return TMode.Next(cpu, op + 1);
     }
@@ -54,7 +54,7 @@ static unsafe class VectorMove<TMode> where TMode : struct, IMode
     static Op* Merge<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
     {
         byte* from = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
-        if (from == null) return null;
+        if (from == null) return TMode.Missed(cpu, op);
         TWidth.Store((byte*)cpu + op->Destination, TWidth.Load(from));
         return TMode.Next(cpu, op + 1);
     }

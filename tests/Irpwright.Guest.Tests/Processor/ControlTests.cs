@@ -82,7 +82,19 @@ public sealed unsafe class ControlTests : IDisposable
     public void All_flags_travel_over_the_stack()
     {
         guest.Cpu->Rcx = 0x8D5 | 0x400;
-        Assert.Equal(StopReason.Returned, guest.Run(c => { c.push(rcx); c.popfq(); c.pushfq(); c.pop(rax); c.sti(); c.pushfq(); c.pop(rdx); c.cld(); c.cli(); c.ret(); }));
+        Assert.Equal(StopReason.Returned, guest.Run(c =>
+        {
+            c.push(rcx);
+            c.popfq();
+            c.pushfq();
+            c.pop(rax);
+            c.sti();
+            c.pushfq();
+            c.pop(rdx);
+            c.cld();
+            c.cli();
+            c.ret();
+        }));
         Assert.Equal((0xCD7UL, 0xED7UL), (guest.Cpu->Rax, guest.Cpu->Rdx));
         Assert.Equal(0xAD7UL, guest.Cpu->Rflags | 0x200);
     }

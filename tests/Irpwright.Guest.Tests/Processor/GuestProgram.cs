@@ -74,8 +74,11 @@ sealed unsafe partial class GuestProgram : IDisposable
         Protect(address, size, access);
     }
 
-    public static void Protect(ulong address, int size, PageAccess access) =>
-        new Span<byte>(GuestMemory.KernelPages + ((address - GuestMemory.KernelBase) >> GuestMemory.PageShift), size >> GuestMemory.PageShift).Fill((byte)access);
+    public static void Protect(ulong address, int size, PageAccess access)
+    {
+        byte* first = GuestMemory.KernelPages + ((address - GuestMemory.KernelBase) >> GuestMemory.PageShift);
+        new Span<byte>(first, size >> GuestMemory.PageShift).Fill((byte)access);
+    }
 
     public void Dispose()
     {

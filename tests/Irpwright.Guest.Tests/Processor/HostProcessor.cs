@@ -20,7 +20,8 @@ sealed unsafe partial class HostProcessor : IDisposable
     const int Size = 0x1000, FrameSize = 0xB8, StateSlot = 0xA0, RaxSlot = 0xA8, InstructionBytes = 16;
 
     static readonly AssemblerRegister64[] Registers = [rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15];
-    static readonly AssemblerRegisterXMM[] Vectors = [xmm0, xmm1, xmm2, xmm3, xmm4, xmm5, xmm6, xmm7, xmm8, xmm9, xmm10, xmm11, xmm12, xmm13, xmm14, xmm15];
+    static readonly AssemblerRegisterXMM[] Vectors =
+        [xmm0, xmm1, xmm2, xmm3, xmm4, xmm5, xmm6, xmm7, xmm8, xmm9, xmm10, xmm11, xmm12, xmm13, xmm14, xmm15];
 
     readonly byte* memory;
     readonly int instructionOffset;

@@ -5,13 +5,18 @@ namespace Irpwright.Guest.Tests.Processor;
 /// <summary>One way to write an instruction: its encoding, register or memory operand, prefix.</summary>
 readonly record struct InstructionForm(Code Code, bool Memory, bool Lock, bool Rep, bool Repne)
 {
-    public override string ToString() => $"{(Lock ? "lock " : "")}{(Rep ? "rep " : "")}{(Repne ? "repne " : "")}{Code}{(Memory ? " [m]" : "")}";
+    public override string ToString() =>
+        $"{(Lock ? "lock " : "")}{(Rep ? "rep " : "")}{(Repne ? "repne " : "")}{Code}{(Memory ? " [m]" : "")}";
 }
 
 /// <summary>Every instruction form of 64-bit code that can be executed by itself, and random instances of it.</summary>
 static class InstructionForms
 {
-    static readonly Register[] Bytes = [Register.AL, Register.CL, Register.DL, Register.BL, Register.AH, Register.CH, Register.DH, Register.BH, Register.BPL, Register.SIL, Register.DIL, Register.R8L, Register.R9L, Register.R15L];
+    static readonly Register[] Bytes =
+    [
+        Register.AL, Register.CL, Register.DL, Register.BL, Register.AH, Register.CH, Register.DH, Register.BH,
+        Register.BPL, Register.SIL, Register.DIL, Register.R8L, Register.R9L, Register.R12L,
+    ];
 
     public static IEnumerable<InstructionForm> All =>
         from code in Enum.GetValues<Code>()
@@ -25,10 +30,12 @@ static class InstructionForms
         if (!info.IsInstruction || !info.Mode64 || info.Encoding != EncodingKind.Legacy || info.AddressSize is 16 or 32) return false;
         Instruction probe = default;
         probe.Code = code;
-        if (probe.FlowControl != FlowControl.Next || probe.IsPrivileged || probe.StackPointerIncrement != 0 || probe.IsStackInstruction) return false;
-        return code.Mnemonic() is not (Mnemonic.Cpuid or Mnemonic.Rdtsc or Mnemonic.Rdtscp or Mnemonic.Pause or Mnemonic.Leave or Mnemonic.Enter
-            or Mnemonic.Pushfq or Mnemonic.Popfq or Mnemonic.Cli or Mnemonic.Sti or Mnemonic.Ldmxcsr or Mnemonic.Stmxcsr
-            or Mnemonic.Wbinvd or Mnemonic.Reservednop or Mnemonic.In or Mnemonic.Out or Mnemonic.Rdpmc or Mnemonic.Std or Mnemonic.Prefetchw or Mnemonic.Prefetch);
+        if (probe.FlowControl != FlowControl.Next || probe.IsPrivileged || probe.IsStackInstruction) return false;
+        return code.Mnemonic() is not (Mnemonic.Cpuid or Mnemonic.Rdtsc or Mnemonic.Rdtscp or Mnemonic.Pause
+            or Mnemonic.Leave or Mnemonic.Enter or Mnemonic.Pushfq or Mnemonic.Popfq or Mnemonic.Cli or Mnemonic.Sti or Mnemonic.Std
+            or Mnemonic.Ldmxcsr or Mnemonic.Stmxcsr or Mnemonic.Wbinvd or Mnemonic.Reservednop
+            or Mnemonic.In or Mnemonic.Out or Mnemonic.Rdpmc
+            or Mnemonic.Prefetchw or Mnemonic.Prefetch or Mnemonic.Clflush);
     }
 
     static IEnumerable<InstructionForm> Variants(Code code)
@@ -84,9 +91,12 @@ static class InstructionForms
             OpCodeOperandKind.eax => Register.EAX,
             OpCodeOperandKind.rax => Register.RAX,
             OpCodeOperandKind.r8_or_mem or OpCodeOperandKind.r8_reg or OpCodeOperandKind.r8_opcode => Bytes[random.Next(Bytes.Length)],
-            OpCodeOperandKind.r16_or_mem or OpCodeOperandKind.r16_reg or OpCodeOperandKind.r16_opcode or OpCodeOperandKind.r16_rm => General(Register.AX, random),
-            OpCodeOperandKind.r32_or_mem or OpCodeOperandKind.r32_reg or OpCodeOperandKind.r32_opcode or OpCodeOperandKind.r32_rm => General(Register.EAX, random),
-            OpCodeOperandKind.r64_or_mem or OpCodeOperandKind.r64_reg or OpCodeOperandKind.r64_opcode or OpCodeOperandKind.r64_rm => General(Register.RAX, random),
+            OpCodeOperandKind.r16_or_mem or OpCodeOperandKind.r16_reg or OpCodeOperandKind.r16_opcode or OpCodeOperandKind.r16_rm
+                => General(Register.AX, random),
+            OpCodeOperandKind.r32_or_mem or OpCodeOperandKind.r32_reg or OpCodeOperandKind.r32_opcode or OpCodeOperandKind.r32_rm
+                => General(Register.EAX, random),
+            OpCodeOperandKind.r64_or_mem or OpCodeOperandKind.r64_reg or OpCodeOperandKind.r64_opcode or OpCodeOperandKind.r64_rm
+                => General(Register.RAX, random),
             OpCodeOperandKind.xmm_or_mem or OpCodeOperandKind.xmm_reg or OpCodeOperandKind.xmm_rm => Register.XMM0 + random.Next(16),
             _ => Register.None,
         };
@@ -184,13 +194,15 @@ static class OperandValues
 {
     static readonly ulong[] Edges =
     [
-        0, 1, 2, 7, 8, 15, 16, 31, 32, 33, 63, 64, 0x7F, 0x80, 0x81, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x1_0000_0000,
-        0x7FFFFFFF_FFFFFFFF, 0x80000000_00000000, 0xFFFFFFFF_80000000, 0xFFFFFFFF_FFFFFFFF, 0xFFFFFFFF_FFFFFFFE, 0x55555555_55555555, 0xAAAAAAAA_AAAAAAAA,
+        0, 1, 2, 7, 8, 15, 16, 31, 32, 33, 63, 64, 0x7F, 0x80, 0x81, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000,
+        0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x1_0000_0000, 0x7FFFFFFF_FFFFFFFF, 0x80000000_00000000, 0xFFFFFFFF_80000000,
+        0xFFFFFFFF_FFFFFFFF, 0xFFFFFFFF_FFFFFFFE, 0x55555555_55555555, 0xAAAAAAAA_AAAAAAAA,
     ];
 
     static readonly double[] Doubles =
     [
-        0, -0.0, 1, -1, 0.5, 1.5, 2.5, -2.5, 3.25, 1e10, -1e10, 1e300, -1e300, 1e-310, 2147483647, 2147483648, -2147483648, -2147483649, 9.3e18, 9007199254740993,
+        0, -0.0, 1, -1, 0.5, 1.5, 2.5, -2.5, 3.25, 1e10, -1e10, 1e300, -1e300, 1e-310, 2147483647, 2147483648,
+        -2147483648, -2147483649, 9.3e18, 9007199254740993,
         double.NaN, double.PositiveInfinity, double.NegativeInfinity, double.Epsilon, double.MaxValue,
     ];
 
@@ -206,7 +218,9 @@ static class OperandValues
     public static ulong Vector(Random random) => random.Next(3) switch
     {
         0 => Integer(random),
-        1 => BitConverter.DoubleToUInt64Bits(Doubles[random.Next(Doubles.Length)]),
-        _ => BitConverter.SingleToUInt32Bits((float)Doubles[random.Next(Doubles.Length)]) | (ulong)BitConverter.SingleToUInt32Bits((float)Doubles[random.Next(Doubles.Length)]) << 32,
+        1 => BitConverter.DoubleToUInt64Bits(Number(random)),
+        _ => BitConverter.SingleToUInt32Bits((float)Number(random)) | (ulong)BitConverter.SingleToUInt32Bits((float)Number(random)) << 32,
     };
+
+    static double Number(Random random) => Doubles[random.Next(Doubles.Length)];
 }

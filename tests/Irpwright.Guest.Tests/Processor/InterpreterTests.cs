@@ -222,6 +222,26 @@ public sealed unsafe class InterpreterTests : IDisposable
     }
 
     [Fact]
+    public void An_instruction_may_touch_two_operands_that_no_handler_finds_by_itself()
+    {
+        ulong offset = guest.Data - GuestMemory.KernelBase;
+        GuestMemory.UserPages[offset >> GuestMemory.PageShift] = (byte)PageAccess.ReadWrite;
+        GuestMemory.Ref<ulong>(guest.Data) = 99;
+        guest.Cpu->Rcx = GuestMemory.UserBase + offset;
+        guest.Cpu->Rdx = guest.Cpu->Rcx + 0x800;
+        Assert.Equal(StopReason.Returned, guest.Run(c =>
+        {
+            c.mov(rbx, rsp);
+            c.mov(rsp, rdx);
+            c.push(__qword_ptr[rcx]);
+            c.pop(__qword_ptr[rcx + 8]);
+            c.mov(rsp, rbx);
+            c.ret();
+        }));
+        Assert.Equal((99UL, 99UL), (GuestMemory.Ref<ulong>(guest.Data + 0x7F8), GuestMemory.Ref<ulong>(guest.Data + 8)));
+    }
+
+    [Fact]
     public void Flushed_code_is_translated_again()
     {
         Assert.Equal(StopReason.Returned, guest.Run(c => { c.mov(eax, 1); c.ret(); }));
