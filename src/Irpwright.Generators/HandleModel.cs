@@ -24,7 +24,10 @@ sealed record HandleModel(string Namespace, string Name, string Accessibility, s
         string nameSpace = declaration.ContainingNamespace.IsGlobalNamespace ? "" : declaration.ContainingNamespace.ToDisplayString();
         INamedTypeSymbol? taken = compilation.Assembly.GetTypeByMetadataName(nameSpace.Length == 0 ? name : nameSpace + "." + name);
         if (taken is not null && !SymbolEqualityComparer.Default.Equals(taken, declaration))
-            all.Add(Problem.At(declaration, Generators.Problems.NameTaken, name, declaration.Name, "the namespace already has a type of that name"));
+        {
+            all.Add(Problem.At(declaration, Generators.Problems.NameTaken, name, declaration.Name,
+                "the namespace already has a type of that name"));
+        }
         string accessibility = declaration.DeclaredAccessibility == Microsoft.CodeAnalysis.Accessibility.Public ? "public" : "internal";
         return new(nameSpace, name, accessibility, summary, pointee, new([.. fields]), new(all.ToImmutable()));
     }

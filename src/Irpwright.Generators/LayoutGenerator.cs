@@ -36,7 +36,8 @@ public sealed class LayoutGenerator : IIncrementalGenerator
             else
                 fields.Add(new(field.Name, TypeText(field), offset));
         }
-        string summary = $"Address of {(("AEIOU".IndexOf(layout.Name[0]) >= 0) ? "an" : "a")} <see cref=\"{layout.Name}\"/> in guest memory.";
+        string article = "AEIOU".IndexOf(layout.Name[0]) >= 0 ? "an" : "a";
+        string summary = $"Address of {article} <see cref=\"{layout.Name}\"/> in guest memory.";
         return HandleModel.Of(layout, handle, summary, layout.Name, fields, problems, found.SemanticModel.Compilation);
     }
 

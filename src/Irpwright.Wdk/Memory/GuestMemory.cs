@@ -63,7 +63,8 @@ public static unsafe class GuestMemory
     public static ref T Ref<T>(ulong address) where T : unmanaged
     {
         ulong offset = address - KernelBase;
-        if (offset < KernelSpan && (KernelPages[offset >> PageShift] & KernelPages[(offset + (uint)sizeof(T) - 1) >> PageShift] & (byte)PageAccess.Read) != 0)
+        ulong last = offset + (uint)sizeof(T) - 1;
+        if (offset < KernelSpan && (KernelPages[offset >> PageShift] & KernelPages[last >> PageShift] & (byte)PageAccess.Read) != 0)
             return ref Unsafe.AsRef<T>(HostBase + (offset & HostMask));
         return ref Unsafe.AsRef<T>(Translate(address, (uint)sizeof(T), PageAccess.Read));
     }
@@ -138,14 +139,15 @@ public static unsafe class GuestMemory
 
 /// <summary>A guest address was dereferenced that is not mapped, or not for that access.</summary>
 public sealed class GuestFaultException(ulong address, PageAccess access)
-    : Exception($"{(access.HasFlag(PageAccess.Write) ? "write to" : access == PageAccess.Execute ? "execution of" : "read of")} {FormatAddress(address)}, which is not mapped for it")
+    : Exception($"{Verb(access)} {PVOID.Format(address)}, which is not mapped for it")
 {
     /// <summary>The first address that could not be accessed.</summary>
     public ulong Address { get; } = address;
 
     public PageAccess Access { get; } = access;
 
-    static string FormatAddress(ulong address) => $"{address >> 32:x8}`{(uint)address:x8}";
+    static string Verb(PageAccess access) =>
+        access.HasFlag(PageAccess.Write) ? "write to" : access == PageAccess.Execute ? "execution of" : "read of";
 }
 
 /// <summary>Address space taken from the host, committed piece by piece.</summary>
@@ -162,7 +164,10 @@ static unsafe partial class HostReservation
             ? VirtualAlloc(0, (nuint)size, MemReserve, PageNoAccess)
             : Mmap(0, (nuint)size, ProtNone, MapPrivate | MapAnonymous | MapNoReserve, -1, 0);
         if (address is 0 or -1)
-            throw new InsufficientMemoryException($"The host refused to reserve {size >> 30} GiB of address space (none of it in use yet). Is the address space of this process limited (ulimit -v)?");
+        {
+            throw new InsufficientMemoryException($"The host refused to reserve {size >> 30} GiB of address space (none of it in use yet). "
+                + "Is the address space of this process limited (ulimit -v)?");
+        }
         return (byte*)address;
     }
 

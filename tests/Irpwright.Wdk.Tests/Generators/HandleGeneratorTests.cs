@@ -44,7 +44,8 @@ public sealed class HandleGeneratorTests
 
         driver.RunGeneratorsAndUpdateCompilation(compilation, out Compilation updated, out _, TestContext.Current.CancellationToken);
 
-        Assert.Empty(updated.GetDiagnostics(TestContext.Current.CancellationToken).Where(problem => problem.Severity >= DiagnosticSeverity.Warning));
+        Assert.Empty(updated.GetDiagnostics(TestContext.Current.CancellationToken)
+            .Where(problem => problem.Severity >= DiagnosticSeverity.Warning));
     }
 
     [Theory]
@@ -53,7 +54,7 @@ public sealed class HandleGeneratorTests
     [InlineData("IRPW001", "[Layout] [StructLayout(LayoutKind.Explicit)] public struct S { [FieldOffset(0)] public int A; }")]
     [InlineData("IRPW001", "[Layout] [StructLayout(LayoutKind.Explicit, Size = 4)] public struct S { public struct N { } }")]
     [InlineData("IRPW002", "[Layout] [StructLayout(LayoutKind.Explicit, Size = 4)] public struct S { public int A; }")]
-    [InlineData("IRPW003", "[Layout] [StructLayout(LayoutKind.Explicit, Size = 4)] public struct S { [FieldOffset(0)] public int Address; }")]
+    [InlineData("IRPW003", "[Layout] [StructLayout(LayoutKind.Explicit, Size = 4)] public struct S { [FieldOffset(0)] public int Value; }")]
     [InlineData("IRPW003", "[Layout] [StructLayout(LayoutKind.Explicit, Size = 4)] public struct S { } public struct PS { }")]
     [InlineData("IRPW003", "[Routine] public delegate void R(); public class PR { }")]
     [InlineData("IRPW004", "class C { [Routine] public delegate void R(); }")]
@@ -70,7 +71,8 @@ public sealed class HandleGeneratorTests
     public void A_field_marked_ThroughValue_may_have_the_name_of_a_handle_member()
     {
         const string source = Usings
-            + "[Layout] [StructLayout(LayoutKind.Explicit, Size = 4)] public struct S { [ThroughValue] [FieldOffset(0)] public int Address; }";
+            + "[Layout] [StructLayout(LayoutKind.Explicit, Size = 4)] "
+            + "public struct S { [ThroughValue] [FieldOffset(0)] public int Address; }";
 
         GeneratorDriverRunResult result = Run(source).Driver.GetRunResult();
 
@@ -88,7 +90,8 @@ public sealed class HandleGeneratorTests
 
         IncrementalGeneratorRunStep step = result.Results.SelectMany(run => run.TrackedSteps)
             .Single(tracked => tracked.Key == "Layouts").Value.Single();
-        Assert.All(step.Outputs, output => Assert.True(output.Reason is IncrementalStepRunReason.Unchanged or IncrementalStepRunReason.Cached));
+        Assert.All(step.Outputs,
+            output => Assert.True(output.Reason is IncrementalStepRunReason.Unchanged or IncrementalStepRunReason.Cached));
     }
 
     static void AssertGenerates(string source, string handle)
@@ -111,13 +114,19 @@ public sealed class HandleGeneratorTests
         string[] platform = ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator);
         MetadataReference[] references = [.. platform.Select(path => MetadataReference.CreateFromFile(path))];
         CSharpCompilation compilation = CSharpCompilation.Create(
-            "Sample", [Parse(source)], references, new(OutputKind.DynamicallyLinkedLibrary, nullableContextOptions: NullableContextOptions.Enable));
+            "Sample", [Parse(source)], references,
+            new(OutputKind.DynamicallyLinkedLibrary, nullableContextOptions: NullableContextOptions.Enable));
         GeneratorDriver driver = CSharpGeneratorDriver.Create(
-            [new LayoutGenerator().AsSourceGenerator(), new RoutineGenerator().AsSourceGenerator(), new PointerGenerator().AsSourceGenerator()],
+            [
+                new LayoutGenerator().AsSourceGenerator(),
+                new RoutineGenerator().AsSourceGenerator(),
+                new PointerGenerator().AsSourceGenerator(),
+            ],
             driverOptions: new(IncrementalGeneratorOutputKind.None, trackIncrementalGeneratorSteps: true));
         return (driver.RunGenerators(compilation, TestContext.Current.CancellationToken), compilation);
     }
 
     static SyntaxTree Parse(string source) =>
-        CSharpSyntaxTree.ParseText(source, new CSharpParseOptions(LanguageVersion.Latest), cancellationToken: TestContext.Current.CancellationToken);
+        CSharpSyntaxTree.ParseText(
+            source, new CSharpParseOptions(LanguageVersion.Latest), cancellationToken: TestContext.Current.CancellationToken);
 }
