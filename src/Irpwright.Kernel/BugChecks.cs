@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using Irpwright.Wdk;
 
@@ -140,6 +141,15 @@ public sealed class BugChecks
                 $"A C# driver threw {exception.GetType().Name}: {exception.Message}", exception),
         };
     }
+
+    /// <summary>Stops the system because a driver found that it cannot go on. Any IRQL.</summary>
+    [KernelExport, DoesNotReturn]
+    public void KeBugCheckEx(BugCheckCode BugCheckCode, ulong BugCheckParameter1, ulong BugCheckParameter2, ulong BugCheckParameter3, ulong BugCheckParameter4) =>
+        throw Stop(BugCheckCode, BugCheckParameter1, BugCheckParameter2, BugCheckParameter3, BugCheckParameter4, "A driver called KeBugCheckEx.");
+
+    /// <summary>The same without parameters. Any IRQL.</summary>
+    [KernelExport, DoesNotReturn]
+    public void KeBugCheck(BugCheckCode BugCheckCode) => throw Stop(BugCheckCode, 0, 0, 0, 0, "A driver called KeBugCheck.");
 
     /// <summary>The bug check for running out of kernel stack: a double fault.</summary>
     public BugCheckException KernelStackOverflow(ulong instruction, Exception? cause = null) =>

@@ -44,6 +44,7 @@ public sealed partial class Machine : IDisposable
         Mdls = new Mdls(this);
         Strings = new Strings(this);
         MemoryRoutines = new MemoryRoutines(this);
+        CRuntime = new CRuntime(this);
         DebugOutput = new DebugOutput(this);
         Objects = new ObjectNamespace(this);
         WorkItems = new WorkItems(this);
@@ -96,6 +97,8 @@ public sealed partial class Machine : IDisposable
     public Strings Strings { get; }
 
     public MemoryRoutines MemoryRoutines { get; }
+
+    public CRuntime CRuntime { get; }
 
     public DebugOutput DebugOutput { get; }
 

@@ -83,6 +83,19 @@ public sealed class ControlledScheduler : Scheduler
         }
     }
 
+    internal override void Stall(KernelThread thread, long duration)
+    {
+        MoveTime(now + duration);
+        Yield(thread, SchedulingPoint.Call);
+    }
+
+    void MoveTime(long time)
+    {
+        if (time <= now) return;
+        now = time;
+        Machine.Time.Refresh();
+    }
+
     public override void Schedule(Interrupt interrupt, long dueTime)
     {
         lock (Gate)
@@ -223,12 +236,12 @@ public sealed class ControlledScheduler : Scheduler
                             choice.Thread.Baton.Release();
                             break;
                         case ScheduleChoiceKind.Interrupt:
-                            now = Math.Max(now, choice.Interrupt!.DueTime);
+                            MoveTime(choice.Interrupt!.DueTime);
                             interrupts.Remove(choice.Interrupt);
                             choice.Interrupt.IsPending = false;
                             break;
                         case ScheduleChoiceKind.Timeout:
-                            now = Math.Max(now, choice.Thread!.Deadline);
+                            MoveTime(choice.Thread!.Deadline);
                             MakeReady(choice.Thread);
                             break;
                     }

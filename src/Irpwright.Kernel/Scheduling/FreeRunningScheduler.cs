@@ -60,6 +60,13 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
         if (thread.Baton.CurrentCount == 0) thread.Baton.Release();
     }
 
+    internal override void Stall(KernelThread thread, long duration)
+    {
+        long end = InterruptTime + duration;
+        do Yield(thread, SchedulingPoint.Spin);
+        while (InterruptTime < end);
+    }
+
     public override void Schedule(Interrupt interrupt, long dueTime)
     {
         lock (Gate)

@@ -96,6 +96,9 @@ public abstract class Scheduler
     /// <summary>Lets a blocked thread run again; remembered if it is not blocked yet.</summary>
     internal abstract void Unblock(KernelThread thread);
 
+    /// <summary>Keeps the calling thread's processor busy for a time, 100 ns units.</summary>
+    internal abstract void Stall(KernelThread thread, long duration);
+
     /// <summary>Makes an interrupt happen at a time; one that is pending already is moved.</summary>
     public abstract void Schedule(Interrupt interrupt, long dueTime);
 

@@ -41,12 +41,16 @@ public enum MEMORY_CACHING_TYPE
     MmNotMapped = -1,
 }
 
-/// <summary>How hard to try when mapping; drivers add <see cref="Constants.MdlMappingNoExecute"/> and its like.</summary>
+/// <summary>How hard to try when mapping, and what drivers add to it.</summary>
+[Flags]
 public enum MM_PAGE_PRIORITY : uint
 {
     LowPagePriority = 0,
     NormalPagePriority = 16,
     HighPagePriority = 32,
+    MdlMappingWithGuardPtes = 0x20000000,
+    MdlMappingNoExecute = 0x40000000,
+    MdlMappingNoWrite = 0x80000000,
 }
 
 public enum POOL_TYPE
@@ -93,10 +97,6 @@ public static partial class Constants
 
     /// <summary>Where every machine sees its KUSER_SHARED_DATA.</summary>
     public const ulong KI_USER_SHARED_DATA = 0xFFFFF780_00000000;
-
-    public const uint MdlMappingNoWrite = 0x80000000;
-    public const uint MdlMappingNoExecute = 0x40000000;
-    public const uint MdlMappingWithGuardPtes = 0x20000000;
 
     // Added to a POOL_TYPE
     public const int POOL_QUOTA_FAIL_INSTEAD_OF_RAISE = 8;
