@@ -24,14 +24,11 @@ sealed record HandleModel(string Namespace, string Name, string Accessibility, s
         string nameSpace = declaration.ContainingNamespace.IsGlobalNamespace ? "" : declaration.ContainingNamespace.ToDisplayString();
         INamedTypeSymbol? taken = compilation.Assembly.GetTypeByMetadataName(nameSpace.Length == 0 ? name : nameSpace + "." + name);
         if (taken is not null && !SymbolEqualityComparer.Default.Equals(taken, declaration))
-        {
-            all.Add(Problem.At(declaration, Generators.Problems.NameTaken, name, declaration.Name,
-                "the namespace already has a type of that name"));
-        }
+            all.Add(Problem.At(declaration, Generators.Problems.NameTaken, name, declaration.Name, "the namespace already has a type of that name"));
         string accessibility = declaration.DeclaredAccessibility == Microsoft.CodeAnalysis.Accessibility.Public ? "public" : "internal";
         return new(nameSpace, name, accessibility, summary, pointee, new([.. fields]), new(all.ToImmutable()));
     }
 }
 
-/// <summary>A field of a layout: its name, the C# text of its type, and its offset in bytes.</summary>
-sealed record HandleField(string Name, string Type, int Offset);
+/// <summary>A field of a layout: its name, the C# text of its type, and its offset in bytes; null where the runtime places it.</summary>
+sealed record HandleField(string Name, string Type, int? Offset);

@@ -8,7 +8,7 @@ namespace Irpwright.Generators;
 static class HandleWriter
 {
     /// <summary>Members every handle has; a field of such a name is reached through <c>Value</c>.</summary>
-    public static readonly string[] OwnMembers = ["Address", "IsNull", "Value", "Equals", "GetHashCode", "ToString", "GetType"];
+    public static readonly string[] OwnMembers = ["Address", "IsNull", "Value", "To", "Equals", "GetHashCode", "ToString", "GetType"];
 
     public static void Write(SourceProductionContext context, HandleModel model)
     {
@@ -42,6 +42,9 @@ static class HandleWriter
         {
             AppendReference(text, pointee, "Value", offset: 0, doc: null);
             text.Append($$"""
+
+                    /// <summary>The address of something in guest memory: what the operator &amp; gives in C.</summary>
+                    public static {{model.Name}} To(ref {{pointee}} target) => new(GuestMemory.AddressOf(ref target));
 
                     /// <summary>Element <paramref name="index"/> of an array that starts here, as in C.</summary>
                     public ref {{pointee}} this[int index]
@@ -80,16 +83,21 @@ static class HandleWriter
         return text.ToString().Replace("\r\n", "\n");
     }
 
-    static void AppendReference(StringBuilder text, string type, string name, int offset, string? doc)
+    static void AppendReference(StringBuilder text, string type, string name, int? offset, string? doc)
     {
         text.Append('\n');
         if (doc is not null) text.Append($"    /// {doc}\n");
-        string address = offset == 0 ? "Address" : $"Address + 0x{offset:X2}";
+        string reference = offset switch
+        {
+            null => $"Value.{name}",
+            0 => $"GuestMemory.Ref<{type}>(Address)",
+            _ => $"GuestMemory.Ref<{type}>(Address + 0x{offset:X2})",
+        };
         text.Append($$"""
                 public ref {{type}} {{name}}
                 {
                     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-                    get => ref GuestMemory.Ref<{{type}}>({{address}});
+                    get => ref {{reference}};
                 }
 
             """);

@@ -25,20 +25,26 @@ public sealed class LayoutGenerator : IIncrementalGenerator
         string handle = "P" + layout.Name;
         List<Problem> problems = [];
         CheckExplicit(layout, problems);
+        List<HandleField> fields = FieldsOf(layout, handle, problems);
+        string summary = $"Address of {(("AEIOU".IndexOf(layout.Name[0]) >= 0) ? "an" : "a")} <see cref=\"{layout.Name}\"/> in guest memory.";
+        return HandleModel.Of(layout, handle, summary, layout.Name, fields, problems, found.SemanticModel.Compilation);
+    }
+
+    /// <summary>What the handle gives access to: the public fields, with their offsets as far as they are stated.</summary>
+    internal static List<HandleField> FieldsOf(INamedTypeSymbol layout, string handle, List<Problem> problems)
+    {
         List<HandleField> fields = [];
         foreach (IFieldSymbol field in Fields(layout))
         {
-            if (field.DeclaredAccessibility != Accessibility.Public || OffsetOf(field) is not int offset) continue;
+            if (field.DeclaredAccessibility != Accessibility.Public) continue;
             if (field.GetAttributes().Any(static a => a.AttributeClass?.ToDisplayString() == ThroughValue)) continue;
             if (HandleWriter.OwnMembers.Contains(field.Name) || field.Name == handle)
                 problems.Add(Problem.At(field, Problems.NameTaken, $"{handle}.{field.Name}", $"{layout.Name}.{field.Name}",
                     "every handle has a member of that name; mark the field [ThroughValue] and reach it through Value"));
             else
-                fields.Add(new(field.Name, TypeText(field), offset));
+                fields.Add(new(field.Name, TypeText(field), OffsetOf(field)));
         }
-        string article = "AEIOU".IndexOf(layout.Name[0]) >= 0 ? "an" : "a";
-        string summary = $"Address of {article} <see cref=\"{layout.Name}\"/> in guest memory.";
-        return HandleModel.Of(layout, handle, summary, layout.Name, fields, problems, found.SemanticModel.Compilation);
+        return fields;
     }
 
     /// <summary>A layout and the unions nested in it must be explicit: size stated, every field placed.</summary>

@@ -3,7 +3,10 @@ using Microsoft.CodeAnalysis.CSharp.Syntax;
 
 namespace Irpwright.Generators;
 
-/// <summary>From <c>[PointerTo(typeof(char))] partial struct PWSTR;</c>, a pointer to a type that is not a layout.</summary>
+/// <summary>
+/// From <c>[PointerTo(typeof(char))] partial struct PWSTR;</c>, a pointer to a type that is not a layout. To a structure of the
+/// same compilation it has a <c>ref</c> property per public field.
+/// </summary>
 [Generator]
 public sealed class PointerGenerator : IIncrementalGenerator
 {
@@ -19,9 +22,12 @@ public sealed class PointerGenerator : IIncrementalGenerator
     static HandleModel Model(GeneratorAttributeSyntaxContext found)
     {
         var pointer = (INamedTypeSymbol)found.TargetSymbol;
-        string pointee = found.Attributes[0].ConstructorArguments.FirstOrDefault().Value is ITypeSymbol type
-            ? type.ToDisplayString(SymbolDisplayFormat.FullyQualifiedFormat) : "byte";
+        var type = found.Attributes[0].ConstructorArguments.FirstOrDefault().Value as INamedTypeSymbol;
+        string pointee = type?.ToDisplayString(SymbolDisplayFormat.FullyQualifiedFormat) ?? "byte";
+        List<Problem> problems = [];
+        List<HandleField> fields = type is { TypeKind: TypeKind.Struct, DeclaringSyntaxReferences.Length: > 0 }
+            ? LayoutGenerator.FieldsOf(type, pointer.Name, problems) : [];
         return HandleModel.Of(pointer, pointer.Name, $"Guest address of a <see cref=\"{pointee}\"/>.",
-            pointee, fields: [], problems: [], found.SemanticModel.Compilation);
+            pointee, fields, problems, found.SemanticModel.Compilation);
     }
 }

@@ -12,8 +12,7 @@ public sealed class RoutineGenerator : IIncrementalGenerator
     public void Initialize(IncrementalGeneratorInitializationContext context)
     {
         IncrementalValuesProvider<HandleModel> routines = context.SyntaxProvider.ForAttributeWithMetadataName(
-            Attribute, static (node, _) => node is DelegateDeclarationSyntax, static (found, _) => Model(found))
-            .WithTrackingName("Routines");
+            Attribute, static (node, _) => node is DelegateDeclarationSyntax, static (found, _) => Model(found)).WithTrackingName("Routines");
         context.RegisterSourceOutput(routines, static (output, model) => HandleWriter.Write(output, model));
     }
 

@@ -14,7 +14,18 @@ public sealed class LayoutAttribute : Attribute;
 [AttributeUsage(AttributeTargets.Delegate)]
 public sealed class RoutineAttribute : Attribute;
 
-/// <summary>Makes a partial struct the guest pointer to <paramref name="pointee"/>, a type that is no layout.</summary>
+/// <summary>
+/// Makes a partial struct the guest pointer to <paramref name="pointee"/>: a simple type, or a driver's own structure, whose public
+/// fields it then has as <c>ref</c> properties.
+/// </summary>
+/// <example>
+/// What C writes as <c>typedef struct _RETRY_CONTEXT { ULONG RetriesLeft; } RETRY_CONTEXT, *PRETRY_CONTEXT;</c>
+/// <code>
+/// struct RETRY_CONTEXT { public uint RetriesLeft; }
+///
+/// [PointerTo(typeof(RETRY_CONTEXT))] readonly partial struct PRETRY_CONTEXT;
+/// </code>
+/// </example>
 [AttributeUsage(AttributeTargets.Struct)]
 public sealed class PointerToAttribute(Type pointee) : Attribute
 {

@@ -30,7 +30,7 @@ public enum DO_FLAGS : uint
     DO_DAX_VOLUME = 0x10000000,
 }
 
-/// <summary><c>DEVOBJ_EXTENSION.ExtensionFlags</c>: what is about to happen to a device object. Not in the WDK.</summary>
+/// <summary><c>DEVOBJ_EXTENSION.ExtensionFlags</c>: what is about to happen to a device object. Known from the kernel, not in the WDK.</summary>
 [Flags]
 public enum DOE_FLAGS : uint
 {

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 
 namespace Irpwright.Wdk;
 
-/// <summary>Lookaside list, aligned to 64 bytes. Inline code of drivers counts in it and calls Allocate and Free.</summary>
+/// <summary>Lookaside list, paged or nonpaged, aligned to 64 bytes. Inline code of drivers counts in it and calls Allocate and Free.</summary>
 [Layout]
 [StructLayout(LayoutKind.Explicit, Size = SizeOf)]
 public struct GENERAL_LOOKASIDE

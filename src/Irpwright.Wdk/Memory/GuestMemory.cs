@@ -63,8 +63,7 @@ public static unsafe class GuestMemory
     public static ref T Ref<T>(ulong address) where T : unmanaged
     {
         ulong offset = address - KernelBase;
-        ulong last = offset + (uint)sizeof(T) - 1;
-        if (offset < KernelSpan && (KernelPages[offset >> PageShift] & KernelPages[last >> PageShift] & (byte)PageAccess.Read) != 0)
+        if (offset < KernelSpan && (KernelPages[offset >> PageShift] & KernelPages[(offset + (uint)sizeof(T) - 1) >> PageShift] & (byte)PageAccess.Read) != 0)
             return ref Unsafe.AsRef<T>(HostBase + (offset & HostMask));
         return ref Unsafe.AsRef<T>(Translate(address, (uint)sizeof(T), PageAccess.Read));
     }
@@ -128,6 +127,16 @@ public static unsafe class GuestMemory
     /// <summary>The bytes of a guest range, to write.</summary>
     public static Span<byte> Write(ulong address, int length) => new(Translate(address, (uint)length, PageAccess.ReadWrite), length);
 
+    /// <summary>The kernel-window address of something in guest memory.</summary>
+    /// <exception cref="ArgumentException">It lies in the program's own memory, such as a C# variable.</exception>
+    public static ulong AddressOf<T>(ref T target) where T : unmanaged
+    {
+        ulong offset = (ulong)((byte*)Unsafe.AsPointer(ref target) - HostBase);
+        if (offset >= WindowSize)
+            throw new ArgumentException($"This {typeof(T).Name} is a C# variable: it has no address in guest memory.", nameof(target));
+        return KernelBase + offset;
+    }
+
     /// <summary>Which slice an address belongs to, through any window; -1 for none.</summary>
     public static int SliceOf(ulong address)
     {
@@ -139,15 +148,14 @@ public static unsafe class GuestMemory
 
 /// <summary>A guest address was dereferenced that is not mapped, or not for that access.</summary>
 public sealed class GuestFaultException(ulong address, PageAccess access)
-    : Exception($"{Verb(access)} {PVOID.Format(address)}, which is not mapped for it")
+    : Exception($"{(access.HasFlag(PageAccess.Write) ? "write to" : access == PageAccess.Execute ? "execution of" : "read of")} {FormatAddress(address)}, which is not mapped for it")
 {
     /// <summary>The first address that could not be accessed.</summary>
     public ulong Address { get; } = address;
 
     public PageAccess Access { get; } = access;
 
-    static string Verb(PageAccess access) =>
-        access.HasFlag(PageAccess.Write) ? "write to" : access == PageAccess.Execute ? "execution of" : "read of";
+    static string FormatAddress(ulong address) => $"{address >> 32:x8}`{(uint)address:x8}";
 }
 
 /// <summary>Address space taken from the host, committed piece by piece.</summary>
@@ -164,10 +172,7 @@ static unsafe partial class HostReservation
             ? VirtualAlloc(0, (nuint)size, MemReserve, PageNoAccess)
             : Mmap(0, (nuint)size, ProtNone, MapPrivate | MapAnonymous | MapNoReserve, -1, 0);
         if (address is 0 or -1)
-        {
-            throw new InsufficientMemoryException($"The host refused to reserve {size >> 30} GiB of address space (none of it in use yet). "
-                + "Is the address space of this process limited (ulimit -v)?");
-        }
+            throw new InsufficientMemoryException($"The host refused to reserve {size >> 30} GiB of address space (none of it in use yet). Is the address space of this process limited (ulimit -v)?");
         return (byte*)address;
     }
 

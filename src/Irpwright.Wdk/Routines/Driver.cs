@@ -30,8 +30,8 @@ namespace Irpwright.Wdk;
 
 [Routine] public delegate void IO_APC_ROUTINE(PVOID ApcContext, PIO_STATUS_BLOCK IoStatusBlock, uint Reserved);
 
-[Routine] public delegate void REQUEST_POWER_COMPLETE(
-    PDEVICE_OBJECT DeviceObject, byte MinorFunction, POWER_STATE PowerState, PVOID Context, PIO_STATUS_BLOCK IoStatus);
+[Routine] public delegate void REQUEST_POWER_COMPLETE(PDEVICE_OBJECT DeviceObject, byte MinorFunction, POWER_STATE PowerState, PVOID Context,
+    PIO_STATUS_BLOCK IoStatus);
 
 [Routine] public delegate NTSTATUS DRIVER_NOTIFICATION_CALLBACK_ROUTINE(PVOID NotificationStructure, PVOID Context);
 

@@ -13,8 +13,7 @@ namespace Irpwright.Wdk;
 [Routine] public delegate void KNORMAL_ROUTINE(PVOID NormalContext, PVOID SystemArgument1, PVOID SystemArgument2);
 
 /// <summary>The parameters behind <paramref name="Apc"/> point to the APC's own copies, which the routine may change.</summary>
-[Routine] public delegate void KKERNEL_ROUTINE(
-    PKAPC Apc, PVOID NormalRoutine, PVOID NormalContext, PVOID SystemArgument1, PVOID SystemArgument2);
+[Routine] public delegate void KKERNEL_ROUTINE(PKAPC Apc, PVOID NormalRoutine, PVOID NormalContext, PVOID SystemArgument1, PVOID SystemArgument2);
 
 [Routine] public delegate void KRUNDOWN_ROUTINE(PKAPC Apc);
 
@@ -30,5 +29,5 @@ namespace Irpwright.Wdk;
 
 [Routine] public delegate void FREE_FUNCTION_EX(PVOID Buffer, PLOOKASIDE_LIST_EX Lookaside);
 
-[Routine] public delegate NTSTATUS RTL_QUERY_REGISTRY_ROUTINE(
-    PWSTR ValueName, uint ValueType, PVOID ValueData, uint ValueLength, PVOID Context, PVOID EntryContext);
+[Routine] public delegate NTSTATUS RTL_QUERY_REGISTRY_ROUTINE(PWSTR ValueName, uint ValueType, PVOID ValueData, uint ValueLength, PVOID Context,
+    PVOID EntryContext);

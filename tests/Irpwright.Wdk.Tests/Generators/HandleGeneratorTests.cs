@@ -30,6 +30,12 @@ public sealed class HandleGeneratorTests
         }
         """;
 
+    const string Counters = Usings + """
+        struct COUNTERS { public long Requests; public PCOUNTERS Next; int Secret; }
+
+        [PointerTo(typeof(COUNTERS))] readonly partial struct PCOUNTERS;
+        """;
+
     [Fact]
     public void A_layout_becomes_a_handle_with_a_ref_property_per_field() => AssertGenerates(Point, "PPOINT");
 
@@ -38,14 +44,26 @@ public sealed class HandleGeneratorTests
         AssertGenerates(Usings + "namespace Shapes;\n[Routine] delegate NTSTATUS DRAW(PVOID Context);", "PDRAW");
 
     [Fact]
-    public void Generated_code_compiles()
+    public void A_pointer_to_a_drivers_own_structure_has_its_public_fields()
     {
-        (GeneratorDriver driver, CSharpCompilation compilation) = Run(Point);
+        string handle = Assert.Single(Run(Counters).Driver.GetRunResult().GeneratedTrees).ToString();
+
+        Assert.Contains("public ref long Requests\n", handle);
+        Assert.Contains("get => ref Value.Requests;", handle);
+        Assert.Contains("public ref global::PCOUNTERS Next\n", handle);
+        Assert.DoesNotContain("Secret", handle);
+    }
+
+    [Theory]
+    [InlineData(Point)]
+    [InlineData(Counters)]
+    public void Generated_code_compiles(string source)
+    {
+        (GeneratorDriver driver, CSharpCompilation compilation) = Run(source);
 
         driver.RunGeneratorsAndUpdateCompilation(compilation, out Compilation updated, out _, TestContext.Current.CancellationToken);
 
-        Assert.Empty(updated.GetDiagnostics(TestContext.Current.CancellationToken)
-            .Where(problem => problem.Severity >= DiagnosticSeverity.Warning));
+        Assert.Empty(updated.GetDiagnostics(TestContext.Current.CancellationToken).Where(problem => problem.Severity >= DiagnosticSeverity.Warning));
     }
 
     [Theory]
@@ -54,9 +72,10 @@ public sealed class HandleGeneratorTests
     [InlineData("IRPW001", "[Layout] [StructLayout(LayoutKind.Explicit)] public struct S { [FieldOffset(0)] public int A; }")]
     [InlineData("IRPW001", "[Layout] [StructLayout(LayoutKind.Explicit, Size = 4)] public struct S { public struct N { } }")]
     [InlineData("IRPW002", "[Layout] [StructLayout(LayoutKind.Explicit, Size = 4)] public struct S { public int A; }")]
-    [InlineData("IRPW003", "[Layout] [StructLayout(LayoutKind.Explicit, Size = 4)] public struct S { [FieldOffset(0)] public int Value; }")]
+    [InlineData("IRPW003", "[Layout] [StructLayout(LayoutKind.Explicit, Size = 4)] public struct S { [FieldOffset(0)] public int Address; }")]
     [InlineData("IRPW003", "[Layout] [StructLayout(LayoutKind.Explicit, Size = 4)] public struct S { } public struct PS { }")]
     [InlineData("IRPW003", "[Routine] public delegate void R(); public class PR { }")]
+    [InlineData("IRPW003", "struct S { public int Value; } [PointerTo(typeof(S))] readonly partial struct PS;")]
     [InlineData("IRPW004", "class C { [Routine] public delegate void R(); }")]
     [InlineData("IRPW004", "[Routine] public delegate void R<T>(T value);")]
     public void A_wrong_declaration_is_an_error_and_generates_nothing(string id, string source)
@@ -71,8 +90,7 @@ public sealed class HandleGeneratorTests
     public void A_field_marked_ThroughValue_may_have_the_name_of_a_handle_member()
     {
         const string source = Usings
-            + "[Layout] [StructLayout(LayoutKind.Explicit, Size = 4)] "
-            + "public struct S { [ThroughValue] [FieldOffset(0)] public int Address; }";
+            + "[Layout] [StructLayout(LayoutKind.Explicit, Size = 4)] public struct S { [ThroughValue] [FieldOffset(0)] public int Address; }";
 
         GeneratorDriverRunResult result = Run(source).Driver.GetRunResult();
 
@@ -90,8 +108,7 @@ public sealed class HandleGeneratorTests
 
         IncrementalGeneratorRunStep step = result.Results.SelectMany(run => run.TrackedSteps)
             .Single(tracked => tracked.Key == "Layouts").Value.Single();
-        Assert.All(step.Outputs,
-            output => Assert.True(output.Reason is IncrementalStepRunReason.Unchanged or IncrementalStepRunReason.Cached));
+        Assert.All(step.Outputs, output => Assert.True(output.Reason is IncrementalStepRunReason.Unchanged or IncrementalStepRunReason.Cached));
     }
 
     static void AssertGenerates(string source, string handle)
@@ -114,19 +131,13 @@ public sealed class HandleGeneratorTests
         string[] platform = ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator);
         MetadataReference[] references = [.. platform.Select(path => MetadataReference.CreateFromFile(path))];
         CSharpCompilation compilation = CSharpCompilation.Create(
-            "Sample", [Parse(source)], references,
-            new(OutputKind.DynamicallyLinkedLibrary, nullableContextOptions: NullableContextOptions.Enable));
+            "Sample", [Parse(source)], references, new(OutputKind.DynamicallyLinkedLibrary, nullableContextOptions: NullableContextOptions.Enable));
         GeneratorDriver driver = CSharpGeneratorDriver.Create(
-            [
-                new LayoutGenerator().AsSourceGenerator(),
-                new RoutineGenerator().AsSourceGenerator(),
-                new PointerGenerator().AsSourceGenerator(),
-            ],
+            [new LayoutGenerator().AsSourceGenerator(), new RoutineGenerator().AsSourceGenerator(), new PointerGenerator().AsSourceGenerator()],
             driverOptions: new(IncrementalGeneratorOutputKind.None, trackIncrementalGeneratorSteps: true));
         return (driver.RunGenerators(compilation, TestContext.Current.CancellationToken), compilation);
     }
 
     static SyntaxTree Parse(string source) =>
-        CSharpSyntaxTree.ParseText(
-            source, new CSharpParseOptions(LanguageVersion.Latest), cancellationToken: TestContext.Current.CancellationToken);
+        CSharpSyntaxTree.ParseText(source, new CSharpParseOptions(LanguageVersion.Latest), cancellationToken: TestContext.Current.CancellationToken);
 }

@@ -8,11 +8,7 @@ namespace Irpwright.Wdk.Tests.Layouts;
 static class DeclaredLayouts
 {
     public static IReadOnlyList<Type> Types { get; } =
-    [
-        .. typeof(IRP).Assembly.GetTypes()
-            .Where(type => type.IsDefined(typeof(LayoutAttribute)))
-            .OrderBy(type => type.Name, StringComparer.Ordinal),
-    ];
+        [.. typeof(IRP).Assembly.GetTypes().Where(type => type.IsDefined(typeof(LayoutAttribute))).OrderBy(type => type.Name, StringComparer.Ordinal)];
 
     /// <summary>Every field, and every field of the unions and structures nested in the layout, as a dotted path.</summary>
     public static IEnumerable<string> Paths(Type layout, string prefix = "")

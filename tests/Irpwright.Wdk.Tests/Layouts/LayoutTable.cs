@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Irpwright.Wdk.Tests.Layouts;
 
-/// <summary>A row of layouts.tsv: an offset, or the size of the structure where <paramref name="Field"/> is empty.</summary>
+/// <summary>A row of layouts.tsv. An empty <paramref name="Field"/> is the structure itself, <paramref name="Value"/> then its size.</summary>
 public sealed record LayoutRow(string Structure, string Field, int Value, string Source)
 {
     public override string ToString() => Field.Length == 0 ? Structure : $"{Structure}.{Field}";

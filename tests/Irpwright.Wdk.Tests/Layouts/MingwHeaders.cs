@@ -22,6 +22,7 @@ static partial class MingwHeaders
         #include <ddk/ntifs.h>
         #include <ddk/csq.h>
         #include <ddk/srb.h>
+        #include <ntdddisk.h>
         #include <bugcodes.h>
 
         """;
@@ -49,8 +50,7 @@ static partial class MingwHeaders
         try
         {
             string dependencies = Run("#include <ddk/ntifs.h>\n", "-M", "-MG");
-            string? header = dependencies.Split([' ', '\\', '\n'], StringSplitOptions.RemoveEmptyEntries)
-                .FirstOrDefault(path => path.EndsWith("ddk/ntifs.h", StringComparison.Ordinal));
+            string? header = dependencies.Split([' ', '\\', '\n'], StringSplitOptions.RemoveEmptyEntries).FirstOrDefault(path => path.EndsWith("ddk/ntifs.h", StringComparison.Ordinal));
             return Path.GetDirectoryName(header) is { Length: > 0 } folder && Path.IsPathRooted(folder) ? folder : null;
         }
         catch (System.ComponentModel.Win32Exception)

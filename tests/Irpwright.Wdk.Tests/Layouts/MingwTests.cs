@@ -52,8 +52,7 @@ public sealed class MingwTests
         return different == Absent ? null : int.Parse(different.AsSpan(2), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
     }
 
-    static string Expression(LayoutRow row) =>
-        row.Field.Length == 0 ? $"sizeof({row.Structure})" : $"offsetof({row.Structure}, {row.Field})";
+    static string Expression(LayoutRow row) => row.Field.Length == 0 ? $"sizeof({row.Structure})" : $"offsetof({row.Structure}, {row.Field})";
 
     /// <summary>Field <c>*</c> is the structure and all its fields.</summary>
     sealed record Difference(string Structure, string Field, string Value)

@@ -30,6 +30,24 @@ public sealed unsafe class GuestMemoryTests
     }
 
     [Fact]
+    public void What_is_referred_to_has_an_address()
+    {
+        ulong address = GuestMemory.KernelBase + BackedOffset(slice: 14);
+        Allow(address, 1, PageAccess.ReadWrite);
+        PIRP irp = new(address + 0x20);
+
+        Assert.Equal(irp.Address + 0xA8, PLIST_ENTRY.To(ref irp.Tail.Overlay.ListEntry).Address);
+    }
+
+    [Fact]
+    public void A_variable_of_the_program_has_no_address()
+    {
+        int variable = 0;
+
+        Assert.Throws<ArgumentException>(() => GuestMemory.AddressOf(ref variable));
+    }
+
+    [Fact]
     public void A_window_can_be_withdrawn_while_the_others_stay()
     {
         ulong offset = BackedOffset(slice: 12);
