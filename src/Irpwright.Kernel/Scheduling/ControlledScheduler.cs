@@ -250,12 +250,14 @@ public sealed class ControlledScheduler : Scheduler
             switch (choice.Kind)
             {
                 case ScheduleChoiceKind.Interrupt:
+                    Interrupted interrupted = Borrow(thread);
                     Deliver(thread, choice.Interrupt!);
+                    GiveBack(thread, interrupted);
                     continue;
                 case ScheduleChoiceKind.Timeout:
                     continue;
                 case ScheduleChoiceKind.Dpc when choice.Thread == thread:
-                    Machine.Dpcs.RunNext(thread);
+                    RunDpc(thread);
                     continue;
             }
             if (thread.State == SchedulerState.Exited) return;
@@ -269,7 +271,49 @@ public sealed class ControlledScheduler : Scheduler
     void RunAssignedDpc(KernelThread thread)
     {
         thread.RunsDpcNext = false;
+        RunDpc(thread);
+    }
+
+    void RunDpc(KernelThread thread)
+    {
+        Interrupted interrupted = Borrow(thread);
         Machine.Dpcs.RunNext(thread);
+        GiveBack(thread, interrupted);
+    }
+
+    /// <summary>What a thread was about when an interrupt or DPC took its processor.</summary>
+    readonly record struct Interrupted(SchedulerState State, ulong ReadySequence, ulong SpinningOn, string? WaitReason);
+
+    // The handler runs as the thread: it passes scheduling points, and may have to wait for a lock, whatever the thread itself does.
+    Interrupted Borrow(KernelThread thread)
+    {
+        lock (Gate)
+        {
+            var interrupted = new Interrupted(thread.State, thread.ReadySequence, thread.SpinningOn, thread.WaitReason);
+            thread.SpinningOn = 0;
+            MakeRunning(thread);
+            return interrupted;
+        }
+    }
+
+    void GiveBack(KernelThread thread, Interrupted interrupted)
+    {
+        lock (Gate)
+        {
+            thread.SpinningOn = interrupted.SpinningOn;
+            thread.WaitReason = interrupted.WaitReason;
+            thread.State = interrupted.State;
+            if (interrupted.State == SchedulerState.Ready)
+            {
+                thread.ReadySequence = interrupted.ReadySequence;
+                readyCount++;
+            }
+            else if (interrupted.State == SchedulerState.Blocked && thread.Permit)
+            {
+                // The handler, or somebody meanwhile, unblocked it.
+                MakeReady(thread);
+            }
+        }
     }
 
     void Collect(KernelThread thread, SchedulingPoint point)

@@ -143,8 +143,9 @@ public abstract class Scheduler
         finally
         {
             threadsByObject.TryRemove(thread.Object.Address, out _);
-            lock (Gate) threads.Remove(thread);
+            // Still in the list: an interrupt may borrow it, and must find its way back.
             Ended(thread);
+            lock (Gate) threads.Remove(thread);
             KernelThread.Current = null;
             (thread.GuestState as IDisposable)?.Dispose();
             Machine.Memory.ThreadAreas.Free(thread.Area, 16 * GuestMemory.PageSize);
