@@ -1,3 +1,0 @@
-using Irpwright.Cli;
-
-return CommandLine.Invoke(args, Terminal.OfProcess());
