@@ -19,6 +19,7 @@ public sealed class GuestDrivers
         var processor = new GuestProcessor(machine) { DescribeMissing = address => loader.UnsupportedImportAt(address)?.ToString() };
         loader.CodeWithdrawn += processor.Flush;
         machine.Guest = processor;
+        machine.Time.StartClock();
     }
 
     /// <summary>Images in memory, oldest first.</summary>

@@ -85,6 +85,36 @@ public sealed class Dispatcher
         return status;
     }
 
+    /// <summary>Lets the calling thread sleep. IRQL &lt;= APC_LEVEL.</summary>
+    /// <param name="Interval">100 ns units: negative = relative, positive = system time.</param>
+    /// <exception cref="BugCheckException">0xB8 at DISPATCH_LEVEL or above.</exception>
+    [KernelExport(MaxIrql = APC_LEVEL)]
+    public NTSTATUS KeDelayExecutionThread(MODE WaitMode, BOOLEAN Alertable, in LARGE_INTEGER Interval)
+    {
+        KernelThread thread = machine.CurrentThread;
+        RequireWaitAllowed(thread);
+        long deadline = DeadlineOf(Interval);
+        thread.WaitReason = "sleeps";
+        do
+        {
+            DeliverApcs(thread);
+            machine.Scheduler.Block(thread, deadline);
+        }
+        while (machine.Scheduler.InterruptTime < deadline);
+        thread.WaitReason = null;
+        DeliverApcs(thread);
+        return NTSTATUS.STATUS_SUCCESS;
+    }
+
+    long DeadlineOf(long timeout) => timeout < 0 ? machine.Scheduler.InterruptTime - timeout : timeout - machine.Scheduler.BootTime;
+
+    void RequireWaitAllowed(KernelThread thread)
+    {
+        if (thread.Irql < DISPATCH_LEVEL) return;
+        throw machine.BugChecks.Stop(BugCheckCode.ATTEMPTED_SWITCH_FROM_DPC, thread.Object.Address, 0, 0, 0,
+            $"A thread would have to wait at IRQL {thread.Irql}; waiting is allowed below DISPATCH_LEVEL only.");
+    }
+
     NTSTATUS Wait(KernelThread thread, PDISPATCHER_HEADER header, long? timeout)
     {
         machine.Scheduler.Yield(thread, SchedulingPoint.Call);
@@ -94,23 +124,14 @@ public sealed class Dispatcher
         {
             if (TryAcquire(header, thread)) return NTSTATUS.STATUS_SUCCESS;
             if (timeout == 0) return NTSTATUS.STATUS_TIMEOUT;
-            if (thread.Irql >= DISPATCH_LEVEL)
-            {
-                throw machine.BugChecks.Stop(BugCheckCode.ATTEMPTED_SWITCH_FROM_DPC, thread.Object.Address, 0, 0, 0,
-                    $"A thread would have to wait at IRQL {thread.Irql}; waiting is allowed below DISPATCH_LEVEL only.");
-            }
+            RequireWaitAllowed(thread);
             thread.WaitSatisfied = false;
             thread.WaitReason = $"waits for the object at {Format.Address(header.Address)}";
             block.Thread = thread.Object;
             block.Object = new PVOID(header.Address);
             Lists.InsertTail(WaitersOf(header), new PLIST_ENTRY(block.Address));
         }
-        long deadline = timeout switch
-        {
-            null => long.MaxValue,
-            < 0 => machine.Scheduler.InterruptTime - timeout.Value,
-            _ => timeout.Value - machine.Scheduler.BootTime,
-        };
+        long deadline = timeout is { } time ? DeadlineOf(time) : long.MaxValue;
         try
         {
             while (true)

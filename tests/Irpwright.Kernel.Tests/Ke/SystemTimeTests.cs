@@ -53,6 +53,26 @@ public sealed class SystemTimeTests : IDisposable
     }
 
     [Fact]
+    public void A_thread_sleeps_for_an_interval_or_until_a_time()
+    {
+        machine.Run(() =>
+        {
+            Assert.Equal(STATUS_SUCCESS, machine.Dispatcher.KeDelayExecutionThread(KernelMode, false, -1000));
+            Assert.Equal(1000ul, Time.KeQueryInterruptTime());
+            machine.Dispatcher.KeDelayExecutionThread(KernelMode, false, Time.Now + 500);
+            Assert.Equal(1500ul, Time.KeQueryInterruptTime());
+            machine.Dispatcher.KeDelayExecutionThread(KernelMode, false, 0);
+            Assert.Equal(1500ul, Time.KeQueryInterruptTime());
+        });
+        BugCheckReport report = Crash.Of(machine, () =>
+        {
+            machine.Irqls.KeRaiseIrqlToDpcLevel();
+            machine.Dispatcher.KeDelayExecutionThread(KernelMode, false, -1);
+        });
+        Assert.Equal(ATTEMPTED_SWITCH_FROM_DPC, report.Code);
+    }
+
+    [Fact]
     public void The_performance_counter_has_10_MHz()
     {
         PLARGE_INTEGER frequency = new(machine.Pool.Allocate(NonPagedPoolNx, 8, 1, 0));
