@@ -35,11 +35,12 @@ public sealed class GuestDrivers
     }
 
     /// <summary>Calls DriverEntry. Runs on a guest thread.</summary>
+    /// <param name="serviceName">Names the driver object; the image's name if null.</param>
     /// <returns>What DriverEntry returned; on failure the image is gone again.</returns>
-    public NTSTATUS Start(DriverImage image, out Driver? driver)
+    public NTSTATUS Start(DriverImage image, out Driver? driver, string? serviceName = null)
     {
         Driver? started = null;
-        NTSTATUS status = machine.Run(() => loader.Start(image, image.Name, out started));
+        NTSTATUS status = machine.Run(() => loader.Start(image, serviceName ?? image.Name, out started));
         driver = started;
         return status;
     }

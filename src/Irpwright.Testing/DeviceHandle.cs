@@ -49,7 +49,7 @@ public sealed class DeviceHandle : IDisposable
     public IoResult Control(uint code, ReadOnlyMemory<byte> input = default, Memory<byte> output = default) => Run(() => StartControl(code, input, output));
 
     /// <summary>Flushes, and waits until the request is over.</summary>
-    public IoResult Flush() => Run(() => Start(default, default, 0, _ => new IoRequest(IRP_MJ_FLUSH_BUFFERS)));
+    public IoResult Flush() => Run(StartFlush);
 
     public ValueTask<IoResult> ReadAsync(Memory<byte> buffer, long offset = 0, CancellationToken cancellationToken = default) =>
         RunAsync(() => StartRead(buffer, offset), cancellationToken);
@@ -72,6 +72,9 @@ public sealed class DeviceHandle : IDisposable
     public IoOperation StartControl(uint code, ReadOnlyMemory<byte> input = default, Memory<byte> output = default) =>
         Start(input.Span, output, output.Length, b => new IoRequest(
             IRP_MJ_DEVICE_CONTROL, output.IsEmpty ? 0 : b.Output, (uint)output.Length, 0, code, input.IsEmpty ? 0 : b.Input, (uint)input.Length));
+
+    /// <summary>Sends a flush and comes back at once. Only inside a scenario.</summary>
+    public IoOperation StartFlush() => Start(default, default, 0, _ => new IoRequest(IRP_MJ_FLUSH_BUFFERS));
 
     IoOperation Start(ReadOnlySpan<byte> input, Memory<byte> output, int outputLength, Func<UserBuffers, IoRequest> request)
     {

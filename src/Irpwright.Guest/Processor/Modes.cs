@@ -74,20 +74,32 @@ static unsafe class GuestAccess
     public static byte* Translate(Cpu* cpu, ulong address, int size, PageAccess access)
     {
         ulong offset = address - GuestMemory.KernelBase;
-        if (offset < GuestMemory.KernelSpan)
-        {
-            // Both pages of an access that straddles: usually the same byte twice, which is cheaper than asking.
-            int both = GuestMemory.KernelPages[offset >> GuestMemory.PageShift];
-            if (size > 1) both &= GuestMemory.KernelPages[(offset + (uint)size - 1) >> GuestMemory.PageShift];
-            if ((both & (int)access) != 0) return GuestMemory.HostBase + (offset & GuestMemory.HostMask);
-        }
+        byte* host = GuestMemory.HostBase + (offset & GuestMemory.HostMask);
+        // In this form the compiler lets the good case run straight through.
+        if (offset >= GuestMemory.KernelSpan || !IsAllowed(offset, size, access)) host = Miss(cpu, address, size, access);
+        return host;
+    }
+
+    /// <summary>Asks both pages of an access that straddles; usually that is the same byte twice, which is cheaper than a branch.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static bool IsAllowed(ulong offset, int size, PageAccess access)
+    {
+        int both = GuestMemory.KernelPages[offset >> GuestMemory.PageShift];
+        if (size > 1) both &= GuestMemory.KernelPages[(offset + (uint)size - 1) >> GuestMemory.PageShift];
+        return (both & (int)access) != 0;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static byte* Miss(Cpu* cpu, ulong address, int size, PageAccess access)
+    {
         cpu->MissedAddress = address;
         cpu->MissedSize = size;
         cpu->MissedAccess = access;
         Found* found = access == PageAccess.Write ? &cpu->FoundForWrite : &cpu->FoundForRead;
         if (found->Address != address) return null;
+        found->Address = 0;
         byte* host = found->Host;
-        *found = default;
+        found->Host = null;
         return host;
     }
 

@@ -14,14 +14,14 @@ sealed unsafe partial class GuestProgram : IDisposable
 
     static int slices;
 
-    public GuestProgram(bool threaded = true)
+    public GuestProgram(bool? threaded = null)
     {
         Base = GuestMemory.KernelBase + ((ulong)GuestMemory.SliceCount - (ulong)Interlocked.Increment(ref slices)) * GuestMemory.SliceSize;
         Map(Code, CodeSize, PageAccess.Read | PageAccess.Execute);
         Map(StackLimit, StackSize, PageAccess.ReadWrite);
         Map(Data, DataSize, PageAccess.ReadWrite);
         Map(Base + SharedOffset, (int)GuestMemory.PageSize, PageAccess.ReadWrite);
-        Interpreter = new Interpreter(Base, Trap, Base + TrapEndOffset, threaded);
+        Interpreter = new Interpreter(Base, Trap, Base + TrapEndOffset, threaded ?? TailCalls.Work);
         Cpu = Interpreter.CreateCpu();
         Cpu->StackLimit = StackLimit;
         Cpu->SharedUserData = Base + SharedOffset;

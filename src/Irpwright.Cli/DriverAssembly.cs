@@ -1,0 +1,72 @@
+using System.Reflection;
+using System.Runtime.Loader;
+using Irpwright.Kernel;
+
+namespace Irpwright.Cli;
+
+/// <summary>C# drivers in assemblies that the user names as <c>Assembly.dll:Type</c>.</summary>
+static class DriverAssembly
+{
+    /// <summary>Splits <c>Assembly.dll:Type</c>; false for any other text.</summary>
+    public static bool TrySplit(string text, out string path, out string type)
+    {
+        // The last one, as a Windows path holds a colon as well.
+        int end = text.LastIndexOf(".dll:", StringComparison.OrdinalIgnoreCase);
+        path = end < 0 ? "" : text[..(end + 4)];
+        type = end < 0 ? "" : text[(end + 5)..];
+        return end >= 0;
+    }
+
+    /// <summary>Makes a driver of a type.</summary>
+    /// <param name="name">Its full name, or the last part of it where no other driver has the same.</param>
+    public static WdmDriver Create(string path, string name)
+    {
+        Type[] drivers = DriversOf(path);
+        Type[] found = [.. drivers.Where(t => t.FullName == name || t.Name == name)];
+        if (found.Length == 0)
+        {
+            string there = drivers.Length == 0 ? "it contains no public class derived from WdmDriver" : $"it contains {string.Join(", ", drivers.Select(t => t.FullName))}";
+            throw CommandException.BadInput($"{path}: no driver type '{name}'; {there}.");
+        }
+        if (found.Length > 1) throw CommandException.BadInput($"{path}: '{name}' is ambiguous: {string.Join(", ", found.Select(t => t.FullName))}. Give the full name.");
+        return Create(path, found[0]);
+    }
+
+    static WdmDriver Create(string path, Type type)
+    {
+        // Constructors whose parameters all have defaults count as parameterless.
+        ConstructorInfo? constructor = type.GetConstructors().FirstOrDefault(c => c.GetParameters().All(p => p.HasDefaultValue))
+            ?? throw CommandException.BadInput($"{path}: {type.FullName} needs constructor arguments; the command can only make drivers that need none.");
+        try
+        {
+            return (WdmDriver)constructor.Invoke([.. constructor.GetParameters().Select(p => p.DefaultValue)]);
+        }
+        catch (TargetInvocationException e)
+        {
+            throw CommandException.BadInput($"{path}: the constructor of {type.FullName} failed: {e.InnerException?.Message}");
+        }
+    }
+
+    static Type[] DriversOf(string path)
+    {
+        string fullPath = Path.GetFullPath(path);
+        if (Directory.Exists(fullPath)) throw CommandException.BadInput($"{path}: is a directory; name an assembly (.dll).");
+        if (!File.Exists(fullPath)) throw CommandException.BadInput($"{path}: no such file; check the path.");
+        try
+        {
+            var resolver = new AssemblyDependencyResolver(fullPath);
+            AssemblyLoadContext.Default.Resolving += (context, name) => resolver.ResolveAssemblyToPath(name) is { } found ? context.LoadFromAssemblyPath(found) : null;
+            Assembly assembly = AssemblyLoadContext.Default.LoadFromAssemblyPath(fullPath);
+            return [.. assembly.GetTypes().Where(t => t is { IsAbstract: false } && t.IsSubclassOf(typeof(WdmDriver))).OrderBy(t => t.FullName, StringComparer.Ordinal)];
+        }
+        catch (BadImageFormatException)
+        {
+            throw CommandException.BadInput($"{path}: is no .NET assembly; give a compiled driver as a path alone.");
+        }
+        catch (Exception e) when (e is FileLoadException or ReflectionTypeLoadException or FileNotFoundException or InvalidOperationException)
+        {
+            string reason = e is ReflectionTypeLoadException { LoaderExceptions: [{ } first, ..] } ? first.Message : e.Message;
+            throw CommandException.BadInput($"{path}: cannot be loaded: {reason}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+using Irpwright.Cli;
+
+return CommandLine.Invoke(args, Terminal.OfProcess());

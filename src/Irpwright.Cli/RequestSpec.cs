@@ -1,0 +1,164 @@
+using System.Buffers;
+using System.Globalization;
+
+namespace Irpwright.Cli;
+
+enum RequestKind : byte
+{
+    Read,
+    Write,
+    Control,
+    Flush,
+}
+
+/// <summary>One <c>--request</c>: what to send, how often, and whether to cancel it.</summary>
+sealed record RequestSpec(string Text, RequestKind Kind)
+{
+    const int MaximumLength = 256 << 20;
+    const int MaximumRepeat = 100_000_000;
+
+    static readonly SearchValues<char> HexadecimalDigits = SearchValues.Create("0123456789abcdefABCDEF");
+
+    public long Offset { get; private init; }
+
+    /// <summary>Bytes to read; output buffer of a control request.</summary>
+    public int Length { get; private init; }
+
+    public uint Code { get; private init; }
+
+    /// <summary>Bytes to write; input buffer of a control request.</summary>
+    public ReadOnlyMemory<byte> Data { get; private init; }
+
+    public bool Cancel { get; private set; }
+
+    public bool Async { get; private set; }
+
+    public int Repeat { get; private set; } = 1;
+
+    /// <summary>Parses <c>read:OFFSET:LENGTH</c>, <c>write:OFFSET:HEX|@FILE</c>, <c>ioctl:CODE[:IN-HEX|@FILE][:OUT-LENGTH]</c> or <c>flush</c>, with suffixes.</summary>
+    /// <exception cref="CommandException">Says which part is wrong.</exception>
+    public static RequestSpec Parse(string text)
+    {
+        string rest = text;
+        bool cancel = false, async = false;
+        int repeat = 1;
+        while (rest.LastIndexOf(':') is > 0 and int colon)
+        {
+            string suffix = rest[(colon + 1)..];
+            if (suffix == "cancel") cancel = true;
+            else if (suffix == "async") async = true;
+            else if (suffix.StartsWith('x')) repeat = (int)Number(text, "the count after x", suffix[1..], 1, MaximumRepeat);
+            else break;
+            rest = rest[..colon];
+        }
+        RequestSpec spec = ParseOperation(text, rest);
+        spec.Cancel = cancel;
+        spec.Async = async;
+        spec.Repeat = repeat;
+        return spec;
+    }
+
+    static RequestSpec ParseOperation(string text, string operation)
+    {
+        string[] parts = operation.Split(':', 3);
+        switch (parts[0])
+        {
+            case "read":
+                if (parts.Length != 3) throw Bad(text, "a read is read:OFFSET:LENGTH");
+                return new RequestSpec(text, RequestKind.Read)
+                {
+                    Offset = Number(text, "OFFSET", parts[1], 0, long.MaxValue),
+                    Length = (int)Number(text, "LENGTH", parts[2], 0, MaximumLength),
+                };
+            case "write":
+                if (parts.Length != 3) throw Bad(text, "a write is write:OFFSET:HEX or write:OFFSET:@FILE");
+                return new RequestSpec(text, RequestKind.Write) { Offset = Number(text, "OFFSET", parts[1], 0, long.MaxValue), Data = Bytes(text, parts[2]) };
+            case "ioctl":
+                return ParseControl(text, parts);
+            case "flush":
+                if (parts.Length != 1) throw Bad(text, $"flush takes no '{parts[1]}'");
+                return new RequestSpec(text, RequestKind.Flush);
+            case "pnp" or "power":
+                throw Bad(text, $"{parts[0]} requests are not supported yet");
+            default:
+                throw Bad(text, $"'{parts[0]}' is no request; there are read, write, ioctl and flush");
+        }
+    }
+
+    static RequestSpec ParseControl(string text, string[] parts)
+    {
+        if (parts.Length < 2) throw Bad(text, "a control request is ioctl:CODE[:IN-HEX][:OUT-LENGTH]");
+        string input = parts.Length > 2 ? parts[2] : "";
+        string output = "";
+        // A path may hold colons, a length cannot.
+        if (input.LastIndexOf(':') is >= 0 and int colon && (!input.StartsWith('@') || TryNumber(input[(colon + 1)..], out _)))
+            (input, output) = (input[..colon], input[(colon + 1)..]);
+        return new RequestSpec(text, RequestKind.Control)
+        {
+            Code = (uint)Number(text, "CODE", parts[1], 0, uint.MaxValue),
+            Data = input.Length == 0 ? default : Bytes(text, input),
+            Length = output.Length == 0 ? 0 : (int)Number(text, "OUT-LENGTH", output, 0, MaximumLength),
+        };
+    }
+
+    static long Number(string text, string part, string digits, long least, long most)
+    {
+        if (!TryNumber(digits, out long value))
+            throw Bad(text, digits.Length == 0 ? $"{part} is missing" : $"{part} '{digits}' is no number; write 4096, 0x1000 or 4KiB");
+        if (value < least || value > most) throw Bad(text, $"{part} '{digits}' is outside {least}..{most}");
+        return value;
+    }
+
+    /// <summary>A decimal or 0x number, with KiB, MiB or GiB behind it.</summary>
+    public static bool TryNumber(string text, out long value)
+    {
+        value = 0;
+        int shift = text switch
+        {
+            _ when text.EndsWith("KiB", StringComparison.OrdinalIgnoreCase) => 10,
+            _ when text.EndsWith("MiB", StringComparison.OrdinalIgnoreCase) => 20,
+            _ when text.EndsWith("GiB", StringComparison.OrdinalIgnoreCase) => 30,
+            _ => 0,
+        };
+        ReadOnlySpan<char> digits = shift == 0 ? text : text.AsSpan(0, text.Length - 3);
+        bool isHexadecimal = digits.StartsWith("0x", StringComparison.OrdinalIgnoreCase);
+        if (!(isHexadecimal
+            ? long.TryParse(digits[2..], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out value)
+            : long.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out value)))
+            return false;
+        if (value < 0 || value > long.MaxValue >> shift) return false;
+        value <<= shift;
+        return true;
+    }
+
+    static byte[] Bytes(string text, string value)
+    {
+        if (value.StartsWith('@')) return FileBytes(text, value[1..]);
+        ReadOnlySpan<char> digits = value.StartsWith("0x", StringComparison.OrdinalIgnoreCase) ? value.AsSpan(2) : value;
+        if (digits.Length % 2 != 0) throw Bad(text, $"'{value}' has an odd number of hexadecimal digits; two make a byte");
+        int wrong = digits.IndexOfAnyExcept(HexadecimalDigits);
+        if (wrong >= 0) throw Bad(text, $"'{digits[wrong]}' in '{value}' is no hexadecimal digit; write bytes as 00ff10, or @FILE");
+        return Convert.FromHexString(digits);
+    }
+
+    static byte[] FileBytes(string text, string path)
+    {
+        try
+        {
+            var file = new FileInfo(path);
+            if (Directory.Exists(path)) throw Bad(text, $"{path} is a directory");
+            if (file.Exists && file.Length > MaximumLength) throw Bad(text, $"{path} is larger than {MaximumLength} bytes");
+            return File.ReadAllBytes(path);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw Bad(text, $"no such file: {path}");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
+        {
+            throw Bad(text, $"{path} cannot be read: {e.Message}");
+        }
+    }
+
+    static CommandException Bad(string text, string problem) => CommandException.BadInput($"--request {text}: {problem}.");
+}

@@ -1,0 +1,80 @@
+using Irpwright.Kernel;
+using Irpwright.Wdk;
+
+namespace Irpwright.Reporting;
+
+/// <summary>The page that stands for a blue screen: what happened, where, to which IRP, and how to see it again.</summary>
+public static class BugCheckText
+{
+    /// <param name="trace">Of the same machine; gives the last steps and the IRP in question.</param>
+    /// <param name="reproduce">The command line that leads here again; empty for none.</param>
+    public static IReadOnlyList<string> Describe(BugCheckReport report, ObjectNames names, TextTrace trace, string reproduce)
+    {
+        var lines = new List<string> { $"BUG CHECK 0x{(uint)report.Code:X}  {report.Code}", "", Indent(report.Explanation), "" };
+        ulong[] parameters = [report.Parameter1, report.Parameter2, report.Parameter3, report.Parameter4];
+        for (int i = 0; i < parameters.Length; i++) lines.Add($"  parameter {i + 1}  {Format.Address(parameters[i])}{Meaning(names, trace, parameters[i])}");
+        lines.Add("");
+        if (report.CallStack.Count > 0) lines.Add($"  in           {report.CallStack[0].Symbol}");
+        lines.Add($"  thread       {report.Thread}, IRQL {report.Irql}");
+        if (report.CallStack.Count > 1)
+        {
+            lines.Add("  call stack");
+            lines.AddRange(Folded([.. report.CallStack.Select(frame => frame.Symbol)]).Select(symbol => $"    {symbol}"));
+        }
+
+        if (IrpInQuestion(report, trace) is { IsNull: false } irp)
+        {
+            lines.Add("");
+            lines.AddRange(IrpText.Describe(names, irp).Select(Indent));
+        }
+        AddTail(lines, trace, reproduce);
+        return lines;
+    }
+
+    /// <summary>The same for a machine in which nothing can ever run again.</summary>
+    public static IReadOnlyList<string> DescribeHang(string message, ObjectNames names, TextTrace trace, string reproduce)
+    {
+        var lines = new List<string> { "HANG", "", Indent(message) };
+        foreach (PIRP irp in trace.Outstanding)
+        {
+            lines.Add("");
+            lines.AddRange(IrpText.Describe(names, irp).Select(Indent));
+        }
+        AddTail(lines, trace, reproduce);
+        return lines;
+    }
+
+    static void AddTail(List<string> lines, TextTrace trace, string reproduce)
+    {
+        if (trace.Recent.Count > 0)
+        {
+            lines.AddRange(["", "  last steps"]);
+            lines.AddRange(trace.Recent.Select(step => $"    {step}"));
+        }
+        if (reproduce.Length > 0) lines.AddRange(["", "  to see it again", $"    {reproduce}"]);
+    }
+
+    static PIRP IrpInQuestion(BugCheckReport report, TextTrace trace) =>
+        trace.IsIrp(report.Parameter1) ? new PIRP(report.Parameter1) : trace.LastIrp;
+
+    static string Meaning(ObjectNames names, TextTrace trace, ulong value)
+    {
+        if (trace.IsIrp(value)) return $"  {names.Irp(new PIRP(value))}";
+        string symbol = names.Routine(value);
+        return symbol == Format.Address(value) ? "" : $"  {symbol}";
+    }
+
+    /// <summary>A recursion as one frame and how often it repeats.</summary>
+    static IEnumerable<string> Folded(IReadOnlyList<string> frames)
+    {
+        for (int i = 0; i < frames.Count;)
+        {
+            int next = i + 1;
+            while (next < frames.Count && frames[next] == frames[i]) next++;
+            yield return next - i > 2 ? $"{frames[i]}  ({next - i} times)" : frames[i];
+            i = next - i > 2 ? next : i + 1;
+        }
+    }
+
+    static string Indent(string text) => text.Length == 0 ? "" : "  " + text;
+}

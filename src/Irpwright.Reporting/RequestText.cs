@@ -1,0 +1,70 @@
+using System.Runtime.InteropServices;
+using Irpwright.Wdk;
+
+namespace Irpwright.Reporting;
+
+/// <summary>Function codes and parameters of stack locations, in the words of the documentation.</summary>
+public static class RequestText
+{
+    static readonly string[] Majors =
+    [
+        "CREATE", "CREATE_NAMED_PIPE", "CLOSE", "READ", "WRITE", "QUERY_INFORMATION", "SET_INFORMATION", "QUERY_EA", "SET_EA", "FLUSH_BUFFERS",
+        "QUERY_VOLUME_INFORMATION", "SET_VOLUME_INFORMATION", "DIRECTORY_CONTROL", "FILE_SYSTEM_CONTROL", "DEVICE_CONTROL",
+        "INTERNAL_DEVICE_CONTROL", "SHUTDOWN", "LOCK_CONTROL", "CLEANUP", "CREATE_MAILSLOT", "QUERY_SECURITY", "SET_SECURITY", "POWER",
+        "SYSTEM_CONTROL", "DEVICE_CHANGE", "QUERY_QUOTA", "SET_QUOTA", "PNP",
+    ];
+
+    static readonly string?[] PnpMinors =
+    [
+        "START_DEVICE", "QUERY_REMOVE_DEVICE", "REMOVE_DEVICE", "CANCEL_REMOVE_DEVICE", "STOP_DEVICE", "QUERY_STOP_DEVICE", "CANCEL_STOP_DEVICE",
+        "QUERY_DEVICE_RELATIONS", "QUERY_INTERFACE", "QUERY_CAPABILITIES", "QUERY_RESOURCES", "QUERY_RESOURCE_REQUIREMENTS", "QUERY_DEVICE_TEXT",
+        "FILTER_RESOURCE_REQUIREMENTS", null, "READ_CONFIG", "WRITE_CONFIG", "EJECT", "SET_LOCK", "QUERY_ID", "QUERY_PNP_DEVICE_STATE",
+        "QUERY_BUS_INFORMATION", "DEVICE_USAGE_NOTIFICATION", "SURPRISE_REMOVAL", null, "DEVICE_ENUMERATED",
+    ];
+
+    static readonly string[] PowerMinors = ["WAIT_WAKE", "POWER_SEQUENCE", "SET_POWER", "QUERY_POWER"];
+
+    /// <summary>Such as <c>IRP_MJ_READ</c>; a code beyond the table as a number.</summary>
+    public static string Major(byte major) => major < Majors.Length ? "IRP_MJ_" + Majors[major] : $"IRP_MJ 0x{major:x2}";
+
+    /// <summary>Such as <c>IRP_MN_START_DEVICE</c>; empty where 0 means nothing, a number where it has no name.</summary>
+    public static string Minor(byte major, byte minor)
+    {
+        string? name = major switch
+        {
+            IRP_MJ_PNP when minor < PnpMinors.Length => PnpMinors[minor],
+            IRP_MJ_POWER when minor < PowerMinors.Length => PowerMinors[minor],
+            _ => null,
+        };
+        return name is not null ? "IRP_MN_" + name : minor == 0 && major is not (IRP_MJ_PNP or IRP_MJ_POWER) ? "" : $"IRP_MN 0x{minor:x2}";
+    }
+
+    /// <summary>The parameters that identify a request, such as <c>offset 0  length 4096</c>; may be empty.</summary>
+    public static string Parameters(PIO_STACK_LOCATION location)
+    {
+        ref IO_STACK_LOCATION.ParametersUnion p = ref location.Value.Parameters;
+        return location.MajorFunction switch
+        {
+            IRP_MJ_READ or IRP_MJ_WRITE => $"offset {p.Read.ByteOffset}  length {p.Read.Length}",
+            IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL =>
+                $"{ControlCode(p.DeviceIoControl.IoControlCode)}  in {p.DeviceIoControl.InputBufferLength}  out {p.DeviceIoControl.OutputBufferLength}",
+            IRP_MJ_CREATE => FileName(location.FileObject),
+            IRP_MJ_POWER when location.MinorFunction is IRP_MN_SET_POWER or IRP_MN_QUERY_POWER => Power(p.Power),
+            _ => "",
+        };
+    }
+
+    /// <summary>A control code as number and transfer method: <c>0x00222004 METHOD_BUFFERED</c>.</summary>
+    public static string ControlCode(uint code) =>
+        $"0x{code:x8} {(code & 3) switch { METHOD_BUFFERED => "METHOD_BUFFERED", METHOD_IN_DIRECT => "METHOD_IN_DIRECT", METHOD_OUT_DIRECT => "METHOD_OUT_DIRECT", _ => "METHOD_NEITHER" }}";
+
+    static string Power(in IO_STACK_LOCATION.PowerParameters power) => power.Type == POWER_STATE_TYPE.SystemPowerState
+        ? power.State.SystemState.ToString().Replace("PowerSystem", "system ", StringComparison.Ordinal)
+        : power.State.DeviceState.ToString().Replace("PowerDevice", "", StringComparison.Ordinal);
+
+    static string FileName(PFILE_OBJECT file)
+    {
+        if (file.IsNull || file.FileName.Length == 0) return "";
+        return new string(MemoryMarshal.Cast<byte, char>(GuestMemory.Read(file.FileName.Buffer.Address, file.FileName.Length)));
+    }
+}

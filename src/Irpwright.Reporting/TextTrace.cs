@@ -1,0 +1,475 @@
+using System.Security.Cryptography;
+using Irpwright.Kernel;
+using Irpwright.Wdk;
+
+namespace Irpwright.Reporting;
+
+/// <summary>
+/// Tells what happens to each IRP, one line per step: <c>v</c> into a driver, <c>^</c> back through its completion routine, <c>&lt;</c> a
+/// routine returns something of its own, <c>.</c> other steps, <c>x</c> cancellation.
+/// </summary>
+/// <remarks>
+/// The text of a controlled run is the same every time, byte for byte. A line waits until what its driver does with the IRP is known
+/// or something else happens; a dispatch routine that returns what it received from below gets no line for that.
+/// </remarks>
+public sealed class TextTrace : KernelObserver
+{
+    const int Margin = 8;
+    const int RoutineColumn = Margin + 22;
+    const int TextColumn = RoutineColumn + 26;
+    const int RecentCount = 12;
+
+    readonly Machine machine;
+    readonly ObjectNames names;
+    readonly TextWriter? output;
+    readonly bool colours;
+    readonly Lock gate = new();
+    readonly InkedLine line = new();
+    readonly Dictionary<ulong, IrpStory> stories = [];
+    readonly Dictionary<KernelThread, Stack<Frame>> frames = [];
+    readonly Queue<string> recent = [];
+    Held? held;
+    string marginOfLastLine = "";
+    long lastTime;
+
+    /// <summary>A line about a routine that was entered, and has not done anything that shows yet.</summary>
+    sealed record Held(string Margin, int Depth, char Mark, string Driver, string Routine, string Before, Frame Frame);
+
+    /// <param name="names">Attached to the same machine, before this.</param>
+    /// <param name="output">Null to keep only <see cref="Recent"/>.</param>
+    /// <param name="colours">Whether <paramref name="output"/> is a terminal.</param>
+    public TextTrace(Machine machine, ObjectNames names, TextWriter? output, bool colours = false)
+    {
+        this.machine = machine;
+        this.names = names;
+        this.output = output;
+        this.colours = colours;
+    }
+
+    /// <summary>The last lines, oldest first.</summary>
+    public IReadOnlyList<string> Recent
+    {
+        get { lock (gate) return [.. recent]; }
+    }
+
+    /// <summary>IRPs that were sent and have not come to an end, oldest first.</summary>
+    public IReadOnlyList<PIRP> Outstanding
+    {
+        get { lock (gate) return [.. stories.Values.Where(s => s is { IsTold: true, IsCompleted: false, IsFreed: false }).Select(s => s.Irp)]; }
+    }
+
+
+    /// <summary>The IRP that the last bug check happened in the middle of; null if it had to do with none.</summary>
+    public PIRP LastIrp { get; private set; }
+
+    /// <summary>Whether an address is that of an IRP which was seen and not freed.</summary>
+    public bool IsIrp(ulong address)
+    {
+        lock (gate) return stories.TryGetValue(address, out IrpStory? story) && !story.IsFreed;
+    }
+
+    /// <summary>Writes a line that still waits for its end.</summary>
+    public void Flush()
+    {
+        lock (gate) Release();
+    }
+
+    // ---- IRPs
+
+    public override void On(in IrpAllocated e)
+    {
+        lock (gate)
+        {
+            Frame? creator = e.Origin == IrpOrigin.Request ? null : Current();
+            stories[e.Irp.Address] = new IrpStory(e.Irp, names.Irp(e.Irp), e.Origin)
+            {
+                Sender = creator?.Driver ?? "",
+                BaseDepth = creator is null ? 0 : creator.Depth + 1,
+            };
+        }
+    }
+
+    public override void On(in IrpReused e)
+    {
+        lock (gate) StoryOf(e.Irp).Restart();
+    }
+
+    public override void On(in IrpFreed e)
+    {
+        lock (gate) StoryOf(e.Irp).IsFreed = true;
+    }
+
+    public override void On(in IrpForwarded e)
+    {
+        lock (gate)
+        {
+            IrpStory story = StoryOf(e.Irp);
+            string how = story.Holder.IsNull ? "" : DescribeForward(e.Irp, story);
+            if (held is { } h && h.Frame.Story == story && h.Frame.Device == story.Holder)
+                Release(h.Frame.Kind == FrameKind.Completion ? $"sends it again, {how}" : how);
+            else if (!story.Holder.IsNull)
+                Step(story, story.Holder, Context(), $"IoCallDriver, {how}");
+            else
+                Release();
+            if (!story.IsTold) Header(story, e.Irp.Tail.Overlay.CurrentStackLocation, e.Irp.StackCount);
+
+            string driver = names.DriverOf(e.DeviceObject);
+            int depth = story.Forward(e.DeviceObject, e.Irp.CurrentLocation);
+            Enter('v', new Frame(FrameKind.Dispatch, e.Routine.Address, story, e.DeviceObject, depth, driver), "");
+        }
+    }
+
+    public override void On(in DispatchReturned e)
+    {
+        lock (gate)
+        {
+            if (Leave(FrameKind.Dispatch, e.Routine.Address) is not { } frame) return;
+            if (held?.Frame == frame) Release($"-> {e.Status.Name}");
+            else if (frame.Expected != e.Status) Returned(frame, e.Status.Name);
+            if (Current() is { Kind: FrameKind.Dispatch } caller) caller.Expected = e.Status;
+        }
+    }
+
+    public override void On(in IrpCompleting e)
+    {
+        lock (gate)
+        {
+            IrpStory story = StoryOf(e.Irp);
+            PDEVICE_OBJECT device = e.Irp.CurrentLocation <= e.Irp.StackCount ? e.Irp.Tail.Overlay.CurrentStackLocation.DeviceObject : default;
+            string text = $"IoCompleteRequest  {Outcome(e.Status, e.Information)}";
+            if (held is { Frame.Kind: FrameKind.Dispatch } h && h.Frame.Story == story && h.Frame.Device == device) Release(text, InkOf(e.Status));
+            else Step(story, device, Context(), text, InkOf(e.Status));
+            if (Current() is { Kind: FrameKind.Dispatch } frame && frame.Story == story) frame.Expected = e.Status;
+        }
+    }
+
+    public override void On(in CompletionRoutineCalled e)
+    {
+        lock (gate)
+        {
+            IrpStory story = StoryOf(e.Irp);
+            if (!e.DeviceObject.IsNull) story.Holder = e.DeviceObject;
+            string driver = e.DeviceObject.IsNull ? names.ModuleOf(e.Routine.Address) : names.DriverOf(e.DeviceObject);
+            var frame = new Frame(FrameKind.Completion, e.Routine.Address, story, e.DeviceObject, story.DepthOf(e.DeviceObject), driver);
+            Enter('^', frame, e.Irp.IoStatus.Status.Name + (e.Irp.PendingReturned ? ", pending" : ""));
+        }
+    }
+
+    public override void On(in CompletionRoutineReturned e)
+    {
+        lock (gate)
+        {
+            if (Leave(FrameKind.Completion, e.Routine.Address) is not { } frame) return;
+            bool keeps = e.Status == NTSTATUS.STATUS_MORE_PROCESSING_REQUIRED;
+            string answer = "-> " + (e.Status == NTSTATUS.STATUS_CONTINUE_COMPLETION ? nameof(NTSTATUS.STATUS_CONTINUE_COMPLETION) : e.Status.Name);
+            if (held?.Frame != frame) Returned(frame, answer[3..]);
+            else Release((keeps ? "" : Propagation(e.Irp, e.DeviceObject)) + answer);
+        }
+    }
+
+    // Whether the mark that came from below went on upwards: forgetting that is the classic error of completion routines.
+    static string Propagation(PIRP irp, PDEVICE_OBJECT device)
+    {
+        if (device.IsNull || !irp.PendingReturned || irp.CurrentLocation > irp.StackCount) return "";
+        return (irp.Tail.Overlay.CurrentStackLocation.Control & SL_PENDING_RETURNED) != 0 ? "propagated " : "not propagated ";
+    }
+
+    public override void On(in IrpCompleted e)
+    {
+        lock (gate)
+        {
+            IrpStory story = StoryOf(e.Irp);
+            story.IsCompleted = true;
+            if (story.Origin == IrpOrigin.Request) story.Digest = DigestOfResult(e.Irp, e.Status, e.Information);
+            else Ended(story, e.Status, e.Information);
+        }
+    }
+
+    public override void On(in RequestFinished e)
+    {
+        lock (gate)
+        {
+            IrpStory story = StoryOf(e.Irp);
+            story.IsCompleted = true;
+            Ended(story, e.Status, e.Information);
+        }
+    }
+
+    public override void On(in IrpCancelled e)
+    {
+        lock (gate)
+        {
+            IrpStory story = StoryOf(e.Irp);
+            if (e.Routine.IsNull)
+            {
+                Step(story, story.Holder, "", "IoCancelIrp: the driver that has it set no cancel routine", Ink.Waiting, 'x');
+                return;
+            }
+            string driver = e.DeviceObject.IsNull ? names.ModuleOf(e.Routine.Address) : names.DriverOf(e.DeviceObject);
+            Step(story, e.DeviceObject, names.RoutineIn(driver, e.Routine.Address), "IoCancelIrp calls the cancel routine", Ink.Waiting, 'x');
+            Push(new Frame(FrameKind.Cancel, e.Routine.Address, story, e.DeviceObject, story.DepthOf(e.DeviceObject), driver));
+        }
+    }
+
+    public override void On(in CancelRoutineReturned e)
+    {
+        lock (gate) Leave(FrameKind.Cancel, e.Routine.Address);
+    }
+
+    public override void On(in InformationTooLarge e)
+    {
+        lock (gate)
+            Step(StoryOf(e.Irp), default, "", $"{e.Information} bytes reported, but the requestor has room for {e.BufferLength}: the rest is not copied", Ink.Bad, '!');
+    }
+
+    // ---- Contexts
+
+    public override void On(in DpcStarted e)
+    {
+        lock (gate) Push(new Frame(FrameKind.Dpc, e.Routine.Address, null, default, 0, names.ModuleOf(e.Routine.Address)));
+    }
+
+    public override void On(in DpcReturned e)
+    {
+        lock (gate) Leave(FrameKind.Dpc, e.Routine.Address);
+    }
+
+    public override void On(in WorkItemStarted e)
+    {
+        lock (gate) Push(new Frame(FrameKind.WorkItem, e.Routine, null, default, 0, names.ModuleOf(e.Routine)));
+    }
+
+    public override void On(in WorkItemReturned e)
+    {
+        lock (gate) Leave(FrameKind.WorkItem, e.Routine);
+    }
+
+    public override void On(in ThreadEnded e)
+    {
+        lock (gate) frames.Remove(e.Thread);
+    }
+
+    // ---- Drivers and devices
+
+    public override void On(in DriverLoaded e)
+    {
+        lock (gate) Remark("+", e.Name, "DriverEntry", $"-> {e.Status.Name}", InkOf(e.Status));
+    }
+
+    public override void On(in DriverUnloaded e)
+    {
+        lock (gate) Remark("-", e.Name, "DriverUnload", "");
+    }
+
+    public override void On(in DeviceCreated e)
+    {
+        lock (gate) Remark("+", names.DriverOf(e.DeviceObject), "IoCreateDevice", names.Device(e.DeviceObject));
+    }
+
+    public override void On(in DeviceAttached e)
+    {
+        lock (gate) Remark("+", names.DriverOf(e.SourceDevice), "IoAttachDevice", $"{names.Device(e.SourceDevice)} above {names.Device(e.LowerDevice)}");
+    }
+
+    public override void On(in DeviceDeleted e)
+    {
+        lock (gate) Remark("-", names.DriverOf(e.DeviceObject), "IoDeleteDevice", names.Device(e.DeviceObject));
+    }
+
+    // ---- Words and ends
+
+    public override void On(in DebugPrinted e)
+    {
+        lock (gate)
+        {
+            string driver = Current()?.Driver ?? names.ModuleOf(e.Caller);
+            foreach (string text in e.Text.Split('\n', StringSplitOptions.RemoveEmptyEntries)) Remark("\"", driver, "", text.TrimEnd());
+        }
+    }
+
+    public override void On(in BugCheckRaised e)
+    {
+        lock (gate)
+        {
+            LastIrp = machine.TryGetCurrentThread() is { } thread ? IrpOf(thread) : default;
+            Release();
+            BeginLine("");
+            line.Add($"!! bug check 0x{(uint)e.Report.Code:X}  {e.Report.Code}", Ink.Bad);
+            EndLine();
+        }
+    }
+
+    // ---- Lines
+
+    void Header(IrpStory story, PIO_STACK_LOCATION location, int stackCount)
+    {
+        story.IsTold = true;
+        Release();
+        BeginLine(story.Name);
+        line.Add(new string(' ', 2 * story.BaseDepth)).Add(RequestText.Major(location.MajorFunction), Ink.Strong);
+        foreach (string part in (ReadOnlySpan<string>)[RequestText.Minor(location.MajorFunction, location.MinorFunction), RequestText.Parameters(location)])
+            if (part.Length > 0) line.Add("  " + part);
+        if (story.Sender.Length > 0) line.Add($"  from {story.Sender}");
+        line.PadTo(TextColumn).Add(stackCount == 1 ? "1 stack location" : $"{stackCount} stack locations", Ink.Faint);
+        EndLine();
+    }
+
+    void Ended(IrpStory story, NTSTATUS status, ulong information)
+    {
+        if (!story.IsTold) return;
+        Release();
+        marginOfLastLine = "";
+        BeginLine(story.Name);
+        line.Add(new string(' ', 2 * story.BaseDepth)).Add("done  ", Ink.Strong).Add(Outcome(status, information), InkOf(status));
+        if (story.Digest is { } digest) line.Add($"  sha256 {digest}");
+        EndLine();
+    }
+
+    void Enter(char mark, Frame frame, string before)
+    {
+        Release();
+        held = new Held(frame.Story!.Name, frame.Depth, mark, frame.Driver, names.RoutineIn(frame.Driver, frame.Routine), before, frame);
+        Push(frame);
+    }
+
+    void Returned(Frame frame, string status)
+    {
+        Release();
+        Row(frame.Story!.Name, frame.Depth, '<', frame.Driver, names.RoutineIn(frame.Driver, frame.Routine), $"-> {status}");
+    }
+
+    void Step(IrpStory story, PDEVICE_OBJECT device, string context, string text, Ink ink = Ink.Plain, char mark = '.')
+    {
+        Release();
+        string driver = device.IsNull ? story.Sender : names.DriverOf(device);
+        Row(story.Name, Math.Max(0, story.DepthOf(device)), mark, driver, context, text, ink);
+    }
+
+    void Remark(string mark, string driver, string routine, string text, Ink ink = Ink.Plain)
+    {
+        Release();
+        Row("", Current()?.Depth ?? -1, mark[0], driver, routine, text, ink);
+    }
+
+    void Row(string margin, int depth, char mark, string driver, string routine, string text, Ink ink = Ink.Plain)
+    {
+        BeginLine(margin);
+        line.Add(new string(' ', 2 * Math.Max(0, depth + 1))).Add($"{mark}  ", Ink.Faint).Add(driver);
+        line.PadTo(RoutineColumn).Add(routine);
+        if (text.Length > 0) line.PadTo(TextColumn).Add(text, ink);
+        if (TimeIfPassed() is { } time) line.Add("  at " + time, Ink.Faint);
+        EndLine();
+    }
+
+    /// <summary>Writes the held line, with what is known by now about what its routine does.</summary>
+    void Release(string what = "", Ink ink = Ink.Plain)
+    {
+        if (held is not { } h) return;
+        held = null;
+        string text = h.Before.Length > 0 && what.Length > 0 && !what.StartsWith("->", StringComparison.Ordinal) && !what.Contains("propagated", StringComparison.Ordinal)
+            ? $"{h.Before}, {what}"
+            : $"{h.Before} {what}".Trim();
+        Row(h.Margin, h.Depth, h.Mark, h.Driver, h.Routine, text, ink);
+    }
+
+    void BeginLine(string margin)
+    {
+        line.Clear();
+        // The name stands where the trace turns to another IRP.
+        string shown = margin == marginOfLastLine ? "" : margin;
+        marginOfLastLine = margin;
+        line.Add(shown, Ink.Strong).Add(new string(' ', Math.Max(1, Margin - shown.Length)));
+    }
+
+    void EndLine()
+    {
+        string text = line.ToString();
+        if (recent.Count == RecentCount) recent.Dequeue();
+        recent.Enqueue(text);
+        if (output is null) return;
+        output.Write(colours ? line.ToAnsi() : text);
+        output.Write('\n');
+    }
+
+    // Virtual time belongs to the run; the host's does not.
+    string? TimeIfPassed()
+    {
+        if (machine.Scheduler is not ControlledScheduler scheduler || scheduler.InterruptTime == lastTime) return null;
+        lastTime = scheduler.InterruptTime;
+        return $"{lastTime / 10_000m:0.####} ms";
+    }
+
+    // ---- What is known
+
+    string DescribeForward(PIRP irp, IrpStory story)
+    {
+        PIO_STACK_LOCATION location = irp.Tail.Overlay.CurrentStackLocation;
+        if (irp.CurrentLocation == story.HolderLocation) return "skips its stack location";
+        SL_CONTROL control = location.Control;
+        var outcomes = new List<string>(3);
+        if ((control & SL_INVOKE_ON_SUCCESS) != 0) outcomes.Add("success");
+        if ((control & SL_INVOKE_ON_ERROR) != 0) outcomes.Add("error");
+        if ((control & SL_INVOKE_ON_CANCEL) != 0) outcomes.Add("cancel");
+        string routine = outcomes.Count == 0
+            ? "no completion routine"
+            : $"routine {names.RoutineIn(names.DriverOf(story.Holder), location.CompletionRoutine.Address)} on {string.Join('|', outcomes)}";
+        PIO_STACK_LOCATION senders = new(location.Address + IO_STACK_LOCATION.SizeOf);
+        return irp.CurrentLocation < irp.StackCount && (senders.Control & SL_PENDING_RETURNED) != 0 ? $"marks pending, {routine}" : routine;
+    }
+
+    string Context() => Current() switch
+    {
+        { Kind: FrameKind.Dpc } f => $"dpc {names.RoutineIn(f.Driver, f.Routine)}",
+        { Kind: FrameKind.WorkItem } f => $"worker {names.RoutineIn(f.Driver, f.Routine)}",
+        { } f => names.RoutineIn(f.Driver, f.Routine),
+        null => "",
+    };
+
+    static string Outcome(NTSTATUS status, ulong information) => $"{status.Name}  {information} bytes";
+
+    static Ink InkOf(NTSTATUS status) => status.IsError ? Ink.Bad : status == NTSTATUS.STATUS_PENDING || status.IsWarning ? Ink.Waiting : Ink.Good;
+
+    /// <summary>Hash of the bytes that a request brings back to its requestor; null if it brings none.</summary>
+    static string? DigestOfResult(PIRP irp, NTSTATUS status, ulong information)
+    {
+        byte major = new PIO_STACK_LOCATION(irp.Address + IRP.SizeOf + (ulong)(irp.StackCount - 1) * IO_STACK_LOCATION.SizeOf).MajorFunction;
+        if (status.IsError || information == 0 || information > int.MaxValue || major is not (IRP_MJ_READ or IRP_MJ_DEVICE_CONTROL)) return null;
+        PMDL mdl = irp.MdlAddress;
+        ulong data = !mdl.IsNull ? mdl.StartVa.Address + mdl.ByteOffset
+            : (irp.Flags & IRP_BUFFERED_IO) != 0 ? irp.AssociatedIrp.SystemBuffer.Address : irp.UserBuffer.Address;
+        if (!GuestMemory.IsAccessible(data, information, PageAccess.Read)) return null;
+        return Convert.ToHexStringLower(SHA256.HashData(GuestMemory.Read(data, (int)information)));
+    }
+
+    IrpStory StoryOf(PIRP irp)
+    {
+        if (!stories.TryGetValue(irp.Address, out IrpStory? story)) stories[irp.Address] = story = new IrpStory(irp, names.Irp(irp), IrpOrigin.Request);
+        return story;
+    }
+
+    // ---- Routines that threads are in
+
+    PIRP IrpOf(KernelThread thread) =>
+        frames.TryGetValue(thread, out Stack<Frame>? stack) && stack.FirstOrDefault(f => f.Story is not null)?.Story is { } story ? story.Irp : default;
+
+    Frame? Current() =>
+        machine.TryGetCurrentThread() is { } thread && frames.TryGetValue(thread, out Stack<Frame>? stack) && stack.TryPeek(out Frame? frame) ? frame : null;
+
+    void Push(Frame frame)
+    {
+        if (machine.TryGetCurrentThread() is not { } thread) return;
+        if (!frames.TryGetValue(thread, out Stack<Frame>? stack)) frames[thread] = stack = [];
+        stack.Push(frame);
+    }
+
+    // Frames above the one that returns were left by an exception.
+    Frame? Leave(FrameKind kind, ulong routine)
+    {
+        if (machine.TryGetCurrentThread() is not { } thread || !frames.TryGetValue(thread, out Stack<Frame>? stack)) return null;
+        while (stack.TryPop(out Frame? frame))
+        {
+            if (frame.Kind == kind && frame.Routine == routine) return frame;
+        }
+        return null;
+    }
+}
