@@ -5,6 +5,9 @@ static class SampleDrivers
 {
     public static IReadOnlyList<string> Paths { get; } = Find();
 
+    /// <summary>The file of one of them.</summary>
+    public static string PathOf(string name) => Paths.Single(p => Path.GetFileNameWithoutExtension(p) == name);
+
     static List<string> Find()
     {
         for (DirectoryInfo? at = new(AppContext.BaseDirectory); at is not null; at = at.Parent)

@@ -1,0 +1,110 @@
+using System.Diagnostics;
+using Irpwright.Benchmarks;
+
+string filter = Sample("passthrough");
+if (args is [FirstRequest.Argument])
+{
+    FirstRequest.Child(filter);
+    return 0;
+}
+if (args.Length > 0)
+{
+    Console.Error.WriteLine("Irpwright.Benchmarks takes no arguments.");
+    return 2;
+}
+
+var clock = Stopwatch.StartNew();
+var table = new Table();
+Layers();
+CompiledLayers();
+UserRequests();
+Processor();
+WholeProcess();
+table.Write(Console.Out);
+Console.Error.WriteLine($"\n{clock.Elapsed.TotalSeconds:0} s; each figure is the shortest of 25 interleaved repetitions.");
+return 0;
+
+void Layers()
+{
+    table.Section("C# pass-through layer (copy location, set routine, call down, routine called on the way up)");
+    foreach (int layers in (int[])[1, 4, 16])
+    {
+        using var none = new Stack(0);
+        using var some = new Stack(layers);
+        using var observed = new Stack(layers, observer: new SilentObserver());
+        using var observedNone = new Stack(0, observer: new SilentObserver());
+        using var floor = new Floor<StructCopy>(layers);
+        using var floorNone = new Floor<StructCopy>(0);
+        using var tuned = new Floor<EightByteCopies>(layers);
+        Cost[] costs = Paired.Measure(
+            none.Workload, some.Workload, observedNone.Workload, observed.Workload,
+            new(null, floorNone.Send), new(null, floor.Send), new(null, tuned.Send));
+        double layer = PerLayer(costs[1], costs[0], layers), least = PerLayer(costs[5], costs[4], layers);
+        if (layers == 1) table.Add("no layer: reuse, send, complete at once", Time(costs[0].Nanoseconds), Ratio(costs[0].Nanoseconds, costs[4].Nanoseconds));
+        table.Add($"floor, struct copy, {layers} layers", Time(least), "1.00");
+        table.Add($"floor, 8-byte copies, {layers} layers", Time(PerLayer(costs[6], costs[4], layers)), Ratio(PerLayer(costs[6], costs[4], layers), least));
+        table.Add($"per layer of {layers}", Time(layer), Ratio(layer, least), "1.00", layer <= least);
+        table.Add($"per layer of {layers}, an observer attached", Time(PerLayer(costs[3], costs[2], layers)), Ratio(PerLayer(costs[3], costs[2], layers), least));
+        table.Add($"heap per IRP through {layers}", $"{costs[1].Bytes:0} B", "", "0 B", costs[1].Bytes < 1);
+    }
+}
+
+void CompiledLayers()
+{
+    table.Section("Compiled pass-through layer (passthrough.sys, interpreted)");
+    using var none = new Stack(0, filter);
+    foreach (int layers in (int[])[1, 4])
+    {
+        using var some = new Stack(layers, filter);
+        Cost[] costs = Paired.Measure(none.Workload, some.Workload);
+        double layer = PerLayer(costs[1], costs[0], layers);
+        table.Add($"per layer of {layers}", Time(layer), "", "120 ns", layer <= 120);
+        table.Add($"heap per IRP through {layers}", $"{costs[1].Bytes:0} B", "", "0 B", costs[1].Bytes < 1);
+    }
+}
+
+void UserRequests()
+{
+    table.Section("Read of 512 bytes on an open handle, to a RAM disk and back");
+    using var direct = new Requests(null);
+    using var filtered = new Requests(filter);
+    Cost[] costs = Paired.Measure(direct.Workload, filtered.Workload);
+    table.Add("no filter", Time(costs[0].Nanoseconds));
+    table.Add("through passthrough.sys", Time(costs[1].Nanoseconds), Ratio(costs[1].Nanoseconds, costs[0].Nanoseconds), "1000 ns", costs[1].Nanoseconds <= 1000);
+    table.Add("heap per read", $"{costs[1].Bytes:0} B");
+}
+
+void Processor()
+{
+    table.Section("Processor");
+    using var code = new GuestCode();
+    Cost[] costs = Paired.Measure(code.Call, code.Loop, code.GuestCalls, code.ExportCalls);
+    table.Add("instructions per second, loop with load and store", $"{GuestCode.LoopInstructions / costs[1].Nanoseconds * 1000:0} M");
+    table.Add("C# calls a guest routine", Time(costs[0].Nanoseconds));
+    table.Add("guest calls a guest routine", Time(costs[2].Nanoseconds));
+    table.Add("guest calls a kernel export", Time(costs[3].Nanoseconds), Ratio(costs[3].Nanoseconds, costs[2].Nanoseconds));
+}
+
+void WholeProcess()
+{
+    table.Section("A process with one compiled driver");
+    (TimeSpan time, long memory) = FirstRequest.Measure();
+    table.Add("start to first request answered", $"{time.TotalMilliseconds:0} ms", "", "250 ms", time.TotalMilliseconds <= 250);
+    table.Add("memory", $"{memory / 1048576.0:0} MB", "", "60 MB", memory <= 60 << 20);
+}
+
+static double PerLayer(Cost with, Cost without, int layers) => (with.Nanoseconds - without.Nanoseconds) / layers;
+
+static string Time(double nanoseconds) => nanoseconds < 100 ? $"{nanoseconds:0.0} ns" : $"{nanoseconds:0} ns";
+
+static string Ratio(double figure, double reference) => $"{figure / reference:0.00}";
+
+static string Sample(string name)
+{
+    for (string? folder = AppContext.BaseDirectory; folder is not null; folder = Path.GetDirectoryName(folder))
+    {
+        string path = Path.Combine(folder, "samples", "native", "bin", name + ".sys");
+        if (File.Exists(path)) return path;
+    }
+    throw new FileNotFoundException($"samples/native/bin/{name}.sys is not above {AppContext.BaseDirectory}.");
+}
