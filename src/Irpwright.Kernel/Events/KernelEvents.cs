@@ -5,8 +5,10 @@ namespace Irpwright.Kernel;
 /// <summary>Who made an IRP, which decides how it is finished and who frees it.</summary>
 public enum IrpOrigin : byte
 {
-    /// <summary>IoAllocateIrp or IoInitializeIrp: freed by the driver.</summary>
+    /// <summary>IoAllocateIrp: freed by the driver.</summary>
     Allocated,
+    /// <summary>IoInitializeIrp: the driver's own memory.</summary>
+    Initialized,
     /// <summary>IoBuildDeviceIoControlRequest or IoBuildSynchronousFsdRequest: freed by the I/O manager in the creating thread.</summary>
     Threaded,
     /// <summary>IoBuildAsynchronousFsdRequest: freed by the driver.</summary>
@@ -25,6 +27,9 @@ public enum IrpOrigin : byte
 
 /// <summary>The packet is about to be released; it can still be read.</summary>
 [KernelEvent] public readonly record struct IrpFreed(PIRP Irp);
+
+/// <summary>IoCallDriver was called; nothing has been looked at or changed yet, and nothing about the arguments is sure.</summary>
+[KernelEvent] public readonly record struct IrpForwarding(PIRP Irp, PDEVICE_OBJECT DeviceObject);
 
 /// <summary>IoCallDriver entered a stack location and is about to call the dispatch routine; the location is current.</summary>
 /// <param name="Sender">Device that owns the location above, null for the originator.</param>
@@ -84,7 +89,8 @@ public enum IrpOrigin : byte
 
 [KernelEvent] public readonly record struct ThreadEnded(KernelThread Thread);
 
-[KernelEvent] public readonly record struct WaitStarted(KernelThread Thread, PVOID Object);
+/// <param name="MayBlock">False for a wait with a zero timeout, which only looks.</param>
+[KernelEvent] public readonly record struct WaitStarted(KernelThread Thread, PVOID Object, bool MayBlock = true);
 
 [KernelEvent] public readonly record struct WaitEnded(KernelThread Thread, PVOID Object, NTSTATUS Status);
 

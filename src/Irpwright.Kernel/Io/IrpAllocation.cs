@@ -26,7 +26,7 @@ public sealed class IrpAllocation
     public void IoInitializeIrp(PIRP Irp, ushort PacketSize, sbyte StackSize)
     {
         Initialize(Irp, PacketSize, StackSize);
-        machine.Events.Emit(new IrpAllocated(Irp, StackSize, IrpOrigin.Allocated));
+        machine.Events.Emit(new IrpAllocated(Irp, StackSize, IrpOrigin.Initialized));
     }
 
     /// <summary>Makes an IRP as good as newly allocated, with the given status. IRQL &lt;= DISPATCH_LEVEL. (REUSE-01)</summary>
@@ -60,8 +60,12 @@ public sealed class IrpAllocation
     {
         if (FailAllocation is { } fails && fails(stackSize)) return default;
         ushort size = IrpStackLocations.IoSizeOfIrp(stackSize);
-        ulong address = machine.Pool.Allocate(POOL_TYPE.NonPagedPool, size, Tag, 0);
+        // One location more than the packet has: what a driver does to a location that it does not have shows there, and
+        // hurts nobody else (IMP-03).
+        int blockSize = size + IO_STACK_LOCATION.SizeOf;
+        ulong address = machine.Pool.Allocate(POOL_TYPE.NonPagedPool, (ulong)blockSize, Tag, 0);
         if (address == 0) return default;
+        GuestMemory.Write(address + size, IO_STACK_LOCATION.SizeOf).Clear();
         PIRP irp = new(address);
         Initialize(irp, size, stackSize);
         irp.AllocationFlags = allocationFlags;

@@ -16,16 +16,21 @@ public sealed class IrpDispatch
     [KernelExport("IofCallDriver", MaxIrql = DISPATCH_LEVEL)]
     public NTSTATUS IoCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     {
-        ref IRP irp = ref Irp.Value;
-        if (--irp.CurrentLocation <= 0) NoMoreLocations(Irp, DeviceObject);
+        if (machine.Events.Observer is not null || machine.Scheduler.SwitchesAtIrps) return CallObserved(DeviceObject, Irp);
+        return machine.Code.Call(EnterLocation(DeviceObject, Irp), DeviceObject, Irp);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    PDRIVER_DISPATCH EnterLocation(PDEVICE_OBJECT device, PIRP irpHandle)
+    {
+        ref IRP irp = ref irpHandle.Value;
+        if (--irp.CurrentLocation <= 0) NoMoreLocations(irpHandle, device);
         PIO_STACK_LOCATION location = new(irp.Tail.Overlay.CurrentStackLocation.Address - IO_STACK_LOCATION.SizeOf);
         irp.Tail.Overlay.CurrentStackLocation = location;
         ref IO_STACK_LOCATION current = ref location.Value;
-        current.DeviceObject = DeviceObject;
-        if (current.MajorFunction > IRP_MJ_MAXIMUM_FUNCTION) NoSuchMajorFunction(Irp, DeviceObject);
-        PDRIVER_DISPATCH routine = Drivers.DispatchEntry(DeviceObject.DriverObject, current.MajorFunction);
-        if (machine.Events.Observer is not null || machine.Scheduler.SwitchesAtIrps) return CallObserved(DeviceObject, Irp, routine);
-        return machine.Code.Call(routine, DeviceObject, Irp);
+        current.DeviceObject = device;
+        if (current.MajorFunction > IRP_MJ_MAXIMUM_FUNCTION) NoSuchMajorFunction(irpHandle, device);
+        return Drivers.DispatchEntry(device.DriverObject, current.MajorFunction);
     }
 
     /// <summary>The same as IoCallDriver since Windows Vista (CALL-13).</summary>
@@ -39,9 +44,11 @@ public sealed class IrpDispatch
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    NTSTATUS CallObserved(PDEVICE_OBJECT device, PIRP irp, PDRIVER_DISPATCH routine)
+    NTSTATUS CallObserved(PDEVICE_OBJECT device, PIRP irp)
     {
         if (machine.Scheduler.SwitchesAtIrps) machine.Scheduler.Yield(machine.CurrentThread, SchedulingPoint.Irp);
+        machine.Events.Emit(new IrpForwarding(irp, device));
+        PDRIVER_DISPATCH routine = EnterLocation(device, irp);
         PDEVICE_OBJECT sender = default;
         if (irp.CurrentLocation < irp.StackCount)
             sender = new PIO_STACK_LOCATION(irp.Tail.Overlay.CurrentStackLocation.Address + IO_STACK_LOCATION.SizeOf).DeviceObject;

@@ -79,7 +79,7 @@ public sealed class Dispatcher
     {
         KernelThread thread = machine.CurrentThread;
         PDISPATCHER_HEADER header = new(Object.Address);
-        machine.Events.Emit(new WaitStarted(thread, Object));
+        machine.Events.Emit(new WaitStarted(thread, Object, MayBlock: Timeout != 0));
         NTSTATUS status = Wait(thread, header, Timeout);
         machine.Events.Emit(new WaitEnded(thread, Object, status));
         return status;

@@ -1,0 +1,44 @@
+namespace Irpwright.Verification;
+
+/// <summary>Asks for the events of one kind. A rule gets no others, so a hundred rules cost no more than those that look.</summary>
+public interface IWatch<TEvent> where TEvent : struct
+{
+    /// <summary>Called on the thread that causes the event, never for two events of a machine at once.</summary>
+    void On(in TEvent e);
+}
+
+/// <summary>
+/// One rule: it watches the events it needs (<see cref="IWatch{TEvent}"/>) and reports what breaks it. What several rules
+/// need to know about an IRP, a thread and its routines is in <see cref="Tracker"/>, and is current when <c>On</c> is called.
+/// </summary>
+/// <remarks>
+/// A rule looks at state in guest memory and at what the tracker noted, never at routines that the WDK defines inline, which
+/// compiled drivers do not call. It may read an IRP only while the tracker knows it.
+/// </remarks>
+public abstract class Rule
+{
+    Verifier? verifier;
+    RuleInfo? info;
+
+    /// <summary>What there is to know about the rule.</summary>
+    public RuleInfo Info => info ?? throw new InvalidOperationException("The rule is not attached to a machine.");
+
+    protected Machine Machine => Verifier.Machine;
+
+    /// <summary>What the event at hand is about.</summary>
+    protected IrpTracker Tracker => Verifier.Tracker;
+
+    Verifier Verifier => verifier ?? throw new InvalidOperationException("The rule is not attached to a machine.");
+
+    internal void Bind(Verifier verifier, RuleInfo info)
+    {
+        this.verifier = verifier;
+        this.info = info;
+    }
+
+    /// <summary>Reports a violation of this rule.</summary>
+    /// <param name="place">Who did it. The same rule at the same place counts once.</param>
+    /// <param name="sentence">What was wrong, naming driver, routine and IRP.</param>
+    /// <param name="subject">What tells violations at the same place apart.</param>
+    protected void Report(CodePlace place, IrpName irp, string sentence, ulong subject = 0) => Verifier.Report(Info, place, irp, sentence, subject);
+}

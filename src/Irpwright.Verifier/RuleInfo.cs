@@ -1,0 +1,70 @@
+namespace Irpwright.Verification;
+
+/// <summary>How sure a violation is to hurt.</summary>
+public enum Severity : byte
+{
+    /// <summary>The driver would crash, hang or corrupt a system, now or at another time.</summary>
+    Error,
+    /// <summary>Wrong by the documentation; whether it hurts depends on other drivers.</summary>
+    Warning,
+    /// <summary>Works, but there is a better way.</summary>
+    Advice,
+}
+
+/// <summary>What a rule is about.</summary>
+public enum RuleFamily : byte
+{
+    Allocation,
+    Cancel,
+    Completion,
+    Device,
+    Forwarding,
+    Irql,
+    Lock,
+    Pending,
+    Reuse,
+}
+
+/// <summary>The code that Driver Verifier stops with: a bug check and its first parameter.</summary>
+public readonly record struct VerifierCode(BugCheckCode BugCheck, uint Parameter1)
+{
+    /// <summary>As people write it: <c>0xC9/0x228</c>.</summary>
+    public override string ToString() => $"0x{(uint)BugCheck:X}/0x{Parameter1:X}";
+}
+
+/// <summary>What there is to know about a rule without running it.</summary>
+/// <param name="Name">Microsoft's name where the rule has a page (MarkIrpPending); names of our own begin with Iw.</param>
+/// <param name="Page">The documentation that the rule follows.</param>
+/// <param name="Code">What Driver Verifier reports for it, if it does.</param>
+/// <param name="Sees">In one sentence: what counts as a violation.</param>
+/// <param name="Create">Makes the rule, new for each machine.</param>
+public sealed record RuleInfo(string Name, RuleFamily Family, Severity Severity, string Page, VerifierCode? Code, string Sees, Func<Rule> Create)
+{
+    public override string ToString() => Name;
+}
+
+/// <summary>Where rules are documented.</summary>
+static class Pages
+{
+    const string Documentation = "https://learn.microsoft.com/windows-hardware/drivers/";
+
+    /// <summary>The page of the I/O verification errors.</summary>
+    internal const string IoVerification = Documentation + "debugger/bug-check-0xc9--driver-verifier-iomanager-violation";
+
+    /// <summary>The page of a rule that Microsoft names.</summary>
+    internal static string Wdm(string rule) => $"{Documentation}devtest/wdm-{rule.ToLowerInvariant()}";
+
+    internal static string Kernel(string page) => $"{Documentation}kernel/{page}";
+
+    internal static string Ddi(string page) => $"{Documentation}ddi/wdm/{page}";
+}
+
+/// <summary>Codes of Driver Verifier.</summary>
+static class Codes
+{
+    /// <summary>DRIVER_VERIFIER_IOMANAGER_VIOLATION.</summary>
+    internal static VerifierCode Io(uint parameter1) => new(BugCheckCode.DRIVER_VERIFIER_IOMANAGER_VIOLATION, parameter1);
+
+    /// <summary>DRIVER_VERIFIER_DETECTED_VIOLATION.</summary>
+    internal static VerifierCode Detected(uint parameter1) => new(BugCheckCode.DRIVER_VERIFIER_DETECTED_VIOLATION, parameter1);
+}

@@ -1,0 +1,17 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>A driver frees or reuses the IRPs that it allocated; it does not complete them (ALLOC-10).</summary>
+sealed class IoAllocateComplete : Rule, IWatch<IrpCompleting>
+{
+    public static RuleInfo Definition { get; } = new(nameof(IoAllocateComplete), RuleFamily.Allocation, Error,
+        Pages.Wdm(nameof(IoAllocateComplete)), null,
+        "IoCompleteRequest is called for an IRP from IoAllocateIrp that is with its originator.",
+        static () => new IoAllocateComplete());
+
+    public void On(in IrpCompleting e)
+    {
+        if (Tracker.Owner is not null || Tracker.Irp.Origin is not (IrpOrigin.Allocated or IrpOrigin.Initialized)) return;
+        Report(Tracker.Caller, Tracker.Irp.Name,
+            $"{Tracker.Caller} completed {Tracker.Irp}, which its originator made with IoAllocateIrp and no other driver has. Free or reuse it.");
+    }
+}

@@ -1,0 +1,18 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>Only a completion routine can take a driver's own IRP back and free it (REG-09, ALLOC-10).</summary>
+sealed class IoAllocateForward : Rule, IWatch<IrpForwarded>
+{
+    public static RuleInfo Definition { get; } = new(nameof(IoAllocateForward), RuleFamily.Allocation, Error,
+        Pages.Wdm(nameof(IoAllocateForward)), null,
+        "An IRP from IoAllocateIrp is sent without a completion routine.",
+        static () => new IoAllocateForward());
+
+    public void On(in IrpForwarded e)
+    {
+        if (Tracker.Owner is not null || Tracker.Irp.Origin is not (IrpOrigin.Allocated or IrpOrigin.Initialized)) return;
+        if ((e.Irp.Tail.Overlay.CurrentStackLocation.Control & IrpRecord.Invoke) != 0) return;
+        Report(Tracker.Caller, Tracker.Irp.Name,
+            $"{Tracker.Caller} sent {Tracker.Irp}, an IRP of its own, without a completion routine: nobody will free it, and the I/O manager has no thread to finish it in.");
+    }
+}

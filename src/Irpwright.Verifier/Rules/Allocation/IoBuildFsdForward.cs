@@ -1,0 +1,18 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>Only a completion routine can take the IRP back and free it (REG-09, BUILD-13).</summary>
+sealed class IoBuildFsdForward : Rule, IWatch<IrpForwarded>
+{
+    public static RuleInfo Definition { get; } = new(nameof(IoBuildFsdForward), RuleFamily.Allocation, Error,
+        Pages.Wdm(nameof(IoBuildFsdForward)), null,
+        "An IRP from IoBuildAsynchronousFsdRequest is sent without a completion routine.",
+        static () => new IoBuildFsdForward());
+
+    public void On(in IrpForwarded e)
+    {
+        if (Tracker.Owner is not null || Tracker.Irp.Origin != IrpOrigin.Asynchronous) return;
+        if ((e.Irp.Tail.Overlay.CurrentStackLocation.Control & IrpRecord.Invoke) != 0) return;
+        Report(Tracker.Caller, Tracker.Irp.Name,
+            $"{Tracker.Caller} sent {Tracker.Irp}, made by IoBuildAsynchronousFsdRequest, without a completion routine: nobody will free it.");
+    }
+}

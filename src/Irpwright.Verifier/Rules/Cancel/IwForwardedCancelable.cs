@@ -1,0 +1,18 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>The cancel routine is taken out before the IRP is sent on (CALL-10).</summary>
+sealed class IwForwardedCancelable : Rule, IWatch<IrpForwarded>
+{
+    public static RuleInfo Definition { get; } = new(nameof(IwForwardedCancelable), RuleFamily.Cancel, Error,
+        Pages.IoVerification, Codes.Io(0x203),
+        "IoCallDriver is called while a cancel routine that the driver set is still in the IRP.",
+        static () => new IwForwardedCancelable());
+
+    public void On(in IrpForwarded e)
+    {
+        PDRIVER_CANCEL routine = e.Irp.CancelRoutine;
+        if (routine.IsNull || (Tracker.Owner is { } owner && routine == owner.InheritedCancelRoutine)) return;
+        Report(Tracker.Caller, Tracker.Irp.Name,
+            $"{Tracker.Caller} sent {Tracker.Irp} on with its own cancel routine still set: the lower driver overwrites it, or it cancels what is not its own any more.");
+    }
+}

@@ -1,0 +1,17 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>A completed IRP has a final status (CMP-27).</summary>
+sealed class CompleteRequestStatusCheck : Rule, IWatch<IrpCompleting>
+{
+    public static RuleInfo Definition { get; } = new(nameof(CompleteRequestStatusCheck), RuleFamily.Completion, Error,
+        Pages.Wdm(nameof(CompleteRequestStatusCheck)), Codes.Io(0x6),
+        "IoCompleteRequest is called with IoStatus.Status STATUS_PENDING or 0xFFFFFFFF.",
+        static () => new CompleteRequestStatusCheck());
+
+    public void On(in IrpCompleting e)
+    {
+        if (e.Status is not (NTSTATUS.STATUS_PENDING or (NTSTATUS)(-1))) return;
+        Report(Tracker.Caller, Tracker.Irp.Name,
+            $"{Tracker.Caller} completed {Tracker.Irp} with status {e.Status.Name}, which is no final status. Set Irp->IoStatus before IoCompleteRequest.");
+    }
+}

@@ -1,0 +1,21 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>A routine either passes the pending mark on or wakes the dispatch routine that waits, never both (IMP-02).</summary>
+sealed class CompletionEventChecking : Rule, IWatch<CompletionRoutineReturned>
+{
+    public static RuleInfo Definition { get; } = new(nameof(CompletionEventChecking), RuleFamily.Completion, Warning,
+        Pages.Wdm(nameof(CompletionEventChecking)), null,
+        "One run of a completion routine marks the IRP pending and sets the event that its dispatch routine waits for.",
+        static () => new CompletionEventChecking());
+
+    // Events that have nothing to do with the IRP are a driver's own business: only the waiter's counts.
+    public void On(in CompletionRoutineReturned e)
+    {
+        RoutineFrame frame = Tracker.Frame;
+        if (!frame.Marked || frame.EventSet.IsNull) return;
+        bool waiter = frame.Visit is { } visit && visit.Irp.Number == frame.Irp.Number && visit.WaitingFor.Address == frame.EventSet.Address;
+        if (!waiter && frame.EventSet.Address != frame.Context.Address) return;
+        Report(frame.Place, frame.Irp,
+            $"{frame} marked {frame.Irp} pending and set the event at {frame.EventSet}. A routine whose dispatch routine waits returns STATUS_MORE_PROCESSING_REQUIRED and does not mark.");
+    }
+}

@@ -1,0 +1,18 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>A status other than STATUS_PENDING says that the IRP is completed (PEND-11).</summary>
+sealed class IrpProcessingComplete : Rule, IWatch<DispatchReturned>
+{
+    public static RuleInfo Definition { get; } = new(nameof(IrpProcessingComplete), RuleFamily.Completion, Error,
+        Pages.Wdm(nameof(IrpProcessingComplete)), Codes.Io(0x226),
+        "A dispatch routine returns a final status for an IRP that nobody has completed.",
+        static () => new IrpProcessingComplete());
+
+    public void On(in DispatchReturned e)
+    {
+        Visit visit = Tracker.Visit;
+        if (e.Status == NTSTATUS.STATUS_PENDING || visit.Passed || visit.Marked) return;
+        string instead = visit.Forwarded ? "although it has not come back to completion from below" : "without completing it, sending it on or marking it pending";
+        Report(visit.Place, visit.Irp, $"{visit} returned {e.Status.Name} for {visit.Irp} {instead}: who sent the IRP takes it for finished.");
+    }
+}

@@ -1,0 +1,20 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>The returned status and Irp->IoStatus.Status agree (CMP-30).</summary>
+sealed class IwOtherStatusReturned : Rule, IWatch<DispatchReturned>
+{
+    public static RuleInfo Definition { get; } = new(nameof(IwOtherStatusReturned), RuleFamily.Completion, Error,
+        Pages.IoVerification, Codes.Io(0x224),
+        "A dispatch routine returns a final status that differs from the one the IRP was completed with.",
+        static () => new IwOtherStatusReturned());
+
+    public void On(in DispatchReturned e)
+    {
+        Visit visit = Tracker.Visit;
+        if (e.Status == NTSTATUS.STATUS_PENDING || visit.Marked || visit.FinalStatus is not { } final || e.Status == final) return;
+        // That is LowerDriverReturn's.
+        if (!visit.Completed && visit.LowerStatus is { } lower && e.Status != lower) return;
+        Report(visit.Place, visit.Irp,
+            $"{visit} returned {e.Status.Name} for {visit.Irp}, which was completed with {final.Name}. A driver whose completion routine changes the status marks the IRP pending.");
+    }
+}

@@ -1,0 +1,17 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>IoCopyCurrentIrpStackLocationToNext clears the next location's Control; a copy by hand must too (STK-07).</summary>
+sealed class IwControlNotCleared : Rule, IWatch<IrpForwarded>
+{
+    public static RuleInfo Definition { get; } = new(nameof(IwControlNotCleared), RuleFamily.Forwarding, Error,
+        Pages.IoVerification, Codes.Io(0x206),
+        "An IRP is sent with the pending mark set in the location that the lower driver gets.",
+        static () => new IwControlNotCleared());
+
+    public void On(in IrpForwarded e)
+    {
+        if (Tracker.Owner is not { Skipped: false } || (e.Irp.Tail.Overlay.CurrentStackLocation.Control & SL_CONTROL.SL_PENDING_RETURNED) == 0) return;
+        Report(Tracker.Caller, Tracker.Irp.Name,
+            $"{Tracker.Caller} sent {Tracker.Irp} with SL_PENDING_RETURNED in the lower driver's location. Use IoCopyCurrentIrpStackLocationToNext instead of copying the location.");
+    }
+}

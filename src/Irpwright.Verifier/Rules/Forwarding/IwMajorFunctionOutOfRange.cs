@@ -1,0 +1,18 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>The code indexes the target's table of dispatch routines, which has 28 entries (CALL-11).</summary>
+sealed class IwMajorFunctionOutOfRange : Rule, IWatch<IrpForwarding>
+{
+    public static RuleInfo Definition { get; } = new(nameof(IwMajorFunctionOutOfRange), RuleFamily.Forwarding, Error,
+        Pages.Kernel("irp-major-function-codes"), null,
+        "IoCallDriver is called with a major function code above IRP_MJ_MAXIMUM_FUNCTION in the next stack location.",
+        static () => new IwMajorFunctionOutOfRange());
+
+    public void On(in IrpForwarding e)
+    {
+        if (!GuestMemory.IsAccessible(e.Irp.Address, IRP.SizeOf, PageAccess.Read) || e.Irp.Type != IO_TYPE_IRP) return;
+        sbyte next = (sbyte)(e.Irp.CurrentLocation - 1);
+        if (next < 1 || next > e.Irp.StackCount || Tracker.Irp.LocationAt(next).MajorFunction is var major && major <= IRP_MJ_MAXIMUM_FUNCTION) return;
+        Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} sent {Tracker.Irp} with major function 0x{major:X2}; the highest there is is 0x{IRP_MJ_MAXIMUM_FUNCTION:X2}.");
+    }
+}

@@ -1,0 +1,17 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>Completion routines run at the caller's IRQL and expect at most DISPATCH_LEVEL (CMP-01, CMP-27).</summary>
+sealed class IwCompletedAboveDispatch : Rule, IWatch<IrpCompleting>
+{
+    public static RuleInfo Definition { get; } = new(nameof(IwCompletedAboveDispatch), RuleFamily.Irql, Error,
+        Pages.IoVerification, Codes.Io(0xE),
+        "IoCompleteRequest is called above DISPATCH_LEVEL.",
+        static () => new IwCompletedAboveDispatch());
+
+    public void On(in IrpCompleting e)
+    {
+        byte irql = Tracker.Thread.Thread.Irql;
+        if (irql <= DISPATCH_LEVEL) return;
+        Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} completed {Tracker.Irp} at IRQL {irql}. Above DISPATCH_LEVEL, queue a DPC that completes it.");
+    }
+}

@@ -1,0 +1,22 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>Drivers above may come back for the same lock from their completion routines (CMP-27, IRQL-04).</summary>
+sealed class SpinLockSafe : Rule, IWatch<IrpCompleting>, IWatch<DdiCalled>
+{
+    public static RuleInfo Definition { get; } = new(nameof(SpinLockSafe), RuleFamily.Lock, Error,
+        Pages.Wdm(nameof(SpinLockSafe)), null,
+        "IoCompleteRequest or IoStartNextPacket is called while the routine holds a spin lock that it acquired.",
+        static () => new SpinLockSafe());
+
+    public void On(in IrpCompleting e)
+    {
+        if (Tracker.Thread.SpinLockOfFrame is var held and not 0)
+            Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} completed {Tracker.Irp} while holding the spin lock at {Format.Address(held)}. Release it first.");
+    }
+
+    public void On(in DdiCalled e)
+    {
+        if (Tracker.Thread.SpinLockOfFrame is var held and not 0 && e.Export.SourceName is "IoStartNextPacket" or "IoStartNextPacketByKey")
+            Report(Tracker.Caller, Tracker.Thread.Frame?.Irp ?? default, $"{Tracker.Caller} called {e.Export.SourceName} while holding the spin lock at {Format.Address(held)}. Release it first.");
+    }
+}

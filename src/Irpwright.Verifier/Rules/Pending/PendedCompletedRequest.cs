@@ -1,0 +1,18 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>A dispatch routine that completed the IRP returns the IRP's status, unless it had marked it pending (PEND-04).</summary>
+sealed class PendedCompletedRequest : Rule, IWatch<DispatchReturned>
+{
+    public static RuleInfo Definition { get; } = new(nameof(PendedCompletedRequest), RuleFamily.Pending, Error,
+        Pages.Wdm(nameof(PendedCompletedRequest)), Codes.Io(0x23D),
+        "A dispatch routine completes an IRP that it did not mark pending, and returns STATUS_PENDING.",
+        static () => new PendedCompletedRequest());
+
+    public void On(in DispatchReturned e)
+    {
+        Visit visit = Tracker.Visit;
+        if (e.Status != NTSTATUS.STATUS_PENDING || visit.Marked || !visit.CompletedByDispatch) return;
+        Report(visit.Place, visit.Irp,
+            $"{visit} completed {visit.Irp} without having marked it pending, and returned STATUS_PENDING: who sent the IRP goes on waiting for it.");
+    }
+}

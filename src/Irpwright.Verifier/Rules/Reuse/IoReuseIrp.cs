@@ -1,0 +1,16 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>Built and associated IRPs cannot be reused (REUSE-03).</summary>
+sealed class IoReuseIrp : Rule, IWatch<IrpReused>
+{
+    public static RuleInfo Definition { get; } = new(nameof(IoReuseIrp), RuleFamily.Reuse, Error,
+        Pages.Wdm(nameof(IoReuseIrp)), Codes.Io(0x311),
+        "IoReuseIrp is called for an IRP that did not come from IoAllocateIrp.",
+        static () => new IoReuseIrp());
+
+    public void On(in IrpReused e)
+    {
+        if (Tracker.Irp.Origin is not (IrpOrigin.Threaded or IrpOrigin.Asynchronous or IrpOrigin.Associated)) return;
+        Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} called IoReuseIrp for {Tracker.Irp}, which did not come from IoAllocateIrp: its buffers, thread and event are lost.");
+    }
+}

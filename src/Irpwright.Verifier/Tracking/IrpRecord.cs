@@ -1,0 +1,55 @@
+namespace Irpwright.Verification.Tracking;
+
+/// <summary>What is known of an IRP from its allocation to its release.</summary>
+public sealed class IrpRecord
+{
+    /// <summary>The bits of Control that have a completion routine called.</summary>
+    internal const SL_CONTROL Invoke = SL_CONTROL.SL_INVOKE_ON_SUCCESS | SL_CONTROL.SL_INVOKE_ON_ERROR | SL_CONTROL.SL_INVOKE_ON_CANCEL;
+
+    internal readonly List<Visit> Visits = [];
+
+    public IrpName Name { get; internal set; }
+
+    public PIRP Irp => new(Name.Address);
+
+    /// <summary>Who made it; null if that was before the verifier came.</summary>
+    public IrpOrigin? Origin { get; internal set; }
+
+    /// <summary>Locations it was made with.</summary>
+    public sbyte StackCount { get; internal set; }
+
+    /// <summary>Allocated with ChargeQuota.</summary>
+    public bool QuotaCharged { get; internal set; }
+
+    /// <summary>Times that it was sent to a driver since it was made or reused.</summary>
+    public int Forwards { get; internal set; }
+
+    /// <summary>The file object it had when it was first sent.</summary>
+    public PFILE_OBJECT OriginalFileObject { get; internal set; }
+
+    /// <summary>The driver that completed it last; null before.</summary>
+    public CodePlace? Completer { get; internal set; }
+
+    /// <summary>The stay with the driver that has it now; null while its originator has it.</summary>
+    public Visit? Owner => Visits.Count == 0 ? null : Visits[^1];
+
+    /// <summary>A driver that it was sent to still has it.</summary>
+    public bool IsInFlight => Visits.Count > 0;
+
+    /// <summary>Whether the location behind the packet's last one can be looked at: the kernel leaves room in its own packets.</summary>
+    internal bool HasRoomBehind => Origin is not (null or IrpOrigin.Initialized);
+
+    /// <summary>SL_PENDING_RETURNED is set where the packet has no location any more.</summary>
+    public bool IsMarkedBehindEnd => HasRoomBehind && (ControlOf((sbyte)(StackCount + 1)) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
+
+    /// <summary>That has been reported.</summary>
+    public bool MarkBehindEndReported { get; set; }
+
+    /// <summary>A location's Control byte.</summary>
+    public SL_CONTROL ControlOf(sbyte location) => LocationAt(location).Control;
+
+    /// <summary>The n-th location, 1-based.</summary>
+    public PIO_STACK_LOCATION LocationAt(sbyte location) => new(Name.Address + IRP.SizeOf + (ulong)(location - 1) * IO_STACK_LOCATION.SizeOf);
+
+    public override string ToString() => Name.ToString();
+}

@@ -1,0 +1,352 @@
+namespace Irpwright.Verification.Tracking;
+
+/// <summary>
+/// What several rules need to know, kept once: which driver has an IRP, who marked it pending, what each dispatch routine did
+/// with it, and which routines run on a thread.
+/// </summary>
+/// <remarks>
+/// While rules are called, the tracker speaks of the event at hand:
+/// <list type="table">
+/// <item><term>IrpAllocated</term><description><see cref="Known"/>: the packet that was at this address, if it still is one</description></item>
+/// <item><term>IrpForwarding</term><description><see cref="Irp"/>; <see cref="Owner"/>: the sending driver's stay</description></item>
+/// <item><term>IrpForwarded</term><description><see cref="Irp"/>; <see cref="Owner"/>: the sender's stay; <see cref="Visit"/>: the receiver's</description></item>
+/// <item><term>DispatchReturned</term><description><see cref="Visit"/>, <see cref="Frame"/>; <see cref="Known"/>, if the IRP still lives</description></item>
+/// <item><term>IrpCompleting</term><description><see cref="Irp"/>; <see cref="Owner"/>: the stay that ends</description></item>
+/// <item><term>CompletionRoutineReturned</term><description><see cref="Frame"/>; <see cref="Known"/>, if the IRP still lives</description></item>
+/// <item><term>CancelRoutineReturned, DpcReturned, WorkItemReturned</term><description><see cref="Frame"/></description></item>
+/// <item><term>IrpReused, IrpFreed, InformationTooLarge</term><description><see cref="Irp"/></description></item>
+/// </list>
+/// For every event there are <see cref="Thread"/> and <see cref="Caller"/>.
+/// </remarks>
+public sealed class IrpTracker
+{
+    const int RememberedCompletions = 16;
+
+    readonly Machine machine;
+    readonly Dictionary<ulong, IrpRecord> irps = [];
+    readonly Dictionary<int, ThreadContext> threads = [];
+    readonly Stack<IrpRecord> freeRecords = new();
+    readonly Stack<Visit> freeVisits = new();
+    readonly (ulong Irp, IrpName Name, CodePlace By)[] completions = new (ulong, IrpName, CodePlace)[RememberedCompletions];
+    ThreadContext? context;
+    Visit? visit;
+    RoutineFrame? frame;
+    int irpCount;
+    int completionCount;
+
+    internal IrpTracker(Machine machine) => this.machine = machine;
+
+    /// <summary>The thread that causes the event, with its routines and locks.</summary>
+    public ThreadContext Thread => context ?? throw new InvalidOperationException("The event happened outside of guest threads.");
+
+    /// <summary>The driver code that called the kernel.</summary>
+    public CodePlace Caller => Thread.Caller;
+
+    /// <summary>The IRP that the event is about.</summary>
+    public IrpRecord Irp => Known ?? throw new InvalidOperationException("The event is about no IRP that exists.");
+
+    /// <summary>The IRP that the event is about, if it exists (any more).</summary>
+    public IrpRecord? Known { get; private set; }
+
+    /// <summary>The stay that the event begins or ends.</summary>
+    public Visit Visit => visit ?? throw new InvalidOperationException("The event neither begins nor ends a driver's stay.");
+
+    /// <summary>The stay with the driver that had the IRP when the event came; null if its originator had it.</summary>
+    public Visit? Owner { get; private set; }
+
+    /// <summary>
+    /// The stay that the running routine belongs to, if its driver is using the IRP at hand although it sent it on and a
+    /// lower driver still has it.
+    /// </summary>
+    public Visit? Overtaken =>
+        Thread.Frame is { Visit: { Passed: false } own } && own != Owner && own.Irp.Number == Known?.Name.Number && IsCalledBy(own.Driver) ? own : null;
+
+    /// <summary>Whether the code that called the kernel belongs to a driver.</summary>
+    public bool IsCalledBy(PDRIVER_OBJECT driver) => CodePlace.Find(machine, Thread.Call.Caller) is { } caller && caller.Object == driver;
+
+    /// <summary>The driver's routine that returned.</summary>
+    public RoutineFrame Frame => frame ?? throw new InvalidOperationException("The event is no routine's end.");
+
+    /// <summary>Who completed a packet that is no IRP any more, if that was not long ago.</summary>
+    public (IrpName Irp, CodePlace By)? LastCompletion(ulong irp)
+    {
+        for (int i = 1; i <= Math.Min(completionCount, RememberedCompletions); i++)
+        {
+            (ulong address, IrpName name, CodePlace by) = completions[(completionCount - i) % RememberedCompletions];
+            if (address == irp) return (name, by);
+        }
+        return null;
+    }
+
+    /// <summary>Begins an event; false if no guest thread causes it.</summary>
+    internal bool Begin()
+    {
+        Known = null;
+        Owner = visit = null;
+        frame = null;
+        if (machine.TryGetCurrentThread() is not { } thread) return false;
+        if (context?.Thread != thread && !threads.TryGetValue(thread.Id, out context)) threads.Add(thread.Id, context = new ThreadContext(machine, thread));
+        return true;
+    }
+
+    // ---- Packets
+
+    internal void Allocated(in IrpAllocated e) => Known = irps.GetValueOrDefault(e.Irp.Address);
+
+    internal void AllocatedDone(in IrpAllocated e)
+    {
+        IrpRecord? record = Known;
+        bool again = e.Origin == IrpOrigin.Initialized && record is { Origin: IrpOrigin.Allocated };
+        if (record is null) irps.Add(e.Irp.Address, record = freeRecords.TryPop(out IrpRecord? free) ? free : new IrpRecord());
+        record.MarkBehindEndReported = false;
+        Start(record, e.Irp, again ? record.Origin : e.Origin, e.StackSize, again ? record.QuotaCharged : (e.Irp.AllocationFlags & IRP_ALLOCATION_FLAGS.IRP_QUOTA_CHARGED) != 0);
+    }
+
+    void Start(IrpRecord record, PIRP irp, IrpOrigin? origin, int stackCount, bool quotaCharged)
+    {
+        Abandon(record);
+        record.Name = new IrpName(++irpCount, irp.Address, 0);
+        record.Origin = origin;
+        record.StackCount = (sbyte)stackCount;
+        record.QuotaCharged = quotaCharged;
+        record.Forwards = 0;
+        record.OriginalFileObject = default;
+        record.Completer = null;
+    }
+
+    void Abandon(IrpRecord record)
+    {
+        foreach (Visit open in record.Visits) Pass(open, null);
+        record.Visits.Clear();
+    }
+
+    internal void Reused(in IrpReused e) => Known = Find(e.Irp);
+
+    internal void ReusedDone(in IrpReused e) => Start(Irp, e.Irp, Irp.Origin, Irp.StackCount, Irp.QuotaCharged);
+
+    internal void Freed(in IrpFreed e)
+    {
+        Known = Find(e.Irp);
+        SampleOwner(Known);
+    }
+
+    internal void FreedDone()
+    {
+        if (IsFreedByDriver) Thread.Call = default;
+        Abandon(Irp);
+        irps.Remove(Irp.Name.Address);
+        freeRecords.Push(Irp);
+    }
+
+    internal void TooLarge(in InformationTooLarge e) => Known = Find(e.Irp);
+
+    /// <summary>Driver code called IoFreeIrp, as opposed to the kernel releasing an IRP of its own.</summary>
+    public bool IsFreedByDriver => Thread.Call.Export == KernelExports.IoFreeIrp;
+
+    IrpRecord Find(PIRP irp)
+    {
+        if (irps.TryGetValue(irp.Address, out IrpRecord? record)) return record;
+        // Allocated before the verifier came, or no IRP at all.
+        irps.Add(irp.Address, record = new IrpRecord());
+        sbyte stackCount = GuestMemory.IsAccessible(irp.Address, IRP.SizeOf, PageAccess.Read) ? irp.StackCount : (sbyte)0;
+        Start(record, irp, null, stackCount, false);
+        return record;
+    }
+
+    // ---- Down
+
+    internal void Forwarding(in IrpForwarding e)
+    {
+        Known = Find(e.Irp);
+        Owner = Known.Owner;
+    }
+
+    internal void Forwarded(in IrpForwarded e)
+    {
+        IrpRecord record = Known = Find(e.Irp);
+        sbyte location = e.Irp.CurrentLocation;
+        record.Forwards++;
+        if (record.Forwards == 1) record.OriginalFileObject = e.Irp.Tail.Overlay.OriginalFileObject;
+        Owner = record.Owner;
+        record.Name = record.Name with { MajorFunction = record.LocationAt(location).MajorFunction };
+        if (Owner is { } sender)
+        {
+            if ((record.ControlOf(sender.Location) & SL_CONTROL.SL_PENDING_RETURNED) != 0) sender.Marked = true;
+            sender.Forwarded = true;
+            sender.Skipped = location >= sender.Location;
+        }
+        if (!freeVisits.TryPop(out visit)) visit = new Visit(machine);
+        visit.Begin(record.Name, e.DeviceObject, e.Routine, location, e.Irp.CancelRoutine);
+        record.Visits.Add(visit);
+    }
+
+    internal void ForwardedDone()
+    {
+        RoutineFrame entered = Thread.Push(RoutineKind.Dispatch, Visit.Routine.Address, Visit.Driver);
+        entered.Irp = Visit.Irp;
+        entered.Visit = Visit;
+        entered.Location = Visit.Location;
+    }
+
+    internal bool Returned(in DispatchReturned e)
+    {
+        frame = Thread.Unwind(RoutineKind.Dispatch, e.Routine.Address, e.Irp.Address);
+        if (frame is null) return false;
+        visit = frame.Visit!;
+        if (irps.TryGetValue(e.Irp.Address, out IrpRecord? record) && record.Name.Number == visit.Irp.Number)
+        {
+            Known = record;
+            if (record.Owner == visit) SampleOwner(record);
+        }
+        return true;
+    }
+
+    internal void ReturnedDone(in DispatchReturned e)
+    {
+        Visit returned = Visit;
+        Thread.Pop();
+        if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { } sender } && sender.Irp.Number == returned.Irp.Number) sender.LowerStatus = e.Status;
+        returned.Returned = true;
+        Recycle(returned);
+    }
+
+    // ---- Up
+
+    internal void Completing(in IrpCompleting e)
+    {
+        IrpRecord record = Known = Find(e.Irp);
+        Owner = record.Owner;
+        SampleOwner(record);
+    }
+
+    internal void CompletingDone(in IrpCompleting e)
+    {
+        IrpRecord record = Irp;
+        CodePlace by = Caller;
+        record.Completer = by;
+        completions[completionCount++ % RememberedCompletions] = (record.Name.Address, record.Name, by);
+        if (Thread.Frame is { } running)
+        {
+            running.LastCompleted = (record.Name.Number, record.Forwards);
+            if (Owner is not null && running.Kind == RoutineKind.Dispatch && running.Visit == Owner) Owner.CompletedByDispatch = true;
+        }
+        if (Owner is not null) Owner.Completed = true;
+        PassBelow(record, e.Irp.CurrentLocation + 1, e.Status);
+    }
+
+    internal void RoutineCalled(in CompletionRoutineCalled e)
+    {
+        IrpRecord record = Known = Find(e.Irp);
+        sbyte location = e.Irp.CurrentLocation;
+        PassBelow(record, location, e.Irp.IoStatus.Status);
+        Visit? owner = record.Owner;
+        RoutineFrame entered = Thread.Push(RoutineKind.Completion, e.Routine.Address, e.DeviceObject.IsNull ? default : e.DeviceObject.DriverObject);
+        entered.Irp = record.Name;
+        entered.Visit = owner;
+        entered.Location = location;
+        entered.Context = e.Context;
+        entered.PendingReturned = e.Irp.PendingReturned;
+        entered.MarkedBefore = location <= record.StackCount && (record.ControlOf(location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
+    }
+
+    internal bool RoutineReturned(in CompletionRoutineReturned e)
+    {
+        frame = Thread.Unwind(RoutineKind.Completion, e.Routine.Address, e.Irp.Address);
+        if (frame is null) return false;
+        if (irps.TryGetValue(e.Irp.Address, out IrpRecord? record) && record.Name.Number == frame.Irp.Number)
+        {
+            Known = record;
+            SampleRoutine(frame, record);
+        }
+        return true;
+    }
+
+    internal void Completed(in IrpCompleted e) => PassBelow(Known = Find(e.Irp), Irp.StackCount + 2, e.Status);
+
+    void PassBelow(IrpRecord record, int location, NTSTATUS status)
+    {
+        while (record.Owner is { } left && left.Location < location)
+        {
+            record.Visits.RemoveAt(record.Visits.Count - 1);
+            Pass(left, status);
+        }
+    }
+
+    void Pass(Visit left, NTSTATUS? status)
+    {
+        left.Passed = true;
+        left.FinalStatus = status;
+        Recycle(left);
+    }
+
+    void Recycle(Visit ended)
+    {
+        if (ended.Passed && ended.Returned) freeVisits.Push(ended);
+    }
+
+    // IoMarkIrpPending is inline: its mark is seen wherever the IRP comes by.
+    static void SampleOwner(IrpRecord? record)
+    {
+        if (record is not { Owner: { Marked: false, Skipped: false } owner } || record.Irp.CurrentLocation != owner.Location) return;
+        owner.Marked = (record.ControlOf(owner.Location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
+    }
+
+    static void SampleRoutine(RoutineFrame running, IrpRecord record)
+    {
+        if (running.MarkedBefore || running.Location > record.StackCount || record.Irp.CurrentLocation != running.Location) return;
+        running.Marked = (record.ControlOf(running.Location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
+    }
+
+    // ---- Other routines, events and locks
+
+    internal void Cancelled(in IrpCancelled e)
+    {
+        Known = Find(e.Irp);
+        if (e.Routine.IsNull) return;
+        RoutineFrame entered = Thread.Push(RoutineKind.Cancel, e.Routine.Address, e.DeviceObject.IsNull ? default : e.DeviceObject.DriverObject);
+        entered.Irp = Known.Name;
+        // It runs at DISPATCH_LEVEL with the lock, and ends without both.
+        entered.Irql = e.Irp.CancelIrql;
+        Thread.HandLockToFrame();
+    }
+
+    internal bool CancelReturned(in CancelRoutineReturned e) => (frame = Thread.Unwind(RoutineKind.Cancel, e.Routine.Address, e.Irp.Address)) is not null;
+
+    internal void Enter(RoutineKind kind, ulong routine) => Thread.Push(kind, routine, default);
+
+    internal bool Leave(RoutineKind kind, ulong routine) => (frame = Thread.Unwind(kind, routine, 0)) is not null;
+
+    internal void Pop() => Thread.Pop();
+
+    internal void Called(in DdiCalled e) => Thread.Call = new PendingCall(e.Export, e.Caller);
+
+    internal void EventSet(in EventSet e)
+    {
+        bool byDriver = Thread.Call.Export == KernelExports.KeSetEvent;
+        Thread.Call = default;
+        if (!byDriver || Thread.Frame is not { Kind: RoutineKind.Completion } running) return;
+        running.EventSet = e.Event;
+        // Whoever waits for the event may be done with the IRP before the routine returns.
+        if (irps.TryGetValue(running.Irp.Address, out IrpRecord? record) && record.Name.Number == running.Irp.Number) SampleRoutine(running, record);
+    }
+
+    internal void WaitStarted(in WaitStarted e)
+    {
+        if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { Forwarded: true } waiting }) waiting.WaitingFor = e.Object;
+    }
+
+    internal void WaitEnded()
+    {
+        if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { } waiting }) waiting.WaitingFor = default;
+    }
+
+    internal void LockAcquired(in SpinLockAcquired e) => Thread.Acquired(e.SpinLock.Address);
+
+    internal void LockReleased(in SpinLockReleased e) => Thread.Released(e.SpinLock.Address);
+
+    internal void ThreadEnded(in ThreadEnded e)
+    {
+        threads.Remove(e.Thread.Id);
+        context = null;
+    }
+}

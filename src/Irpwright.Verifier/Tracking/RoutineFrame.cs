@@ -1,0 +1,81 @@
+namespace Irpwright.Verification.Tracking;
+
+/// <summary>What kind of routine the kernel called.</summary>
+public enum RoutineKind : byte
+{
+    Dispatch,
+    Completion,
+    Cancel,
+    Dpc,
+    WorkItem,
+}
+
+/// <summary>A driver's routine that is running on a thread. Objects are used again.</summary>
+public sealed class RoutineFrame
+{
+    readonly Machine machine;
+
+    internal RoutineFrame(Machine machine) => this.machine = machine;
+
+    public RoutineKind Kind { get; internal set; }
+
+    /// <summary>Its address.</summary>
+    public ulong Routine { get; internal set; }
+
+    internal PDRIVER_OBJECT Driver { get; set; }
+
+    /// <summary>The IRP it was called for; its address is 0 where there is none.</summary>
+    public IrpName Irp { get; internal set; }
+
+    /// <summary>The driver's stay that a dispatch or completion routine belongs to; null for an originator's routine.</summary>
+    public Visit? Visit { get; internal set; }
+
+    /// <summary>The location that was current when it was called; beyond the last one for an originator without a location.</summary>
+    public sbyte Location { get; internal set; }
+
+    /// <summary>The Context argument of a completion routine.</summary>
+    public PVOID Context { get; internal set; }
+
+    /// <summary>The IRQL it must return with.</summary>
+    public byte Irql { get; internal set; }
+
+    /// <summary>Irp->PendingReturned when a completion routine was called.</summary>
+    public bool PendingReturned { get; internal set; }
+
+    /// <summary>The driver's location was marked pending before its completion routine was called.</summary>
+    public bool MarkedBefore { get; internal set; }
+
+    /// <summary>The routine marked the location pending.</summary>
+    public bool Marked { get; internal set; }
+
+    /// <summary>The last event that the routine set; null for none.</summary>
+    public PKEVENT EventSet { get; internal set; }
+
+    /// <summary>What the routine last completed: the IRP's number, and how often it had been sent then.</summary>
+    internal (int Irp, int Forwards) LastCompleted { get; set; }
+
+    internal PendingCall SavedCall { get; set; }
+
+    public CodePlace Place => new(machine, Driver, Routine, 0);
+
+    internal void Begin(RoutineKind kind, ulong routine, PDRIVER_OBJECT driver, byte irql)
+    {
+        Kind = kind;
+        Routine = routine;
+        Driver = driver;
+        Irql = irql;
+        Irp = default;
+        Visit = null;
+        Location = 0;
+        Context = default;
+        PendingReturned = MarkedBefore = Marked = false;
+        EventSet = default;
+        LastCompleted = default;
+        SavedCall = default;
+    }
+
+    public override string ToString() => Place.ToString();
+}
+
+/// <summary>A call from driver code that the kernel is about to carry out.</summary>
+readonly record struct PendingCall(KernelExport? Export, ulong Caller);

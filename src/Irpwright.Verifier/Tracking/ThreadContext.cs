@@ -1,0 +1,93 @@
+namespace Irpwright.Verification.Tracking;
+
+/// <summary>A thread: the driver routines that run on it, innermost last, and the spin locks it holds.</summary>
+public sealed class ThreadContext
+{
+    readonly record struct HeldLock(ulong Address, int Depth);
+
+    readonly Machine machine;
+    readonly List<RoutineFrame> frames = [];
+    readonly List<HeldLock> locks = [];
+    int depth;
+
+    internal ThreadContext(Machine machine, KernelThread thread)
+    {
+        this.machine = machine;
+        Thread = thread;
+    }
+
+    public KernelThread Thread { get; }
+
+    /// <summary>The innermost routine; null if none that the kernel called runs.</summary>
+    public RoutineFrame? Frame => depth == 0 ? null : frames[depth - 1];
+
+    /// <summary>The call into the kernel whose consequences the event is.</summary>
+    internal PendingCall Call { get; set; }
+
+    /// <summary>The code that called the kernel.</summary>
+    public CodePlace Caller => new(machine, Frame?.Driver ?? default, Frame?.Routine ?? 0, Call.Caller);
+
+    /// <summary>A spin lock that the innermost routine has acquired and not released; 0 for none.</summary>
+    public ulong SpinLockOfFrame
+    {
+        get
+        {
+            for (int i = locks.Count - 1; i >= 0; i--)
+            {
+                if (locks[i].Depth == depth) return locks[i].Address;
+            }
+            return 0;
+        }
+    }
+
+    internal RoutineFrame Push(RoutineKind kind, ulong routine, PDRIVER_OBJECT driver)
+    {
+        if (depth == frames.Count) frames.Add(new RoutineFrame(machine));
+        RoutineFrame frame = frames[depth++];
+        frame.Begin(kind, routine, driver, Thread.Irql);
+        frame.SavedCall = Call;
+        Call = default;
+        return frame;
+    }
+
+    /// <summary>Finds the routine that returned. Those above it ended by an exception.</summary>
+    internal RoutineFrame? Unwind(RoutineKind kind, ulong routine, ulong irp)
+    {
+        for (int i = depth; i > 0; i--)
+        {
+            RoutineFrame frame = frames[i - 1];
+            if (frame.Kind != kind || frame.Routine != routine || frame.Irp.Address != irp) continue;
+            depth = i;
+            return frame;
+        }
+        return null;
+    }
+
+    internal void Pop()
+    {
+        Call = frames[--depth].SavedCall;
+        // A lock that a routine left held is nobody's from now on.
+        for (int i = 0; i < locks.Count; i++)
+        {
+            if (locks[i].Depth > depth) locks[i] = locks[i] with { Depth = -1 };
+        }
+    }
+
+    internal void Acquired(ulong spinLock) => locks.Add(new HeldLock(spinLock, depth));
+
+    internal void Released(ulong spinLock)
+    {
+        for (int i = locks.Count - 1; i >= 0; i--)
+        {
+            if (locks[i].Address != spinLock) continue;
+            locks.RemoveAt(i);
+            return;
+        }
+    }
+
+    /// <summary>A cancel routine is called with the cancel spin lock held, and has to release it.</summary>
+    internal void HandLockToFrame()
+    {
+        if (locks.Count > 0) locks[^1] = locks[^1] with { Depth = depth };
+    }
+}

@@ -1,0 +1,71 @@
+namespace Irpwright.Verification.Tracking;
+
+/// <summary>An IRP's stay with one driver: from IoCallDriver until the driver's stack location has been left for good.</summary>
+/// <remarks>Lives on until the dispatch routine has returned too, which may be later. Objects are used again.</remarks>
+public sealed class Visit
+{
+    readonly Machine machine;
+
+    internal Visit(Machine machine) => this.machine = machine;
+
+    public IrpName Irp { get; internal set; }
+
+    public PDEVICE_OBJECT Device { get; internal set; }
+
+    internal PDRIVER_OBJECT Driver { get; set; }
+
+    public PDRIVER_DISPATCH Routine { get; internal set; }
+
+    /// <summary>1-based stack location.</summary>
+    public sbyte Location { get; internal set; }
+
+    /// <summary>The driver set SL_PENDING_RETURNED in its location while it had the IRP.</summary>
+    public bool Marked { get; internal set; }
+
+    /// <summary>The driver sent the IRP on.</summary>
+    public bool Forwarded { get; internal set; }
+
+    /// <summary>It did so without a location of the receiver's own (IoSkipCurrentIrpStackLocation).</summary>
+    public bool Skipped { get; internal set; }
+
+    /// <summary>What IoCallDriver last returned to the dispatch routine for this IRP.</summary>
+    public NTSTATUS? LowerStatus { get; internal set; }
+
+    /// <summary>The driver's dispatch routine itself called IoCompleteRequest for it.</summary>
+    public bool CompletedByDispatch { get; internal set; }
+
+    /// <summary>IoCompleteRequest was called while the IRP was with this driver.</summary>
+    public bool Completed { get; internal set; }
+
+    /// <summary>The completion walk has left the driver's location.</summary>
+    public bool Passed { get; internal set; }
+
+    /// <summary>The status the IRP had then; null when it was freed or reused instead.</summary>
+    public NTSTATUS? FinalStatus { get; internal set; }
+
+    /// <summary>A cancel routine that was set already when the IRP came.</summary>
+    public PDRIVER_CANCEL InheritedCancelRoutine { get; internal set; }
+
+    /// <summary>The object that the dispatch routine is waiting for.</summary>
+    public PVOID WaitingFor { get; internal set; }
+
+    internal bool Returned { get; set; }
+
+    /// <summary>The dispatch routine.</summary>
+    public CodePlace Place => new(machine, Driver, Routine.Address, 0);
+
+    internal void Begin(IrpName irp, PDEVICE_OBJECT device, PDRIVER_DISPATCH routine, sbyte location, PDRIVER_CANCEL cancelRoutine)
+    {
+        Irp = irp;
+        Device = device;
+        Driver = device.DriverObject;
+        Routine = routine;
+        Location = location;
+        InheritedCancelRoutine = cancelRoutine;
+        Marked = Forwarded = Skipped = CompletedByDispatch = Completed = Passed = Returned = false;
+        LowerStatus = FinalStatus = null;
+        WaitingFor = default;
+    }
+
+    public override string ToString() => Place.ToString();
+}

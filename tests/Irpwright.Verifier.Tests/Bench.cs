@@ -1,0 +1,91 @@
+namespace Irpwright.Verification.Tests;
+
+/// <summary>A device with two probes, one above the other, under the verifier; a user reads from it.</summary>
+sealed class Bench : IDisposable
+{
+    public const string DeviceName = @"\Device\Probe";
+
+    readonly List<Probe> filters = [];
+
+    public Bench(int filterCount = 1, MachineOptions? options = null)
+    {
+        Machine = new Machine(options);
+        Verifier = Verifier.Attach(Machine);
+        Lower = new Probe(DeviceName);
+        Machine.Run(() =>
+        {
+            Assert.Equal(STATUS_SUCCESS, Machine.Drivers.Load(Lower, "lower", out _));
+            for (int i = 0; i < filterCount; i++)
+            {
+                var filter = new Probe(null);
+                Assert.Equal(STATUS_SUCCESS, Machine.Drivers.Load(filter, i == 0 ? "upper" : $"upper{i + 1}", out Driver? loaded));
+                Assert.Equal(STATUS_SUCCESS, Machine.Drivers.AddDevice(loaded!, Lower.Device));
+                filters.Add(filter);
+            }
+        });
+    }
+
+    public Machine Machine { get; }
+
+    public Verifier Verifier { get; }
+
+    /// <summary>The function driver.</summary>
+    public Probe Lower { get; }
+
+    /// <summary>The filter right above it.</summary>
+    public Probe Upper => filters[0];
+
+    /// <summary>The filter on top.</summary>
+    public Probe Top => filters[^1];
+
+    /// <summary>What the machine stopped with; null if it did not.</summary>
+    public Exception? Stop { get; private set; }
+
+    /// <summary>Reads once. What the kernel makes of a broken driver afterwards is not this project's business.</summary>
+    public IoResult Read(int length = 16)
+    {
+        try
+        {
+            return Machine.Run(() =>
+            {
+                DeviceHandle handle = DeviceHandle.Open(Machine, DeviceName);
+                IoResult result = handle.Read(new byte[length]);
+                handle.Dispose();
+                return result;
+            });
+        }
+        catch (Exception e) when (e is BugCheckException or MachineHungException)
+        {
+            Stop = e;
+            return default;
+        }
+    }
+
+    /// <summary>Reads and gives the names of the rules that were broken.</summary>
+    public string[] Broken(int length = 16)
+    {
+        Read(length);
+        return [.. Verifier.Violations.Select(v => v.Rule.Name)];
+    }
+
+    /// <summary>Reads, and has exactly this rule broken.</summary>
+    public Violation Breaks(string rule, string driver)
+    {
+        Read();
+        Violation violation = Assert.Single(Verifier.Violations);
+        Assert.Equal(rule, violation.Rule.Name);
+        Assert.Equal(driver, violation.Driver);
+        return violation;
+    }
+
+    /// <summary>Reads with success, and has no rule broken.</summary>
+    public void IsSilent()
+    {
+        IoResult result = Read();
+        Assert.Empty(Verifier.Violations);
+        Assert.Null(Stop);
+        Assert.Equal(STATUS_SUCCESS, result.Status);
+    }
+
+    public void Dispose() => Machine.Dispose();
+}

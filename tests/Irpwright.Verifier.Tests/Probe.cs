@@ -1,0 +1,212 @@
+namespace Irpwright.Verification.Tests;
+
+/// <summary>A driver whose routines a test writes: the function driver of a device, or a filter above one.</summary>
+/// <remarks>What is not written does what is right: complete with success, or pass down.</remarks>
+sealed class Probe(string? deviceName) : WdmDriver
+{
+    readonly Queue<Action> deferred = new();
+    PKDPC dpc;
+    byte held;
+
+    public PDEVICE_OBJECT Device { get; private set; }
+
+    /// <summary>The device below; null for the function driver.</summary>
+    public PDEVICE_OBJECT Lower { get; private set; }
+
+    /// <summary>Handles IRP_MJ_READ.</summary>
+    public Func<PIRP, NTSTATUS>? Read { get; set; }
+
+    /// <summary>Handles everything but IRP_MJ_READ.</summary>
+    public Func<PIRP, NTSTATUS>? Other { get; set; }
+
+    /// <summary>What <see cref="CompletionRoutine"/> does.</summary>
+    public Func<PIRP, NTSTATUS> Done { get; set; } = static _ => STATUS_CONTINUE_COMPLETION;
+
+    /// <summary>What <see cref="Cancel"/> does.</summary>
+    public Action<PIRP> Cancelled { get; set; } = static _ => { };
+
+    public PIO_COMPLETION_ROUTINE CompletionRoutine { get; private set; }
+
+    public PDRIVER_CANCEL Cancel { get; private set; }
+
+    public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+    {
+        CompletionRoutine = Routine(OnDone);
+        Cancel = CancelRoutine(OnCancel);
+        dpc = new PKDPC(Allocate(KDPC.SizeOf).Address);
+        KeInitializeDpc(dpc, OnDpc, default);
+        for (int i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++) DriverObject.MajorFunction[i] = Routine(Dispatch);
+        DriverObject.DriverExtension.AddDevice = Routine(AddDevice);
+        if (deviceName is null) return STATUS_SUCCESS;
+        NTSTATUS status = IoCreateDevice(DriverObject, 0, RTL_CONSTANT_STRING(deviceName), FILE_DEVICE_UNKNOWN, 0, false, out PDEVICE_OBJECT device);
+        device.Flags |= DO_BUFFERED_IO;
+        Device = device;
+        return status;
+    }
+
+    NTSTATUS AddDevice(PDRIVER_OBJECT DriverObject, PDEVICE_OBJECT PhysicalDeviceObject)
+    {
+        IoCreateDevice(DriverObject, 0, default, FILE_DEVICE_UNKNOWN, 0, false, out PDEVICE_OBJECT device);
+        Device = device;
+        Lower = IoAttachDeviceToDeviceStack(device, PhysicalDeviceObject);
+        device.Flags |= DO_BUFFERED_IO;
+        device.Flags &= ~DO_DEVICE_INITIALIZING;
+        return STATUS_SUCCESS;
+    }
+
+    NTSTATUS Dispatch(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        Func<PIRP, NTSTATUS>? written = IoGetCurrentIrpStackLocation(Irp).MajorFunction == IRP_MJ_READ ? Read : Other;
+        if (written is not null) return written(Irp);
+        return Lower.IsNull ? Complete(Irp, STATUS_SUCCESS) : SkipDown(Irp);
+    }
+
+    NTSTATUS OnDone(PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Context) => Done(Irp);
+
+    void OnCancel(PDEVICE_OBJECT DeviceObject, PIRP Irp) => Cancelled(Irp);
+
+    void OnDpc(PKDPC Dpc, PVOID DeferredContext, PVOID SystemArgument1, PVOID SystemArgument2)
+    {
+        while (deferred.TryDequeue(out Action? work)) work();
+    }
+
+    // ---- What tests use often
+
+    public NTSTATUS Complete(PIRP irp, NTSTATUS status, ulong information = 0)
+    {
+        irp.IoStatus.Status = status;
+        irp.IoStatus.Information = information;
+        IoCompleteRequest(irp, IO_NO_INCREMENT);
+        return status;
+    }
+
+    /// <summary>Marks pending and completes from a DPC.</summary>
+    public NTSTATUS CompleteLater(PIRP irp, NTSTATUS status = STATUS_SUCCESS)
+    {
+        IoMarkIrpPending(irp);
+        Later(() => Complete(irp, status));
+        return STATUS_PENDING;
+    }
+
+    /// <summary>Does something in a DPC.</summary>
+    public void Later(Action work)
+    {
+        deferred.Enqueue(work);
+        KeInsertQueueDpc(dpc, default, default);
+    }
+
+    /// <summary>Does something in a DPC that runs only when the IRQL has fallen again.</summary>
+    public void LaterButNotYet(Action work)
+    {
+        byte irql = KeRaiseIrqlToDpcLevel();
+        Later(work);
+        held = irql;
+    }
+
+    /// <summary>Lets the IRQL fall.</summary>
+    public void Now() => KeLowerIrql(held);
+
+    public NTSTATUS SkipDown(PIRP irp)
+    {
+        IoSkipCurrentIrpStackLocation(irp);
+        return IoCallDriver(Lower, irp);
+    }
+
+    /// <summary>Forwards with the completion routine.</summary>
+    public NTSTATUS CopyDown(PIRP irp, PVOID context = default)
+    {
+        IoCopyCurrentIrpStackLocationToNext(irp);
+        IoSetCompletionRoutine(irp, CompletionRoutine, context, true, true, true);
+        return IoCallDriver(Lower, irp);
+    }
+
+    /// <summary>Prepares an IRP of the driver's own as a read of the lower device.</summary>
+    public PIRP Prepare(PIRP irp, byte major = IRP_MJ_READ)
+    {
+        IoGetNextIrpStackLocation(irp).MajorFunction = major;
+        return irp;
+    }
+
+    public PVOID Allocate(ulong size) => ExAllocatePoolWithTag(POOL_TYPE.NonPagedPool, size, 0x626F7250);
+
+    public PKEVENT NewEvent()
+    {
+        PKEVENT created = new(Allocate(KEVENT.SizeOf).Address);
+        KeInitializeEvent(created, NotificationEvent, false);
+        return created;
+    }
+
+    public PKSPIN_LOCK NewSpinLock()
+    {
+        PKSPIN_LOCK created = new(Allocate(8).Address);
+        KeInitializeSpinLock(created);
+        return created;
+    }
+
+    public void Wait(PKEVENT signal) => KeWaitForSingleObject(signal, Executive, KernelMode, false, null);
+
+    // ---- The DDIs, for tests
+
+    public new NTSTATUS IoCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp) => base.IoCallDriver(DeviceObject, Irp);
+
+    public new void IoCompleteRequest(PIRP Irp, sbyte PriorityBoost) => base.IoCompleteRequest(Irp, PriorityBoost);
+
+    public new void IoMarkIrpPending(PIRP Irp) => WdmDriver.IoMarkIrpPending(Irp);
+
+    public new void IoSkipCurrentIrpStackLocation(PIRP Irp) => WdmDriver.IoSkipCurrentIrpStackLocation(Irp);
+
+    public new void IoCopyCurrentIrpStackLocationToNext(PIRP Irp) => WdmDriver.IoCopyCurrentIrpStackLocationToNext(Irp);
+
+    public new void IoSetNextIrpStackLocation(PIRP Irp) => WdmDriver.IoSetNextIrpStackLocation(Irp);
+
+    public new PIO_STACK_LOCATION IoGetCurrentIrpStackLocation(PIRP Irp) => WdmDriver.IoGetCurrentIrpStackLocation(Irp);
+
+    public new PIO_STACK_LOCATION IoGetNextIrpStackLocation(PIRP Irp) => WdmDriver.IoGetNextIrpStackLocation(Irp);
+
+    public new PDRIVER_CANCEL IoSetCancelRoutine(PIRP Irp, PDRIVER_CANCEL CancelRoutine) => WdmDriver.IoSetCancelRoutine(Irp, CancelRoutine);
+
+    public void SetCompletionRoutine(PIRP Irp, PIO_COMPLETION_ROUTINE routine, bool invoke = true) =>
+        IoSetCompletionRoutine(Irp, routine, default, invoke, invoke, invoke);
+
+    public new PIRP IoAllocateIrp(sbyte StackSize, BOOLEAN ChargeQuota) => base.IoAllocateIrp(StackSize, ChargeQuota);
+
+    public new void IoInitializeIrp(PIRP Irp, ushort PacketSize, sbyte StackSize) => base.IoInitializeIrp(Irp, PacketSize, StackSize);
+
+    public new void IoReuseIrp(PIRP Irp, NTSTATUS Status) => base.IoReuseIrp(Irp, Status);
+
+    public new void IoFreeIrp(PIRP Irp) => base.IoFreeIrp(Irp);
+
+    public new BOOLEAN IoCancelIrp(PIRP Irp) => base.IoCancelIrp(Irp);
+
+    public new void IoReleaseCancelSpinLock(byte Irql) => base.IoReleaseCancelSpinLock(Irql);
+
+    public new void IoAcquireCancelSpinLock(out byte Irql) => base.IoAcquireCancelSpinLock(out Irql);
+
+    public PIRP BuildControl(uint code, PKEVENT done, PIO_STATUS_BLOCK iosb) =>
+        IoBuildDeviceIoControlRequest(code, Lower, default, 0, default, 0, false, done, iosb);
+
+    public PIRP BuildSynchronousFlush(PKEVENT done, PIO_STATUS_BLOCK iosb) => IoBuildSynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, Lower, default, 0, null, done, iosb);
+
+    public PIRP BuildAsynchronousFlush() => IoBuildAsynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, Lower, default, 0, null, default);
+
+    public new BOOLEAN IoForwardIrpSynchronously(PDEVICE_OBJECT DeviceObject, PIRP Irp) => base.IoForwardIrpSynchronously(DeviceObject, Irp);
+
+    public new int KeSetEvent(PKEVENT Event, int Increment, BOOLEAN Wait) => base.KeSetEvent(Event, Increment, Wait);
+
+    public new NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, MODE WaitMode, BOOLEAN Alertable, long? Timeout) =>
+        base.KeWaitForSingleObject(Object, WaitReason, WaitMode, Alertable, Timeout);
+
+    public new byte KfRaiseIrql(byte NewIrql) => base.KfRaiseIrql(NewIrql);
+
+    public new byte KeRaiseIrqlToDpcLevel() => base.KeRaiseIrqlToDpcLevel();
+
+    public new void KeLowerIrql(byte NewIrql) => base.KeLowerIrql(NewIrql);
+
+    public new void KeAcquireSpinLock(PKSPIN_LOCK SpinLock, out byte OldIrql) => base.KeAcquireSpinLock(SpinLock, out OldIrql);
+
+    public new void KeReleaseSpinLock(PKSPIN_LOCK SpinLock, byte NewIrql) => base.KeReleaseSpinLock(SpinLock, NewIrql);
+
+    public new NTSTATUS IoCreateSymbolicLink(PUNICODE_STRING SymbolicLinkName, PUNICODE_STRING DeviceName) => base.IoCreateSymbolicLink(SymbolicLinkName, DeviceName);
+
+    public new PUNICODE_STRING RTL_CONSTANT_STRING(string s) => base.RTL_CONSTANT_STRING(s);
+}

@@ -1,0 +1,94 @@
+namespace Irpwright.Verification.Tests;
+
+public class VerifierTests
+{
+    static Bench BrokenBench()
+    {
+        var bench = new Bench();
+        bench.Lower.Read = irp =>
+        {
+            PKSPIN_LOCK spinLock = bench.Lower.NewSpinLock();
+            bench.Lower.KeAcquireSpinLock(spinLock, out byte irql);
+            bench.Lower.Complete(irp, STATUS_SUCCESS);
+            bench.Lower.KeReleaseSpinLock(spinLock, irql);
+            return STATUS_SUCCESS;
+        };
+        return bench;
+    }
+
+    [Fact]
+    public void A_violation_at_the_same_place_counts_once()
+    {
+        using Bench bench = BrokenBench();
+        bench.Read();
+        bench.Read();
+        Assert.Equal(2, Assert.Single(bench.Verifier.Violations).Occurrences);
+    }
+
+    [Fact]
+    public void A_muted_rule_is_not_reported()
+    {
+        using Bench bench = BrokenBench();
+        bench.Verifier.Mute("SpinLockSafe");
+        bench.Read();
+        Assert.Empty(bench.Verifier.Violations);
+    }
+
+    [Fact]
+    public void Muting_a_rule_that_does_not_exist_is_an_error()
+    {
+        using Bench bench = BrokenBench();
+        Assert.Throws<ArgumentException>(() => bench.Verifier.Mute("SpinLockSaf"));
+    }
+
+    [Fact]
+    public void Only_chosen_rules_are_watched_for()
+    {
+        using var machine = new Machine();
+        RuleInfo chosen = RuleCatalog.Find("SpinLockSafe")!;
+        Assert.Equal([chosen], Verifier.Attach(machine, [chosen]).Rules);
+    }
+
+    [Fact]
+    public void A_violation_says_who_where_and_when()
+    {
+        using Bench bench = BrokenBench();
+        Violation? told = null;
+        bench.Verifier.Found = v => told = v;
+        bench.Read();
+        Violation violation = Assert.Single(bench.Verifier.Violations);
+        Assert.Same(violation, told);
+        Assert.Equal("lower", violation.Driver);
+        Assert.Equal("lower!Dispatch", violation.Symbol);
+        Assert.NotEqual(0UL, violation.Routine);
+        Assert.NotEqual(0UL, violation.Irp);
+        Assert.EndsWith("user", violation.Thread, StringComparison.Ordinal);
+        Assert.Equal(DISPATCH_LEVEL, violation.Irql);
+        Assert.True(violation.Step > 0);
+        Assert.StartsWith("SpinLockSafe: lower!Dispatch completed irp#", violation.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void On_the_free_running_scheduler_threads_are_told_apart()
+    {
+        using var bench = new Bench(options: new MachineOptions { Strategy = null });
+        bench.Lower.Read = irp => bench.Lower.CompleteLater(irp);
+        bench.Upper.Read = irp => bench.Upper.CopyDown(irp);
+        bench.Upper.Done = irp =>
+        {
+            if (irp.PendingReturned) bench.Upper.IoMarkIrpPending(irp);
+            return STATUS_CONTINUE_COMPLETION;
+        };
+        Parallel.For(0, 4, _ =>
+        {
+            for (int i = 0; i < 20; i++) bench.Machine.Run(() => ReadOnce(bench));
+        });
+        Assert.Empty(bench.Verifier.Violations);
+    }
+
+    static void ReadOnce(Bench bench)
+    {
+        using DeviceHandle handle = DeviceHandle.Open(bench.Machine, Bench.DeviceName);
+        Assert.Equal(STATUS_SUCCESS, handle.Read(new byte[16]).Status);
+    }
+}
