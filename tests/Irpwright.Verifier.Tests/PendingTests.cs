@@ -54,7 +54,7 @@ public class PendingTests
         bench.Breaks("MarkIrpPending2", "lower");
     }
 
-    [Theory, Spec("PEND-04"), Spec("PEND-08")]
+    [Theory, Spec("PEND-04")]
     [InlineData(true)]
     [InlineData(false)]
     public void Pending_from_a_lower_driver_may_be_returned_without_a_mark(bool skip)
@@ -131,12 +131,22 @@ public class PendingTests
     }
 
     [Theory, Spec("IMP-04")]
-    [InlineData(false)]
-    [InlineData(true)]
-    public void Forward_and_wait_is_right(bool lowerPends)
+    [InlineData("at once")]
+    [InlineData("at once, after marking")]
+    [InlineData("later")]
+    public void Forward_and_wait_is_right(string lowerCompletes)
     {
         using var bench = new Bench();
-        if (lowerPends) bench.Lower.Read = irp => bench.Lower.CompleteLater(irp);
+        if (lowerCompletes == "later") bench.Lower.Read = irp => bench.Lower.CompleteLater(irp);
+        if (lowerCompletes == "at once, after marking")
+        {
+            bench.Lower.Read = irp =>
+            {
+                bench.Lower.IoMarkIrpPending(irp);
+                bench.Lower.Complete(irp, STATUS_SUCCESS);
+                return STATUS_PENDING;
+            };
+        }
         bench.Upper.Read = irp =>
         {
             PKEVENT done = bench.Upper.NewEvent();
@@ -151,7 +161,7 @@ public class PendingTests
         bench.IsSilent();
     }
 
-    [Fact, Spec("SYNC-03")]
+    [Fact]
     public void IoForwardIrpSynchronously_and_completing_is_right()
     {
         using var bench = new Bench();
