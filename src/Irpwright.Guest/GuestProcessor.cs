@@ -12,6 +12,9 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
     /// <summary>Home space for the four register arguments, which every callee may use.</summary>
     const ulong HomeSpace = 0x20;
 
+    /// <summary>Branches after which other threads get their turn, and the time that they take on the virtual processor.</summary>
+    const long Quantum = 100_000, QuantumTicks = 1_000;
+
     readonly Machine machine;
     readonly Interpreter interpreter;
 
@@ -53,13 +56,23 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         Cpu* cpu = guest.Cpu;
         ulong rsp = cpu->Rsp;
         ulong rip = cpu->Rip;
-        if (guest.Depth++ == 0) cpu->Budget = machine.Options.InstructionBudget;
+        if (guest.Depth++ == 0)
+        {
+            guest.Left = machine.Options.InstructionBudget;
+            cpu->Budget = Quantum;
+        }
         PushFrame(cpu, stackArguments);
         cpu->Rcx = rcx;
         cpu->Rdx = rdx;
         cpu->Gpr[8] = r8;
         cpu->Gpr[9] = r9;
         StopReason reason = Interpreter.Run(cpu, address);
+        while (reason == StopReason.BudgetSpent && (guest.Left -= Quantum) > 0)
+        {
+            cpu->Budget = Quantum;
+            machine.Scheduler.Preempt(guest.Thread, QuantumTicks);
+            reason = Interpreter.Run(cpu, cpu->Rip);
+        }
         if (reason != StopReason.Returned) throw Stopped(cpu, reason);
         guest.Depth--;
         cpu->Rsp = rsp;
@@ -162,13 +175,12 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
     sealed class GuestThread : IDisposable
     {
         readonly GuestProcessor owner;
-        readonly KernelThread thread;
         GCHandle self;
 
         internal GuestThread(GuestProcessor owner, KernelThread thread)
         {
             this.owner = owner;
-            this.thread = thread;
+            Thread = thread;
             thread.GuestState = this;
             self = GCHandle.Alloc(this);
             Cpu = owner.interpreter.CreateCpu();
@@ -184,10 +196,15 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
             Cpu->OnTimestamp = &OnTimestamp;
         }
 
+        internal KernelThread Thread { get; }
+
         internal Cpu* Cpu { get; }
 
         /// <summary>Nesting of calls from the kernel into the guest.</summary>
         internal int Depth { get; set; }
+
+        /// <summary>What remains of the instruction budget, without the current quantum.</summary>
+        internal long Left { get; set; }
 
         static GuestThread Of(Cpu* cpu) => (GuestThread)GCHandle.FromIntPtr(cpu->Owner).Target!;
 
@@ -202,17 +219,17 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         static void OnIrqlWrite(Cpu* cpu, byte irql)
         {
             GuestThread guest = Of(cpu);
-            guest.owner.machine.Irqls.Write(guest.thread, irql);
+            guest.owner.machine.Irqls.Write(guest.Thread, irql);
         }
 
         static void OnPause(Cpu* cpu)
         {
             GuestThread guest = Of(cpu);
-            guest.owner.machine.Scheduler.Yield(guest.thread, SchedulingPoint.Spin);
+            guest.owner.machine.Scheduler.Yield(guest.Thread, SchedulingPoint.Spin);
         }
 
-        // 1 GHz of the machine's own time.
-        static ulong OnTimestamp(Cpu* cpu) => (ulong)Of(cpu).owner.machine.Scheduler.InterruptTime * 100;
+        // 1 GHz: the machine's time, and what has been executed since it was last looked at.
+        static ulong OnTimestamp(Cpu* cpu) => (ulong)(Of(cpu).owner.machine.Scheduler.InterruptTime * 100 + (Quantum - cpu->Budget));
 
         public void Dispose()
         {

@@ -151,6 +151,16 @@ public sealed class BugChecks
     [KernelExport, DoesNotReturn]
     public void KeBugCheck(BugCheckCode BugCheckCode) => throw Stop(BugCheckCode, 0, 0, 0, 0, "A driver called KeBugCheck.");
 
+    /// <summary>
+    /// For an exception filter where user code calls the kernel: whether an exception comes from driver code and has to be replaced
+    /// by the stop that it means. Runs before the stack is unwound, so that the report shows it.
+    /// </summary>
+    internal bool Escaped(Exception exception, out Exception stop)
+    {
+        stop = Convert(exception);
+        return stop != exception;
+    }
+
     /// <summary>The bug check for running out of kernel stack: a double fault.</summary>
     public BugCheckException KernelStackOverflow(ulong instruction, Exception? cause = null) =>
         Stop(BugCheckCode.UNEXPECTED_KERNEL_MODE_TRAP, 8, 0, 0, instruction, "The kernel stack overflowed: calls are nested without end, or need too much stack.", cause);

@@ -202,7 +202,7 @@ public sealed partial class Machine : IDisposable
                 heartbeat = Scheduler.Heartbeat;
                 stuckSince.Restart();
             }
-            else if (stuckSince.Elapsed > Options.Watchdog)
+            else if (stuckSince.Elapsed > Options.Watchdog && !System.Diagnostics.Debugger.IsAttached)
             {
                 ReportStuck();
             }
@@ -211,7 +211,7 @@ public sealed partial class Machine : IDisposable
 
     void ReportStuck()
     {
-        KernelThread? stuck = Scheduler.Threads.FirstOrDefault(t => t.State == SchedulerState.Running);
+        KernelThread? stuck = Scheduler.Threads.FirstOrDefault(t => t.State == SchedulerState.Running && (t.Kind == ThreadKind.System || t.SystemCalls > 0));
         if (stuck is null) return;
         BugChecks.Looping(stuck, $"{stuck} has executed driver code for more than {Options.Watchdog.TotalSeconds:0} s without calling the kernel: the driver loops.");
         stuck.Abort.Cancel();

@@ -25,10 +25,11 @@ public sealed class DeviceHandle : IDisposable
     /// <summary>Opens a device by its name or a symbolic link's.</summary>
     /// <param name="name">Such as <c>\Device\Disk0</c> or <c>\\.\Disk0</c>.</param>
     /// <exception cref="IOException">With the status, when the driver or the I/O manager refuses.</exception>
-    public static DeviceHandle Open(Machine machine, string name) =>
-        TryOpen(machine, name, out DeviceHandle? handle) is { IsSuccess: true } && handle is not null
-            ? handle
-            : throw new IOException($"{name} cannot be opened: {TryOpen(machine, name, out _).Name}.");
+    public static DeviceHandle Open(Machine machine, string name)
+    {
+        NTSTATUS status = TryOpen(machine, name, out DeviceHandle? handle);
+        return handle ?? throw new IOException($"{name} cannot be opened: {status.Name}.");
+    }
 
     /// <summary>Opens a device and returns the status.</summary>
     public static NTSTATUS TryOpen(Machine machine, string name, out DeviceHandle? handle)
@@ -92,7 +93,11 @@ public sealed class DeviceHandle : IDisposable
         cancellationToken.ThrowIfCancellationRequested();
         if (Machine.TryGetCurrentThread() is null)
         {
-            return await Task.Run(() => Machine.Run(() => Scenario.Await(Machine, () => RunAsync(start, cancellationToken).AsTask())), CancellationToken.None).ConfigureAwait(false);
+            return await Task.Run(() => Machine.Run(() =>
+            {
+                Machine.CurrentThread.CanBeWokenFromOutside = cancellationToken.CanBeCanceled;
+                return Scenario.Await(Machine, () => RunAsync(start, cancellationToken).AsTask());
+            }), CancellationToken.None).ConfigureAwait(false);
         }
         IoOperation operation = start();
         using CancellationTokenRegistration registration = cancellationToken.Register(() => Machine.Run(operation.Cancel, "canceller"));

@@ -140,14 +140,13 @@ public sealed class Drivers
 
     NTSTATUS InKernel(Func<NTSTATUS> call)
     {
+        using SystemCall systemCall = machine.CurrentThread.Enter();
         try
         {
             return call();
         }
-        catch (Exception e)
+        catch (Exception e) when (machine.BugChecks.Escaped(e, out Exception stop))
         {
-            Exception stop = machine.BugChecks.Convert(e);
-            if (stop == e) throw;
             throw stop;
         }
     }

@@ -18,6 +18,19 @@ public sealed class FileObjects
     /// <param name="file">The file object, with one handle; close it with <see cref="Close"/>.</param>
     public NTSTATUS Open(string name, uint access, uint options, MODE mode, out PFILE_OBJECT file)
     {
+        using SystemCall call = machine.CurrentThread.Enter();
+        try
+        {
+            return OpenInKernel(name, access, options, mode, out file);
+        }
+        catch (Exception e) when (machine.BugChecks.Escaped(e, out Exception stop))
+        {
+            throw stop;
+        }
+    }
+
+    NTSTATUS OpenInKernel(string name, uint access, uint options, MODE mode, out PFILE_OBJECT file)
+    {
         file = default;
         if (!machine.Objects.TryFind(name, out ulong address, out string rest)) return NTSTATUS.STATUS_OBJECT_NAME_NOT_FOUND;
         PDEVICE_OBJECT device = new(address);
@@ -99,9 +112,17 @@ public sealed class FileObjects
     /// <summary>Closes the handle: IRP_MJ_CLEANUP now, IRP_MJ_CLOSE when the last request is over (FILE-05).</summary>
     public void Close(PFILE_OBJECT file)
     {
-        SendAndForget(file, IRP_MJ_CLEANUP);
-        file.Flags |= FO_CLEANUP_COMPLETE;
-        machine.Objects.ObfDereferenceObject(file);
+        using SystemCall call = machine.CurrentThread.Enter();
+        try
+        {
+            SendAndForget(file, IRP_MJ_CLEANUP);
+            file.Flags |= FO_CLEANUP_COMPLETE;
+            machine.Objects.ObfDereferenceObject(file);
+        }
+        catch (Exception e) when (machine.BugChecks.Escaped(e, out Exception stop))
+        {
+            throw stop;
+        }
     }
 
     void LastReferenceGone(PFILE_OBJECT file)

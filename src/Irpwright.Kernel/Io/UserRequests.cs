@@ -42,14 +42,13 @@ public sealed class UserRequests
     /// <returns>The final status for a synchronous file; otherwise possibly STATUS_PENDING.</returns>
     public NTSTATUS Send(PFILE_OBJECT file, in IoRequest request, PIO_STATUS_BLOCK iosb, IRequestCompletion? completion, out PIRP irp)
     {
+        using SystemCall call = machine.CurrentThread.Enter();
         try
         {
             return SendInKernel(file, in request, iosb, completion, out irp);
         }
-        catch (Exception e)
+        catch (Exception e) when (machine.BugChecks.Escaped(e, out Exception stop))
         {
-            Exception stop = machine.BugChecks.Convert(e);
-            if (stop == e) throw;
             throw stop;
         }
     }
@@ -138,14 +137,13 @@ public sealed class UserRequests
             if (!pending.TryGetValue(irp, out request) || request.Canceller is not null) return false;
             request.Canceller = machine.CurrentThread;
         }
+        using SystemCall call = machine.CurrentThread.Enter();
         try
         {
             machine.Cancellation.IoCancelIrp(irp);
         }
-        catch (Exception e)
+        catch (Exception e) when (machine.BugChecks.Escaped(e, out Exception stop))
         {
-            Exception stop = machine.BugChecks.Convert(e);
-            if (stop == e) throw;
             throw stop;
         }
         request.Canceller = null;

@@ -33,12 +33,13 @@ public sealed class ControlledScheduler : Scheduler
     {
         Heartbeat++;
         Machine.BugChecks.ThrowIfStopped();
-        if (Volatile.Read(ref readyCount) == 0 && Machine.Dpcs.PendingCount == 0 && !InterruptWanted()) return;
+        if (Volatile.Read(ref readyCount) == 0 && Machine.Dpcs.PendingCount == 0 && !InterruptWanted(point)) return;
         lock (Gate) MakeReady(thread);
         Drive(thread, point);
     }
 
-    bool InterruptWanted() => interrupts.Count > 0 && (strategy.MovesTimeEarly || interrupts[0].DueTime <= now);
+    bool InterruptWanted(SchedulingPoint point) =>
+        interrupts.Count > 0 && (strategy.MovesTimeEarly || point == SchedulingPoint.Spin || interrupts[0].DueTime <= now);
 
     internal override void Spin(KernelThread thread, ulong spinLock)
     {
@@ -87,6 +88,12 @@ public sealed class ControlledScheduler : Scheduler
     {
         MoveTime(now + duration);
         Yield(thread, SchedulingPoint.Call);
+    }
+
+    public override void Preempt(KernelThread thread, long ranFor)
+    {
+        MoveTime(now + ranFor);
+        Yield(thread, SchedulingPoint.Spin);
     }
 
     void MoveTime(long time)
@@ -212,7 +219,7 @@ public sealed class ControlledScheduler : Scheduler
                 Collect(thread, point);
                 if (choices.Count == 0)
                 {
-                    if (!IsIdle()) throw Machine.BugChecks.StopHung(DescribeHang());
+                    if (IsHung()) throw Machine.BugChecks.StopHung(DescribeHang());
                     running = null;
                     if (thread.State == SchedulerState.Exited) return;
                     choice = default;
@@ -330,14 +337,18 @@ public sealed class ControlledScheduler : Scheduler
         int due = 0;
         for (; due < interrupts.Count && interrupts[due].DueTime <= now; due++)
             choices.Add(new(ScheduleChoiceKind.Interrupt, null, interrupts[due]));
-        if (thread.State == SchedulerState.Ready && CanTakeLock(thread)) choices.Add(new(ScheduleChoiceKind.Continue, thread, null));
+        bool canContinue = thread.State == SchedulerState.Ready && CanTakeLock(thread);
+        // Who spins waits for somebody else, or for time to pass: it comes last.
+        bool isLast = point == SchedulingPoint.Spin;
+        if (canContinue && !isLast) choices.Add(new(ScheduleChoiceKind.Continue, thread, null));
         int first = choices.Count;
         foreach (KernelThread other in LiveThreads)
         {
             if (other != thread && other.State == SchedulerState.Ready && CanTakeLock(other)) choices.Add(new(ScheduleChoiceKind.Run, other, null));
         }
         choices.Sort(first, choices.Count - first, ByReadySequence);
-        if ((choices.Count == 0 || strategy.MovesTimeEarly) && !IsIdle()) CollectNextInTime(due);
+        if ((choices.Count == 0 || strategy.MovesTimeEarly) && SomebodyWaits()) CollectNextInTime(due);
+        if (canContinue && isLast) choices.Add(new(ScheduleChoiceKind.Continue, thread, null));
     }
 
     static readonly Comparer<ScheduleChoice> ByReadySequence =
@@ -364,14 +375,9 @@ public sealed class ControlledScheduler : Scheduler
     static bool CanTakeLock(KernelThread thread) => thread.SpinningOn == 0 || GuestMemory.Ref<ulong>(thread.SpinningOn) == 0;
 
     // System threads may wait for ever; time only matters to somebody who waits for a request.
-    bool IsIdle()
-    {
-        foreach (KernelThread thread in LiveThreads)
-        {
-            if (thread.Kind == ThreadKind.User && thread.State != SchedulerState.Exited) return false;
-        }
-        return true;
-    }
+    bool SomebodyWaits() => LiveThreads.Exists(thread => thread.Kind == ThreadKind.User && thread.State != SchedulerState.Exited);
+
+    bool IsHung() => SomebodyWaits() && !LiveThreads.Exists(thread => thread.CanBeWokenFromOutside && thread.State != SchedulerState.Exited);
 
     string DescribeHang()
     {

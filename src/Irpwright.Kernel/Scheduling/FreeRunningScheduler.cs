@@ -67,6 +67,8 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
         while (InterruptTime < end);
     }
 
+    public override void Preempt(KernelThread thread, long ranFor) => Yield(thread, SchedulingPoint.Call);
+
     public override void Schedule(Interrupt interrupt, long dueTime)
     {
         lock (Gate)

@@ -124,11 +124,26 @@ public sealed unsafe class KernelThread : IDisposable
     /// <summary>What the thread waits for, in words; null while it does not wait.</summary>
     public string? WaitReason { get; internal set; }
 
+    /// <summary>
+    /// True while code outside of the machine may end the thread's wait, by cancelling its request for example: then the machine is
+    /// idle, not hung, when nobody inside can run.
+    /// </summary>
+    public bool CanBeWokenFromOutside { get; set; }
+
     internal bool WaitSatisfied;
     internal NTSTATUS WaitStatus;
 
     /// <summary>Head of the list that the thread's own IRPs (threaded ones and requests) are linked into; guarded by <see cref="Apcs"/>.</summary>
     internal PLIST_ENTRY IrpList => new(Object.Address + IrpListOffset);
+
+    /// <summary>Nesting of system calls; a user thread outside of any runs its own code, however long that takes.</summary>
+    internal int SystemCalls { get; set; }
+
+    internal SystemCall Enter()
+    {
+        SystemCalls++;
+        return new SystemCall(this);
+    }
 
     public override string ToString() => $"T{Id} {Name}";
 
@@ -137,6 +152,12 @@ public sealed unsafe class KernelThread : IDisposable
         Baton.Dispose();
         Abort.Dispose();
     }
+}
+
+/// <summary>A user thread inside the kernel.</summary>
+readonly struct SystemCall(KernelThread thread) : IDisposable
+{
+    public void Dispose() => thread.SystemCalls--;
 }
 
 enum SchedulerState : byte

@@ -31,7 +31,7 @@ public interface IScheduleStrategy
     /// <summary>Index of the choice to take.</summary>
     /// <param name="choices">
     /// At least one, in the order that Windows on one processor would prefer: DPCs, interrupts that are due, the current
-    /// thread, other threads by how long they are ready, then what time would bring next.
+    /// thread, other threads by how long they are ready, then what time would bring next. A thread that spins comes last.
     /// </param>
     int Choose(SchedulingPoint point, ReadOnlySpan<ScheduleChoice> choices);
 }

@@ -99,6 +99,10 @@ public abstract class Scheduler
     /// <summary>Keeps the calling thread's processor busy for a time, 100 ns units.</summary>
     internal abstract void Stall(KernelThread thread, long duration);
 
+    /// <summary>Lets others have their turn after driver code ran for long without calling the kernel.</summary>
+    /// <param name="ranFor">Time that it took on the virtual processor, 100 ns units.</param>
+    public abstract void Preempt(KernelThread thread, long ranFor);
+
     /// <summary>Makes an interrupt happen at a time; one that is pending already is moved.</summary>
     public abstract void Schedule(Interrupt interrupt, long dueTime);
 
