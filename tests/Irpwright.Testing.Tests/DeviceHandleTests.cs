@@ -5,8 +5,8 @@ namespace Irpwright.Testing.Tests;
 
 public class DeviceHandleTests
 {
-    static DeviceHandle Open(Machine machine, Response response) =>
-        DeviceStack.Build(machine, new ScriptedDevice(response), new PassThrough()).Open();
+    static DeviceHandle Open(Machine machine, Func<Response> response) =>
+        DeviceStack.Build(machine, new ScriptedDevice { Otherwise = _ => response() }, new PassThrough()).Open();
 
     [Theory]
     [InlineData(false)]
@@ -14,7 +14,7 @@ public class DeviceHandleTests
     public async Task Cancelling_the_token_outside_of_the_machine_cancels_the_irp(bool freeRunning)
     {
         using var machine = new Machine(new MachineOptions { Strategy = freeRunning ? null : new FifoStrategy() });
-        using DeviceHandle handle = Open(machine, Respond.WhenTold());
+        using DeviceHandle handle = Open(machine, () => Respond.WhenTold());
         using var source = new CancellationTokenSource();
         ValueTask<IoResult> read = handle.ReadAsync(new byte[16], 0, source.Token);
         Assert.False(read.IsCompleted);
@@ -28,7 +28,7 @@ public class DeviceHandleTests
         using var machine = new Machine();
         machine.RunAsync(async () =>
         {
-            using DeviceHandle handle = Open(machine, Respond.WhenTold());
+            using DeviceHandle handle = Open(machine, () => Respond.WhenTold());
             using var source = new CancellationTokenSource();
             ValueTask<IoResult> read = handle.ReadAsync(new byte[16], 0, source.Token);
             Assert.False(read.IsCompleted);
@@ -43,7 +43,7 @@ public class DeviceHandleTests
         using var machine = new Machine();
         machine.RunAsync(async () =>
         {
-            using DeviceHandle handle = Open(machine, Respond.After(TimeSpan.FromMilliseconds(10), data: new byte[] { 1, 2, 3 }));
+            using DeviceHandle handle = Open(machine, () => Respond.After(TimeSpan.FromMilliseconds(10), data: new byte[] { 1, 2, 3 }));
             long start = machine.Scheduler.InterruptTime;
             ValueTask<IoResult> first = handle.ReadAsync(new byte[3]);
             ValueTask<IoResult> second = handle.ReadAsync(new byte[3]);
@@ -57,7 +57,7 @@ public class DeviceHandleTests
     public void A_request_that_nobody_completes_is_reported_and_does_not_hang()
     {
         using var machine = new Machine();
-        DeviceHandle handle = Open(machine, Respond.WhenTold());
+        DeviceHandle handle = Open(machine, () => Respond.WhenTold());
         MachineHungException hung = Assert.Throws<MachineHungException>(() => handle.Read(new byte[16]));
         Assert.Contains("waits for a request that no driver has completed", hung.Message);
     }
@@ -66,7 +66,7 @@ public class DeviceHandleTests
     public void A_scenario_that_ends_with_requests_outstanding_has_them_cancelled()
     {
         using var machine = new Machine();
-        var device = new ScriptedDevice(Respond.WhenTold());
+        var device = new ScriptedDevice { Otherwise = _ => Respond.WhenTold() };
         DeviceHandle handle = DeviceStack.Build(machine, device).Open();
         machine.Run(() => handle.StartRead(new byte[16]));
         Assert.Equal(STATUS_CANCELLED, device.Requests[^1].Status);
