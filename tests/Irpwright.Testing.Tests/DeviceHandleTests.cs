@@ -6,7 +6,7 @@ namespace Irpwright.Testing.Tests;
 public class DeviceHandleTests
 {
     static DeviceHandle Open(Machine machine, Func<Response> response) =>
-        DeviceStack.Build(machine, new ScriptedDevice { Otherwise = _ => response() }, new PassThrough()).Open();
+        DeviceStack.Build(machine, new ScriptedDevice { Otherwise = request => request.MajorFunction == IRP_MJ_READ ? response() : Respond.Now() }, new PassThrough()).Open();
 
     [Theory]
     [InlineData(false)]
@@ -14,9 +14,11 @@ public class DeviceHandleTests
     public async Task Cancelling_the_token_outside_of_the_machine_cancels_the_irp(bool freeRunning)
     {
         using var machine = new Machine(new MachineOptions { Strategy = freeRunning ? null : new FifoStrategy() });
-        using DeviceHandle handle = Open(machine, () => Respond.WhenTold());
+        var device = new ScriptedDevice { Otherwise = request => request.MajorFunction == IRP_MJ_READ ? Respond.WhenTold() : Respond.Now() };
+        using DeviceHandle handle = DeviceStack.Build(machine, device, new PassThrough()).Open();
         using var source = new CancellationTokenSource();
         ValueTask<IoResult> read = handle.ReadAsync(new byte[16], 0, source.Token);
+        while (device.Requests.Count == 0) await Task.Delay(1, TestContext.Current.CancellationToken);
         Assert.False(read.IsCompleted);
         await source.CancelAsync();
         Assert.Equal(STATUS_CANCELLED, (await read).Status);
@@ -66,7 +68,7 @@ public class DeviceHandleTests
     public void A_scenario_that_ends_with_requests_outstanding_has_them_cancelled()
     {
         using var machine = new Machine();
-        var device = new ScriptedDevice { Otherwise = _ => Respond.WhenTold() };
+        var device = new ScriptedDevice { Otherwise = request => request.MajorFunction == IRP_MJ_READ ? Respond.WhenTold() : Respond.Now() };
         DeviceHandle handle = DeviceStack.Build(machine, device).Open();
         machine.Run(() => handle.StartRead(new byte[16]));
         Assert.Equal(STATUS_CANCELLED, device.Requests[^1].Status);
