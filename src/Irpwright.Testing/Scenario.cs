@@ -10,6 +10,7 @@ public static class Scenario
     /// Runs asynchronous code as one guest thread and waits for it: whenever it awaits a request, the thread waits and
     /// others run. On a controlled scheduler the run is deterministic.
     /// </summary>
+    /// <remarks>Await requests of the machine only: nobody inside it can see that work of the host will come to an end.</remarks>
     public static void RunAsync(this Machine machine, Func<Task> scenario) => machine.Run(() => Await(machine, async () =>
     {
         await scenario().ConfigureAwait(true);

@@ -34,7 +34,9 @@ public class DeviceHandleTests
             using var source = new CancellationTokenSource();
             ValueTask<IoResult> read = handle.ReadAsync(new byte[16], 0, source.Token);
             Assert.False(read.IsCompleted);
-            await source.CancelAsync();
+            #pragma warning disable CA1849 // CancelAsync would cancel from a thread outside of the machine.
+            source.Cancel();
+#pragma warning restore CA1849
             Assert.Equal(STATUS_CANCELLED, (await read).Status);
         });
     }
