@@ -139,19 +139,25 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
     /// The instruction that runs or calls out, then return addresses on the stack: values behind a call instruction in
     /// executable memory. A stale one may be among them.
     /// </summary>
-    public IEnumerable<ulong> CallStack(KernelThread thread)
+    public IEnumerable<IReadOnlyList<ulong>> CallStack(KernelThread thread)
     {
+        var runs = new List<IReadOnlyList<ulong>>();
+        if (thread.GuestState is not GuestThread guest) return runs;
         var frames = new List<ulong>();
-        if (thread.GuestState is not GuestThread guest) return frames;
         Cpu* cpu = guest.Cpu;
         if (IsImage(cpu->Rip)) frames.Add(cpu->Rip);
         ulong end = cpu->StackLimit == thread.DpcStackLimit ? thread.DpcStackBase : thread.StackBase;
         for (ulong slot = Math.Max(cpu->Rsp, cpu->StackLimit); slot < end; slot += 8)
         {
             ulong value = GuestMemory.Ref<ulong>(slot);
-            if (IsImage(value) && FollowsCall(value)) frames.Add(value);
+            if (value == interpreter.ReturnAddress)
+            {
+                runs.Add(frames);
+                frames = [];
+            }
+            else if (IsImage(value) && FollowsCall(value)) frames.Add(value);
         }
-        return frames;
+        return runs;
     }
 
     bool IsImage(ulong address) => machine.Memory.Images.Contains(address) && IsCode(address);

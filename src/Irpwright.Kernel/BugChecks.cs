@@ -57,6 +57,8 @@ public sealed class BugChecks
 {
     readonly Machine machine;
     readonly Lock gate = new();
+    const int MaximumFrames = 64;
+
     Exception? stopped;
 
     internal BugChecks(Machine machine) => this.machine = machine;
@@ -70,11 +72,11 @@ public sealed class BugChecks
     public Func<ulong, string?>? SymbolAt { get; set; }
 
     /// <summary>Stops the machine. The first stop counts; every later one throws the first again.</summary>
-    public BugCheckException Stop(BugCheckCode code, ulong parameter1, ulong parameter2, ulong parameter3, ulong parameter4, string explanation, Exception? cause = null)
+    public BugCheckException Stop(BugCheckCode code, ulong parameter1, ulong parameter2, ulong parameter3, ulong parameter4, string explanation)
     {
         KernelThread? thread = machine.TryGetCurrentThread();
         var report = new BugCheckReport(code, parameter1, parameter2, parameter3, parameter4, explanation,
-            thread?.Name ?? "host", thread?.Irql ?? 0, thread is null ? [] : CallStack(thread, cause));
+            thread?.Name ?? "host", thread?.Irql ?? 0, thread is null ? [] : CallStack(thread));
         lock (gate)
         {
             if (stopped is BugCheckException first) return first;
@@ -134,11 +136,11 @@ public sealed class BugChecks
         {
             BugCheckException or MachineHungException or MachineUnsupportedException or ThreadAbortException => exception,
             ObjectDisposedException when stopped == exception => exception,
-            GuestFaultException fault => PageFault(fault.Address, fault.Access, 0, fault),
-            NtStatusException raised => Unhandled(raised.Status, 0, 0, 0, $"{raised.Status} was raised and no handler caught it.", raised),
-            InsufficientExecutionStackException => KernelStackOverflow(0, exception),
+            GuestFaultException fault => PageFault(fault.Address, fault.Access, 0),
+            NtStatusException raised => Unhandled(raised.Status, 0, 0, 0, $"{raised.Status} was raised and no handler caught it."),
+            InsufficientExecutionStackException => KernelStackOverflow(0),
             _ => Unhandled(NTSTATUS.STATUS_UNHANDLED_EXCEPTION, 0, 0, 0,
-                $"A C# driver threw {exception.GetType().Name}: {exception.Message}", exception),
+                $"A C# driver threw {exception.GetType().Name}: {exception.Message}"),
         };
     }
 
@@ -162,12 +164,12 @@ public sealed class BugChecks
     }
 
     /// <summary>The bug check for running out of kernel stack: a double fault.</summary>
-    public BugCheckException KernelStackOverflow(ulong instruction, Exception? cause = null) =>
-        Stop(BugCheckCode.UNEXPECTED_KERNEL_MODE_TRAP, 8, 0, 0, instruction, "The kernel stack overflowed: calls are nested without end, or need too much stack.", cause);
+    public BugCheckException KernelStackOverflow(ulong instruction) =>
+        Stop(BugCheckCode.UNEXPECTED_KERNEL_MODE_TRAP, 8, 0, 0, instruction, "The kernel stack overflowed: calls are nested without end, or need too much stack.");
 
     /// <summary>The bug check for an access to memory that is not mapped, or not for that access.</summary>
     /// <param name="instruction">Address of the faulting instruction, 0 in C# code.</param>
-    public BugCheckException PageFault(ulong address, PageAccess access, ulong instruction, Exception? cause = null)
+    public BugCheckException PageFault(ulong address, PageAccess access, ulong instruction)
     {
         KernelThread? thread = machine.TryGetCurrentThread();
         byte irql = thread?.Irql ?? 0;
@@ -175,48 +177,46 @@ public sealed class BugChecks
         string place = $"{Format.Address(address)} was {what}";
         bool mapped = GuestMemory.IsAccessible(address, 1, PageAccess.Read);
         if (mapped && access == PageAccess.Execute)
-            return Stop(BugCheckCode.ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, address, 0, 0, 0, $"{place}, but that memory holds data, not code.", cause);
+            return Stop(BugCheckCode.ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, address, 0, 0, 0, $"{place}, but that memory holds data, not code.");
         if (mapped)
-            return Stop(BugCheckCode.ATTEMPTED_WRITE_TO_READONLY_MEMORY, address, 0, instruction, 0, $"{place}, but that memory is read-only.", cause);
+            return Stop(BugCheckCode.ATTEMPTED_WRITE_TO_READONLY_MEMORY, address, 0, instruction, 0, $"{place}, but that memory is read-only.");
         if (irql >= DISPATCH_LEVEL)
             return Stop(BugCheckCode.DRIVER_IRQL_NOT_LESS_OR_EQUAL, address, irql, access switch { PageAccess.Execute => 8UL, PageAccess.Read => 0, _ => 1 }, instruction,
-                $"{place} at IRQL {irql}, but nothing is mapped there.", cause);
+                $"{place} at IRQL {irql}, but nothing is mapped there.");
         if (address >= 0xFFFF8000_00000000)
             return Stop(BugCheckCode.PAGE_FAULT_IN_NONPAGED_AREA, address, access switch { PageAccess.Execute => 0x10UL, PageAccess.Read => 0, _ => 2 }, instruction, 0,
-                $"{place}, but nothing is mapped there.", cause);
+                $"{place}, but nothing is mapped there.");
         ulong mode = access switch { PageAccess.Execute => 8UL, PageAccess.Read => 0, _ => 1 };
         string explanation = address < 0x10000 ? $"A NULL pointer was dereferenced: {place}." : $"{place}, which is not a kernel address of this machine.";
-        return Unhandled(NTSTATUS.STATUS_ACCESS_VIOLATION, instruction, mode, address, explanation, cause);
+        return Unhandled(NTSTATUS.STATUS_ACCESS_VIOLATION, instruction, mode, address, explanation);
     }
 
     /// <summary>The bug check for an exception without a handler; which one depends on the thread it happened in.</summary>
-    public BugCheckException Unhandled(NTSTATUS status, ulong instruction, ulong information0, ulong information1, string explanation, Exception? cause = null)
+    public BugCheckException Unhandled(NTSTATUS status, ulong instruction, ulong information0, ulong information1, string explanation)
     {
         ulong code = (uint)status;
         KernelThread? thread = machine.TryGetCurrentThread();
         return thread switch
         {
-            { Irql: >= DISPATCH_LEVEL } or null => Stop(BugCheckCode.KMODE_EXCEPTION_NOT_HANDLED, code, instruction, information0, information1, explanation, cause),
-            { Kind: ThreadKind.User } => Stop(BugCheckCode.SYSTEM_SERVICE_EXCEPTION, code, instruction, 0, 0, explanation, cause),
-            _ => Stop(BugCheckCode.SYSTEM_THREAD_EXCEPTION_NOT_HANDLED, code, instruction, 0, 0, explanation, cause),
+            { Irql: >= DISPATCH_LEVEL } or null => Stop(BugCheckCode.KMODE_EXCEPTION_NOT_HANDLED, code, instruction, information0, information1, explanation),
+            { Kind: ThreadKind.User } => Stop(BugCheckCode.SYSTEM_SERVICE_EXCEPTION, code, instruction, 0, 0, explanation),
+            _ => Stop(BugCheckCode.SYSTEM_THREAD_EXCEPTION_NOT_HANDLED, code, instruction, 0, 0, explanation),
         };
     }
 
-    // Compiled frames come from the processor. C# frames are read from the exception, or from the host stack when the
-    // kernel itself found the error: those of methods that belong to a driver class.
-    List<StackFrame> CallStack(KernelThread thread, Exception? cause)
+    // Frames of C# drivers are read from the host stack; wherever that passes through the processor, the compiled frames of that
+    // run come in between.
+    List<StackFrame> CallStack(KernelThread thread)
     {
         var frames = new List<StackFrame>();
-        var trace = cause is null ? new System.Diagnostics.StackTrace() : new System.Diagnostics.StackTrace(cause);
-        foreach (System.Diagnostics.StackFrame frame in trace.GetFrames())
+        using IEnumerator<IReadOnlyList<ulong>>? runs = machine.Guest?.CallStack(thread).GetEnumerator();
+        foreach (System.Diagnostics.StackFrame frame in new System.Diagnostics.StackTrace().GetFrames())
         {
-            if (System.Diagnostics.DiagnosticMethodInfo.Create(frame) is { } method && frame.GetMethod()?.DeclaringType is { } type && type.IsSubclassOf(typeof(WdmDriver)))
+            if (frame.GetMethod() is not { DeclaringType: { } type } method || frames.Count >= MaximumFrames) continue;
+            if (type.IsSubclassOf(typeof(WdmDriver)))
                 frames.Add(new StackFrame(0, $"{type.Name}!{method.Name}"));
-        }
-        if (machine.Guest is { } guest)
-        {
-            foreach (ulong address in guest.CallStack(thread).Take(64))
-                frames.Add(new StackFrame(address, SymbolAt?.Invoke(address) ?? Format.Address(address)));
+            else if (method.Name == nameof(IGuestProcessor.Invoke) && type.IsAssignableTo(typeof(IGuestProcessor)) && runs is not null && runs.MoveNext())
+                frames.AddRange(runs.Current.Select(address => new StackFrame(address, SymbolAt?.Invoke(address) ?? Format.Address(address))));
         }
         return frames;
     }

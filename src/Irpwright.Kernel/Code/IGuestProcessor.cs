@@ -13,6 +13,6 @@ public interface IGuestProcessor
     /// <summary>Whether an address lies in executable guest memory.</summary>
     bool IsCode(ulong address);
 
-    /// <summary>The guest frames of a thread that is executing now, innermost first.</summary>
-    IEnumerable<ulong> CallStack(KernelThread thread);
+    /// <summary>The guest frames of a thread that is executing now: for each nested call of <see cref="Invoke"/>, innermost first.</summary>
+    IEnumerable<IReadOnlyList<ulong>> CallStack(KernelThread thread);
 }

@@ -127,9 +127,9 @@ public sealed class Dpcs
                 machine.Code.Call(routine, dpc, context, argument1, argument2);
             machine.Events.Emit(new DpcReturned(dpc, routine, thread));
         }
-        catch (Exception e)
+        catch (Exception e) when (machine.BugChecks.Escaped(e, out Exception stop))
         {
-            throw machine.BugChecks.Convert(e);
+            throw stop;
         }
         finally
         {

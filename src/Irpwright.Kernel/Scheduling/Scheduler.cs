@@ -166,10 +166,16 @@ public abstract class Scheduler
             Machine.ThreadExit(thread);
             Machine.Events.Emit(new ThreadEnded(thread));
         }
-        catch (Exception e)
+        catch (Exception e) when (Report(e))
         {
-            Machine.BugChecks.Convert(e);
         }
+    }
+
+    // A filter, so that it runs before the stack is unwound and the report shows it.
+    bool Report(Exception exception)
+    {
+        Machine.BugChecks.Convert(exception);
+        return true;
     }
 
     /// <summary>A thread was created and is ready.</summary>
