@@ -16,7 +16,7 @@ public sealed class GuestDrivers
     {
         this.machine = machine;
         loader = new DriverImageLoader(machine, seed);
-        var processor = new GuestProcessor(machine) { DescribeMissing = address => loader.UnsupportedImportAt(address)?.ToString() };
+        var processor = new GuestProcessor(machine) { ImageAt = loader.ImageAt, DescribeMissing = address => loader.UnsupportedImportAt(address)?.ToString() };
         loader.CodeWithdrawn += processor.Flush;
         machine.Guest = processor;
         machine.Time.StartClock();

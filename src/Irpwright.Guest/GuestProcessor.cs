@@ -1,5 +1,7 @@
 using System.Runtime.InteropServices;
+using Irpwright.Guest.Images;
 using Irpwright.Guest.Processor;
+using Irpwright.Guest.Unwinding;
 using Irpwright.Kernel;
 using Irpwright.Wdk;
 
@@ -24,6 +26,9 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         interpreter = new Interpreter(machine.Memory.SliceBase, machine.Memory.TrapBase, machine.Memory.TrapEnd);
     }
 
+    /// <summary>The image that holds an address; without it call stacks end early.</summary>
+    public Func<ulong, DriverImage?>? ImageAt { get; init; }
+
     /// <summary>Says what an address stands for that is called although the kernel does not have it; null for anything else.</summary>
     public Func<ulong, string?>? DescribeMissing { get; set; }
 
@@ -40,22 +45,23 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         {
             // A DPC borrows the processor at any instruction: everything is as before when it returns.
             Cpu interrupted = *cpu;
-            cpu->Rsp = stackTop;
             cpu->StackLimit = thread.DpcStackLimit;
-            ulong result = Call(guest, address, rcx, rdx, r8, r9, stackArguments);
+            ulong result = Call(guest, address, rcx, rdx, r8, r9, stackArguments, stackTop);
             long budget = cpu->Budget;
             *cpu = interrupted;
             cpu->Budget = budget;
             return result;
         }
-        return Call(guest, address, rcx, rdx, r8, r9, stackArguments);
+        return Call(guest, address, rcx, rdx, r8, r9, stackArguments, guest.Cpu->Rsp);
     }
 
-    ulong Call(GuestThread guest, ulong address, ulong rcx, ulong rdx, ulong r8, ulong r9, ReadOnlySpan<ulong> stackArguments)
+    ulong Call(GuestThread guest, ulong address, ulong rcx, ulong rdx, ulong r8, ulong r9, ReadOnlySpan<ulong> stackArguments, ulong stack)
     {
         Cpu* cpu = guest.Cpu;
         ulong rsp = cpu->Rsp;
         ulong rip = cpu->Rip;
+        guest.Callers[guest.Depth] = (rip, rsp);
+        cpu->Rsp = stack;
         if (guest.Depth++ == 0)
         {
             guest.Left = machine.Options.InstructionBudget;
@@ -135,44 +141,30 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         _ => "see the documentation of bug check 0x139",
     };
 
-    /// <summary>
-    /// The instruction that runs or calls out, then return addresses on the stack: values behind a call instruction in
-    /// executable memory. A stale one may be among them.
-    /// </summary>
+    /// <inheritdoc/>
+    /// <remarks>The first frame of a run is the instruction that stopped or called out, the others are return addresses.</remarks>
     public IEnumerable<IReadOnlyList<ulong>> CallStack(KernelThread thread)
     {
+        const int enough = 256;
         var runs = new List<IReadOnlyList<ulong>>();
         if (thread.GuestState is not GuestThread guest) return runs;
-        var frames = new List<ulong>();
-        Cpu* cpu = guest.Cpu;
-        if (IsImage(cpu->Rip)) frames.Add(cpu->Rip);
-        ulong end = cpu->StackLimit == thread.DpcStackLimit ? thread.DpcStackBase : thread.StackBase;
-        for (ulong slot = Math.Max(cpu->Rsp, cpu->StackLimit); slot < end; slot += 8)
+        Span<ulong> registers = stackalloc ulong[16];
+        new ReadOnlySpan<ulong>(guest.Cpu->Gpr, 16).CopyTo(registers);
+        var unwinder = new StackUnwinder(address => ImageAt?.Invoke(address), guest.Cpu->Rip, registers);
+        for (int depth = guest.Depth - 1; depth >= 0; depth--)
         {
-            ulong value = GuestMemory.Ref<ulong>(slot);
-            if (value == interpreter.ReturnAddress)
+            var frames = new List<ulong>();
+            while (unwinder.Rip != interpreter.ReturnAddress && frames.Count < enough)
             {
-                runs.Add(frames);
-                frames = [];
+                // In the kernel, or at a wild address, there is no function: its caller is on top of the stack.
+                if (ImageAt?.Invoke(unwinder.Rip) is not null) frames.Add(unwinder.Rip);
+                if (!unwinder.Unwind()) return [.. runs, frames];
             }
-            else if (IsImage(value) && FollowsCall(value)) frames.Add(value);
+            runs.Add(frames);
+            (ulong rip, ulong rsp) = guest.Callers[depth];
+            unwinder.Resume(rip, rsp);
         }
         return runs;
-    }
-
-    bool IsImage(ulong address) => machine.Memory.Images.Contains(address) && IsCode(address);
-
-    // call rel32, or the call forms of FF /2 from two to seven bytes.
-    static bool FollowsCall(ulong address)
-    {
-        if (!GuestMemory.IsAccessible(address - 7, 7, PageAccess.Execute)) return false;
-        var before = new ReadOnlySpan<byte>(GuestMemory.Translate(address - 7, 7, PageAccess.Execute), 7);
-        if (before[2] == 0xE8) return true;
-        for (int length = 2; length <= 7; length++)
-        {
-            if (before[7 - length] == 0xFF && (before[8 - length] & 0x38) == 0x10) return true;
-        }
-        return false;
     }
 
     public void Dispose() => interpreter.Dispose();
@@ -182,6 +174,7 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
     {
         readonly GuestProcessor owner;
         GCHandle self;
+        (ulong Rip, ulong Rsp)[] callers = new (ulong, ulong)[16];
 
         internal GuestThread(GuestProcessor owner, KernelThread thread)
         {
@@ -207,7 +200,18 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         internal Cpu* Cpu { get; }
 
         /// <summary>Nesting of calls from the kernel into the guest.</summary>
-        internal int Depth { get; set; }
+        internal int Depth
+        {
+            get;
+            set
+            {
+                if (value == Callers.Length) Array.Resize(ref callers, 2 * value);
+                field = value;
+            }
+        }
+
+        /// <summary>For each nested call: where the guest was when it called the kernel.</summary>
+        internal (ulong Rip, ulong Rsp)[] Callers => callers;
 
         /// <summary>What remains of the instruction budget, without the current quantum.</summary>
         internal long Left { get; set; }

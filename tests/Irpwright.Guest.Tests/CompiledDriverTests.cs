@@ -29,7 +29,7 @@ public class CompiledDriverTests
         });
     }
 
-    static string Sample(string name)
+    internal static string Sample(string name)
     {
         for (string? folder = AppContext.BaseDirectory; folder is not null; folder = Path.GetDirectoryName(folder))
         {

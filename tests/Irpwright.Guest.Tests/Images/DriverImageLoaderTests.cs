@@ -232,7 +232,7 @@ public sealed class DriverImageLoaderTests : IDisposable
 
         public bool IsCode(ulong address) => true;
 
-        public IEnumerable<ulong> CallStack(KernelThread thread) => [];
+        public IEnumerable<IReadOnlyList<ulong>> CallStack(KernelThread thread) => [];
     }
 
     [Fact]
