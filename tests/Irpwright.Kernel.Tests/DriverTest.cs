@@ -10,6 +10,15 @@ public enum Scheduling
     FreeRunning,
 }
 
+/// <summary>How a lowest driver completes.</summary>
+public enum Completing
+{
+    Inline,
+    InlineAfterMarking,
+    FromAnotherThread,
+    FromADpc,
+}
+
 /// <summary>
 /// A test that is a driver: loaded in a machine of its own, it calls every DDI by its name, and each of its devices has its
 /// own lambda as dispatch routine.
@@ -22,11 +31,17 @@ public abstract class DriverTest : WdmDriver, IDisposable
     readonly List<string> steps = [];
     Machine? machine;
 
+    /// <summary>Decides every interleaving on the controlled scheduler.</summary>
+    protected IScheduleStrategy? Strategy { get; set; } = new FifoStrategy();
+
     /// <summary>For theories that must hold whoever runs when.</summary>
     public static TheoryData<Scheduling> EverySchedule => [Scheduling.Controlled, Scheduling.FreeRunning];
 
     /// <summary>Sees the events of the machine from its start.</summary>
     protected KernelObserver? Observer { get; init; }
+
+    public static MatrixTheoryData<Completing, Scheduling> EveryCompletion =>
+        new(Enum.GetValues<Completing>(), Enum.GetValues<Scheduling>());
 
     /// <summary>What happened, in order, as told by <see cref="Step"/>.</summary>
     protected IReadOnlyList<string> Steps
@@ -55,7 +70,7 @@ public abstract class DriverTest : WdmDriver, IDisposable
     {
         if (machine is null)
         {
-            machine = new Machine(new MachineOptions { Strategy = scheduling == Scheduling.Controlled ? new FifoStrategy() : null });
+            machine = new Machine(new MachineOptions { Strategy = scheduling == Scheduling.Controlled ? Strategy : null });
             if (Observer is { } observer) machine.Events.Add(observer);
             machine.Run(() => Assert.Equal(STATUS_SUCCESS, machine.Drivers.Load(this, "test", out _)));
         }
@@ -82,6 +97,48 @@ public abstract class DriverTest : WdmDriver, IDisposable
         device.Flags &= ~DO_DEVICE_INITIALIZING;
         return device;
     }
+
+    /// <summary>A lowest device that completes every request with the same outcome.</summary>
+    protected PDEVICE_OBJECT Lowest(Completing how, NTSTATUS status, ulong information = 0) =>
+        Device((_, irp) => CompleteSomehow(irp, how, status, information));
+
+    /// <summary>Completes a packet in the given way; returns what the dispatch routine is to return.</summary>
+    protected NTSTATUS CompleteSomehow(PIRP irp, Completing how, NTSTATUS status, ulong information = 0)
+    {
+        switch (how)
+        {
+            case Completing.Inline:
+                return Complete(irp, status, information);
+            case Completing.InlineAfterMarking:
+                IoMarkIrpPending(irp);
+                Complete(irp, status, information);
+                return STATUS_PENDING;
+            case Completing.FromAnotherThread:
+                return Pend(irp, () => Complete(irp, status, information));
+            default:
+                IoMarkIrpPending(irp);
+                AfterOneMillisecond((_, _, _, _) => Complete(irp, status, information));
+                return STATUS_PENDING;
+        }
+    }
+
+    /// <summary>Runs a DPC when a timer expires.</summary>
+    protected void AfterOneMillisecond(KDEFERRED_ROUTINE routine)
+    {
+        var dpc = new PKDPC(Memory(KDPC.SizeOf).Address);
+        var timer = new PKTIMER(Memory(KTIMER.SizeOf).Address);
+        KeInitializeDpc(dpc, routine, default);
+        KeInitializeTimer(timer);
+        KeSetTimer(timer, -10_000, dpc);
+    }
+
+    /// <summary>A filter that copies, registers a routine for every outcome, and returns what the driver below returned.</summary>
+    protected PDEVICE_OBJECT Filter(PDEVICE_OBJECT lower, IO_COMPLETION_ROUTINE routine, PVOID context = default) => Device((_, irp) =>
+    {
+        IoCopyCurrentIrpStackLocationToNext(irp);
+        OnCompletion(irp, routine, context);
+        return IoCallDriver(lower, irp);
+    }, above: lower);
 
     /// <summary>An allocated packet for a device, its first location filled in, nobody's routine set.</summary>
     protected PIRP Packet(PDEVICE_OBJECT target, byte major = IRP_MJ_READ, int spareLocations = 0)
@@ -137,6 +194,9 @@ public abstract class DriverTest : WdmDriver, IDisposable
         GuestMemory.Write(memory.Address, size).Clear();
         return memory;
     }
+
+    /// <summary>Frees pool memory, whoever allocated it.</summary>
+    protected void Free(PVOID memory) => ExFreePoolWithTag(memory, 0);
 
     protected PKEVENT Event(EVENT_TYPE type = NotificationEvent, bool signalled = false)
     {

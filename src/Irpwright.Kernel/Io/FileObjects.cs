@@ -106,7 +106,7 @@ public sealed class FileObjects
         NTSTATUS status = machine.Requests.SendAndOwn(file, irp, top, mode);
         if (status != NTSTATUS.STATUS_PENDING) return status;
         WaitFor(new PKEVENT(file.Address + 0x98));
-        return file.FinalStatus;
+        return block.Iosb.Status;
     }
 
     /// <summary>Closes the handle: IRP_MJ_CLEANUP now, IRP_MJ_CLOSE when the last request is over (FILE-05).</summary>

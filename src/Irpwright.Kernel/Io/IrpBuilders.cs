@@ -27,7 +27,7 @@ public sealed class IrpBuilders
         next.Parameters.DeviceIoControl.IoControlCode = IoControlCode;
         next.Parameters.DeviceIoControl.InputBufferLength = InputBufferLength;
         next.Parameters.DeviceIoControl.OutputBufferLength = OutputBufferLength;
-        if (!AttachControlBuffers(irp, next, IoControlCode, InputBuffer, InputBufferLength, OutputBuffer, OutputBufferLength, MODE.KernelMode))
+        if (AttachControlBuffers(irp, next, IoControlCode, InputBuffer, InputBufferLength, OutputBuffer, OutputBufferLength, MODE.KernelMode) < 0)
             return Undo(irp);
         irp.UserIosb = IoStatusBlock;
         irp.UserEvent = Event;
@@ -92,7 +92,7 @@ public sealed class IrpBuilders
         {
             next.Parameters.Read.Length = length;
             next.Parameters.Read.ByteOffset = offset ?? 0;
-            if (!AttachTransferBuffer(irp, device.Flags, (byte)major, buffer, length, MODE.KernelMode)) return Undo(irp);
+            if (AttachTransferBuffer(irp, device.Flags, (byte)major, buffer, length, MODE.KernelMode) < 0) return Undo(irp);
         }
         else if (major == IRP_MJ_PNP)
         {
@@ -104,96 +104,89 @@ public sealed class IrpBuilders
     }
 
     /// <summary>Gives a read or write its buffer the way the device's flags ask for (BUILD-09, BUILD-10, BUF-01, BUF-03, BUF-04).</summary>
-    /// <returns>False when memory is short or the buffer cannot be locked.</returns>
-    internal bool AttachTransferBuffer(PIRP irp, DO_FLAGS deviceFlags, byte major, PVOID buffer, uint length, MODE mode)
+    /// <returns>An error when memory is short or the buffer does not allow the access.</returns>
+    internal NTSTATUS AttachTransferBuffer(PIRP irp, DO_FLAGS deviceFlags, byte major, PVOID buffer, uint length, MODE mode)
     {
         bool isRead = major == IRP_MJ_READ;
         if ((deviceFlags & DO_BUFFERED_IO) != 0)
         {
-            if (length == 0) return true;
-            if (!AllocateSystemBuffer(irp, length)) return false;
-            if (isRead)
-            {
-                irp.UserBuffer = buffer;
-                irp.Flags |= IRP_INPUT_OPERATION;
-                irp.Tail.Overlay.IrpExtension = new PVOID(length);
-            }
-            else
-            {
-                CopyIn(irp, buffer, length);
-            }
-            return true;
+            if (length == 0) return NTSTATUS.STATUS_SUCCESS;
+            if (!isRead) return AllocateSystemBuffer(irp, length, buffer, length, mode);
+            if (!MayUse(buffer, length, mode, PageAccess.Write)) return NTSTATUS.STATUS_ACCESS_VIOLATION;
+            irp.UserBuffer = buffer;
+            irp.Tail.Overlay.IrpExtension = new PVOID(length);
+            NTSTATUS status = AllocateSystemBuffer(irp, length, default, 0, mode);
+            if (status >= 0) irp.Flags |= IRP_INPUT_OPERATION;
+            return status;
         }
         if ((deviceFlags & DO_DIRECT_IO) != 0)
-            return length == 0 || LockBuffer(irp, buffer, length, mode, isRead ? LOCK_OPERATION.IoWriteAccess : LOCK_OPERATION.IoReadAccess);
+            return LockBuffer(irp, buffer, length, mode, isRead ? LOCK_OPERATION.IoWriteAccess : LOCK_OPERATION.IoReadAccess);
         irp.UserBuffer = buffer;
-        return true;
+        return NTSTATUS.STATUS_SUCCESS;
     }
 
     /// <summary>Gives a control request its buffers by the transfer method in its code (BUILD-04 to BUILD-06, BUF-02, BUF-05).</summary>
-    /// <returns>False when memory is short or a buffer cannot be locked.</returns>
-    internal bool AttachControlBuffers(
+    /// <returns>An error when memory is short or a buffer does not allow the access.</returns>
+    internal NTSTATUS AttachControlBuffers(
         PIRP irp, PIO_STACK_LOCATION location, uint code, PVOID input, uint inputLength, PVOID output, uint outputLength, MODE mode)
     {
         uint method = code & 3;
+        NTSTATUS status;
         switch (method)
         {
             case METHOD_NEITHER:
                 location.Parameters.DeviceIoControl.Type3InputBuffer = input;
                 irp.UserBuffer = output;
-                return true;
+                return NTSTATUS.STATUS_SUCCESS;
             case METHOD_BUFFERED:
                 uint length = Math.Max(inputLength, outputLength);
-                if (length == 0) return true;
-                if (!AllocateSystemBuffer(irp, length)) return false;
+                if (length == 0) return NTSTATUS.STATUS_SUCCESS;
+                if (!output.IsNull && !MayUse(output, outputLength, mode, PageAccess.Write)) return NTSTATUS.STATUS_ACCESS_VIOLATION;
+                status = AllocateSystemBuffer(irp, length, input, inputLength, mode);
+                if (status < 0 || output.IsNull) return status;
                 irp.UserBuffer = output;
-                if (!output.IsNull)
-                {
-                    irp.Flags |= IRP_INPUT_OPERATION;
-                    irp.Tail.Overlay.IrpExtension = new PVOID(outputLength);
-                }
-                CopyIn(irp, input, inputLength);
-                return true;
+                irp.Flags |= IRP_INPUT_OPERATION;
+                irp.Tail.Overlay.IrpExtension = new PVOID(outputLength);
+                return status;
             default:
-                if (!input.IsNull && inputLength != 0)
-                {
-                    if (!AllocateSystemBuffer(irp, inputLength)) return false;
-                    CopyIn(irp, input, inputLength);
-                }
-                LOCK_OPERATION access = method == METHOD_IN_DIRECT ? LOCK_OPERATION.IoReadAccess : LOCK_OPERATION.IoWriteAccess;
-                return output.IsNull || outputLength == 0 || LockBuffer(irp, output, outputLength, mode, access);
+                status = input.IsNull || inputLength == 0 ? NTSTATUS.STATUS_SUCCESS : AllocateSystemBuffer(irp, inputLength, input, inputLength, mode);
+                if (status < 0 || output.IsNull) return status;
+                return LockBuffer(irp, output, outputLength, mode, method == METHOD_IN_DIRECT ? LOCK_OPERATION.IoReadAccess : LOCK_OPERATION.IoWriteAccess);
         }
     }
 
-    bool AllocateSystemBuffer(PIRP irp, uint length)
+    /// <summary>Allocates the system buffer and copies what the requestor put in.</summary>
+    NTSTATUS AllocateSystemBuffer(PIRP irp, uint length, PVOID source, uint sourceLength, MODE mode)
     {
+        bool copies = !source.IsNull && sourceLength != 0;
+        if (copies && !MayUse(source, sourceLength, mode, PageAccess.Read)) return NTSTATUS.STATUS_ACCESS_VIOLATION;
         ulong address = machine.Pool.Allocate(POOL_TYPE.NonPagedPool, length, SystemBufferTag, 0);
-        if (address == 0) return false;
+        if (address == 0) return NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
         irp.AssociatedIrp.SystemBuffer = new PVOID(address);
         irp.Flags |= IRP_BUFFERED_IO | IRP_DEALLOCATE_BUFFER;
-        return true;
+        if (copies) GuestMemory.Read(source.Address, (int)sourceLength).CopyTo(GuestMemory.Write(address, (int)sourceLength));
+        return NTSTATUS.STATUS_SUCCESS;
     }
 
-    static void CopyIn(PIRP irp, PVOID buffer, uint length)
-    {
-        if (buffer.IsNull || length == 0) return;
-        GuestMemory.Read(buffer.Address, (int)length).CopyTo(GuestMemory.Write(irp.AssociatedIrp.SystemBuffer.Address, (int)length));
-    }
+    // A user program's mistake is its own; one of a driver is found when the memory is touched.
+    static bool MayUse(PVOID buffer, uint length, MODE mode, PageAccess access) =>
+        mode == MODE.KernelMode || length == 0 || (buffer.Address < GuestMemory.KernelBase && GuestMemory.IsAccessible(buffer.Address, length, access));
 
-    bool LockBuffer(PIRP irp, PVOID buffer, uint length, MODE mode, LOCK_OPERATION access)
+    NTSTATUS LockBuffer(PIRP irp, PVOID buffer, uint length, MODE mode, LOCK_OPERATION access)
     {
+        if (length == 0) return NTSTATUS.STATUS_SUCCESS;
         PMDL mdl = machine.Mdls.IoAllocateMdl(buffer, length, false, false, irp);
-        if (mdl.IsNull) return false;
+        if (mdl.IsNull) return NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
         try
         {
             machine.Mdls.MmProbeAndLockPages(mdl, mode, access);
-            return true;
+            return NTSTATUS.STATUS_SUCCESS;
         }
-        catch (NtStatusException)
+        catch (NtStatusException e)
         {
             irp.MdlAddress = default;
             machine.Mdls.IoFreeMdl(mdl);
-            return false;
+            return e.Status;
         }
     }
 

@@ -126,7 +126,14 @@ public sealed class IrpCompletion
         if ((irp.Flags & IRP_DEFER_IO_COMPLETION) != 0 && !irp.PendingReturned) return;
         if (irp.Tail.Overlay.Thread.IsNull) NobodyToFinish(Irp);
         if (machine.Scheduler.FindThread(irp.Tail.Overlay.Thread) is { } thread) machine.Dispatcher.QueueApc(thread, Irp);
-        else Release(Irp, null);
+        else Drop(Irp);
+    }
+
+    /// <summary>Its thread has ended: nobody is left to deliver to.</summary>
+    void Drop(PIRP irp)
+    {
+        FreeBuffers(irp);
+        Release(irp, null);
     }
 
     static bool IsSynchronousPaging(in IRP irp) =>
@@ -156,6 +163,12 @@ public sealed class IrpCompletion
     void UnlockMdls(PIRP irp)
     {
         for (PMDL mdl = irp.MdlAddress; !mdl.IsNull; mdl = mdl.Next) machine.Mdls.MmUnlockPages(mdl);
+    }
+
+    void FreeBuffers(PIRP irp)
+    {
+        if ((irp.Flags & IRP_DEALLOCATE_BUFFER) != 0) machine.Pool.Free(irp.AssociatedIrp.SystemBuffer.Address, IrpBuilders.SystemBufferTag);
+        FreeMdls(irp);
     }
 
     void FreeMdls(PIRP irp)
@@ -191,8 +204,7 @@ public sealed class IrpCompletion
     {
         machine.Requests.WaitForCancel(Irp);
         CopyBufferedData(Irp);
-        if ((Irp.Flags & IRP_DEALLOCATE_BUFFER) != 0) machine.Pool.Free(Irp.AssociatedIrp.SystemBuffer.Address, IrpBuilders.SystemBufferTag);
-        FreeMdls(Irp);
+        FreeBuffers(Irp);
 
         NTSTATUS status = Irp.IoStatus.Status;
         ulong information = Irp.IoStatus.Information;
@@ -212,7 +224,7 @@ public sealed class IrpCompletion
                 CopyStatus(Irp);
                 Signal(!Irp.UserEvent.IsNull ? Irp.UserEvent : EventOf(file));
             }
-            if (!file.IsNull)
+            else
             {
                 file.FinalStatus = status;
                 Signal(EventOf(file));

@@ -71,12 +71,12 @@ public sealed class UserRequests
             location.MajorFunction = request.MajorFunction;
             location.FileObject = file;
             irp.UserIosb = iosb;
-            if (!Prepare(irp, location, top, in request))
+            NTSTATUS prepared = Prepare(irp, location, top, in request);
+            if (prepared < 0)
             {
                 irp = machine.Builders.Undo(irp);
-                return NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
+                return prepared;
             }
-            if (synchronousFile) irp.Flags |= IRP_SYNCHRONOUS_API;
             if (completion is not null)
             {
                 lock (gate) pending.Add(irp, new PendingRequest(completion, machine.CurrentThread));
@@ -92,7 +92,7 @@ public sealed class UserRequests
         }
     }
 
-    bool Prepare(PIRP irp, PIO_STACK_LOCATION location, PDEVICE_OBJECT top, in IoRequest request)
+    NTSTATUS Prepare(PIRP irp, PIO_STACK_LOCATION location, PDEVICE_OBJECT top, in IoRequest request)
     {
         switch (request.MajorFunction)
         {
@@ -108,7 +108,7 @@ public sealed class UserRequests
                 return machine.Builders.AttachControlBuffers(
                     irp, location, request.ControlCode, new PVOID(request.Input), request.InputLength, new PVOID(request.Buffer), request.Length, MODE.UserMode);
             default:
-                return true;
+                return NTSTATUS.STATUS_SUCCESS;
         }
     }
 

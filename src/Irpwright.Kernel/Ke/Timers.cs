@@ -43,7 +43,8 @@ public sealed class Timers
             Timer.DueTime = (ulong)due;
             Timer.Dpc = Dpc;
             Timer.Period = (uint)Period;
-            var interrupt = new Interrupt("timer", CLOCK_LEVEL, () => Expire(Timer));
+            Interrupt? interrupt = null;
+            interrupt = new Interrupt("timer", CLOCK_LEVEL, () => Expire(Timer, interrupt!));
             pending[Timer.Address] = interrupt;
             machine.Events.Emit(new TimerSet(Timer, due));
             machine.Scheduler.Schedule(interrupt, due);
@@ -64,12 +65,14 @@ public sealed class Timers
 
     bool Withdraw(PKTIMER timer) => pending.Remove(timer.Address, out Interrupt? interrupt) && machine.Scheduler.Cancel(interrupt);
 
-    void Expire(PKTIMER timer)
+    void Expire(PKTIMER timer, Interrupt interrupt)
     {
-        PKDPC dpc = timer.Dpc;
+        PKDPC dpc;
         lock (gate)
         {
-            if (!pending.TryGetValue(timer.Address, out Interrupt? interrupt)) return;
+            // Cancelled or set anew while the clock was about to deliver it; the memory may be gone.
+            if (pending.GetValueOrDefault(timer.Address) != interrupt) return;
+            dpc = timer.Dpc;
             if (timer.Period == 0)
             {
                 pending.Remove(timer.Address);

@@ -5,17 +5,6 @@ namespace Irpwright.Kernel.Tests.Io;
 
 public class CompletionTests : DriverTest
 {
-    /// <summary>A device that completes everything at once.</summary>
-    PDEVICE_OBJECT Completing(NTSTATUS status, ulong information = 0) => Device((_, irp) => Complete(irp, status, information));
-
-    /// <summary>A filter that copies, registers a routine, and returns what the driver below returned.</summary>
-    PDEVICE_OBJECT Filter(PDEVICE_OBJECT lower, IO_COMPLETION_ROUTINE routine, PVOID context = default) => Device((_, irp) =>
-    {
-        IoCopyCurrentIrpStackLocationToNext(irp);
-        OnCompletion(irp, routine, context);
-        return IoCallDriver(lower, irp);
-    }, above: lower);
-
     [Theory]
     [InlineData(PASSIVE_LEVEL)]
     [InlineData(APC_LEVEL)]
@@ -117,7 +106,7 @@ public class CompletionTests : DriverTest
     [Spec("CMP-03"), Spec("CMP-04")]
     public void Each_higher_location_is_visited_once_the_lowest_first(int layers) => Run(() =>
     {
-        PDEVICE_OBJECT top = Completing(STATUS_SUCCESS);
+        PDEVICE_OBJECT top = Lowest(Completing.Inline, STATUS_SUCCESS);
         for (int i = 1; i < layers; i++)
         {
             int own = i + 1;
@@ -324,7 +313,7 @@ public class CompletionTests : DriverTest
     {
         PIRP sent = default;
         PDEVICE_OBJECT received = default;
-        PDEVICE_OBJECT top = Filter(Completing(STATUS_SUCCESS), (device, irp, context) =>
+        PDEVICE_OBJECT top = Filter(Lowest(Completing.Inline, STATUS_SUCCESS), (device, irp, context) =>
         {
             Assert.Equal(sent, irp);
             Assert.Equal(0x1111222233334444UL, context.Address);
@@ -351,8 +340,8 @@ public class CompletionTests : DriverTest
     [Spec("CMP-12")]
     public void An_originator_with_a_location_of_its_own_receives_the_device_it_stored_there(bool stores) => Run(() =>
     {
-        PDEVICE_OBJECT target = Completing(STATUS_SUCCESS);
-        PDEVICE_OBJECT own = Completing(STATUS_SUCCESS);
+        PDEVICE_OBJECT target = Lowest(Completing.Inline, STATUS_SUCCESS);
+        PDEVICE_OBJECT own = Lowest(Completing.Inline, STATUS_SUCCESS);
         PIRP irp = Packet(target, spareLocations: 1);
         IoSetNextIrpStackLocation(irp);
         if (stores) IoGetCurrentIrpStackLocation(irp).DeviceObject = own;
@@ -371,7 +360,7 @@ public class CompletionTests : DriverTest
     [Spec("CMP-13")]
     public void In_a_routine_the_lower_parameters_are_gone_and_the_outcome_is_not() => Run(() =>
     {
-        PDEVICE_OBJECT top = Filter(Completing(STATUS_BUFFER_OVERFLOW, 77), (_, irp, _) =>
+        PDEVICE_OBJECT top = Filter(Lowest(Completing.Inline, STATUS_BUFFER_OVERFLOW, 77), (_, irp, _) =>
         {
             Assert.Equal(new byte[0x20], Bytes(new PVOID(Location(irp, 1).Address + 8), 0x20));
             Assert.Equal((SL_CONTROL)0, Location(irp, 1).Control);
@@ -397,7 +386,7 @@ public class CompletionTests : DriverTest
     [Spec("CMP-14")]
     public void Every_answer_but_one_means_continue_and_is_not_the_status(NTSTATUS answer) => Run(() =>
     {
-        PDEVICE_OBJECT top = Filter(Completing(STATUS_NO_SUCH_DEVICE), (_, _, _) => answer);
+        PDEVICE_OBJECT top = Filter(Lowest(Completing.Inline, STATUS_NO_SUCH_DEVICE), (_, _, _) => answer);
         PIRP irp = Packet(top);
         OnCompletion(irp, Keep("originator"));
         IoCallDriver(top, irp);
