@@ -130,17 +130,8 @@ public sealed class FileObjects
         PDEVICE_OBJECT device = file.DeviceObject;
         if (!device.IsNull)
         {
-            if (machine.CurrentThread.Irql == PASSIVE_LEVEL)
-            {
-                SendAndForget(file, IRP_MJ_CLOSE);
-                ReleaseDevice(device);
-            }
-            else
-            {
-                // CLOSE is sent at PASSIVE_LEVEL; the memory may go only afterwards, so it is kept alive by a new reference.
-                throw machine.BugChecks.Stop(BugCheckCode.IRQL_NOT_LESS_OR_EQUAL, file.Address, machine.CurrentThread.Irql, 0, 0,
-                    "The last reference to a file object was given back above PASSIVE_LEVEL; use ObDereferenceObjectDeferDelete there.");
-            }
+            SendAndForget(file, IRP_MJ_CLOSE);
+            ReleaseDevice(device);
         }
         if (!file.FileName.Buffer.IsNull) machine.Pool.Free(file.FileName.Buffer.Address, Tag);
     }

@@ -11,6 +11,7 @@ namespace Irpwright.Kernel;
 public sealed class ObjectNamespace
 {
     internal const ulong HeaderSize = 0x30;
+    const uint Tag = 0x624F7049; // "IpOb"
     const ulong HeaderMark = 0x7463656A624F2020; // tells an object from memory that is none
     const ulong MarkOffset = 0x18;
 
@@ -20,7 +21,15 @@ public sealed class ObjectNamespace
     readonly Dictionary<string, ulong> names = new(StringComparer.OrdinalIgnoreCase);
     readonly Dictionary<string, string> symbolicLinks = new(StringComparer.OrdinalIgnoreCase);
 
-    internal ObjectNamespace(Machine machine) => this.machine = machine;
+    readonly Queue<ulong> deferredDeletions = [];
+    readonly PWORK_QUEUE_ITEM deletionItem;
+
+    internal ObjectNamespace(Machine machine)
+    {
+        this.machine = machine;
+        deletionItem = new PWORK_QUEUE_ITEM(machine.Pool.Allocate(POOL_TYPE.NonPagedPool, WORK_QUEUE_ITEM.SizeOf, Tag, 0, zero: true));
+        deletionItem.WorkerRoutine = machine.Code.Routine(new WORKER_THREAD_ROUTINE(DeleteDeferred));
+    }
 
     sealed record ObjectInformation(string? Name, uint Tag, Action? Delete);
 
@@ -69,7 +78,7 @@ public sealed class ObjectNamespace
         RequireObject(Object);
         long count = Interlocked.Decrement(ref PointerCount(Object.Address));
         if (count < 0) BadReference(Object, "has no reference left to give back");
-        if (count == 0) Delete(Object.Address);
+        if (count == 0) DeleteAtPassiveLevel(Object.Address);
         return (nint)count;
     }
 
@@ -173,6 +182,34 @@ public sealed class ObjectNamespace
     [DoesNotReturn]
     void BadReference(PVOID address, string what) =>
         throw machine.BugChecks.Stop(BugCheckCode.REFERENCE_BY_POINTER, 0, address.Address, 0, 0, $"The object at {Format.Address(address.Address)} {what}.");
+
+    // Deleting a file object sends IRP_MJ_CLOSE: that is left to a system thread when the last reference goes above PASSIVE_LEVEL.
+    void DeleteAtPassiveLevel(ulong address)
+    {
+        bool isFirst;
+        lock (gate)
+        {
+            bool deferred = machine.TryGetCurrentThread() is { Irql: > PASSIVE_LEVEL } && objects.GetValueOrDefault(address)?.Delete is not null;
+            isFirst = deferred && deferredDeletions.Count == 0;
+            if (deferred) deferredDeletions.Enqueue(address);
+            if (deferred && !isFirst) return;
+        }
+        if (isFirst) machine.WorkItems.ExQueueWorkItem(deletionItem, WORK_QUEUE_TYPE.DelayedWorkQueue);
+        else Delete(address);
+    }
+
+    void DeleteDeferred(PVOID parameter)
+    {
+        while (true)
+        {
+            ulong address;
+            lock (gate)
+            {
+                if (!deferredDeletions.TryDequeue(out address)) return;
+            }
+            Delete(address);
+        }
+    }
 
     void Delete(ulong address)
     {
