@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Diagnostics;
 
 namespace Irpwright.Cli;
 
@@ -11,26 +12,19 @@ static class CommandLine
     {
         try
         {
-            var root = new RootCommand("Runs Windows driver stacks, C# drivers and unmodified x64 .sys files, and shows what happens to every IRP.")
+            ParseResult parsed = Root(args, terminal).Parse(args);
+            // Asking for help is no error, however little else is right.
+            if (parsed.Errors.Count > 0 && parsed.Action is not HelpWithExamples)
+                throw CommandException.BadInput($"{Problem(parsed)} See 'irpwright {CommandName(parsed)}--help'.");
+            return parsed.Invoke(new InvocationConfiguration
             {
-                RunCommand.Create(terminal, args),
-                InspectCommand.Create(terminal),
-            };
-            ParseResult parsed = root.Parse(args);
-            if (parsed.Errors.Count > 0) throw CommandException.BadInput($"{parsed.Errors[0].Message} See 'irpwright {CommandName(parsed)}--help'.");
-            if (args.Length == 0) parsed = root.Parse(["--help"]);
-            return parsed.Invoke(new InvocationConfiguration { Output = terminal.Output, Error = terminal.Error, EnableDefaultExceptionHandler = false });
+                Output = terminal.Output, Error = terminal.Error, EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null,
+            });
         }
         catch (CommandException e)
         {
             terminal.Complain(e.Message);
             return e.ExitCode;
-        }
-        catch (IOException e) when (e is not FileNotFoundException)
-        {
-            // A reader that went away (head, less) is no error worth a message.
-            if (!IsBrokenPipe(e)) terminal.Complain($"{e.Message} The result is incomplete.");
-            return ExitCode.Undecided;
         }
         catch (Exception e)
         {
@@ -39,29 +33,30 @@ static class CommandLine
         }
         finally
         {
-            Finish(terminal);
-        }
-    }
-
-    static string CommandName(ParseResult parsed) => parsed.CommandResult.Command is RootCommand ? "" : parsed.CommandResult.Command.Name + " ";
-
-    static bool IsBrokenPipe(IOException e) => (e.HResult & 0xFFFF) is 32 or 109 or 232;
-
-    static string PlaceOf(Exception e) =>
-        new System.Diagnostics.StackTrace(e).GetFrame(0) is { } frame && System.Diagnostics.DiagnosticMethodInfo.Create(frame) is { } method
-            ? $" (in {method.DeclaringTypeName}.{method.Name})"
-            : "";
-
-    static void Finish(Terminal terminal)
-    {
-        try
-        {
             terminal.Output.Flush();
             terminal.Error.Flush();
         }
-        catch (IOException)
-        {
-            // The reader went away; everything that mattered was tried.
-        }
     }
+
+    static RootCommand Root(string[] args, Terminal terminal)
+    {
+        var root = new RootCommand("Runs stacks of Windows drivers, C# or unmodified x64 .sys files, and shows what happens to every IRP.")
+        {
+            RunCommand.Create(terminal, args),
+            InspectCommand.Create(terminal),
+        };
+        HelpWithExamples.AddTo(root, new() { ["run"] = RunCommand.Examples, ["inspect"] = InspectCommand.Examples });
+        return root;
+    }
+
+    static string Problem(ParseResult parsed) =>
+        parsed.UnmatchedTokens is [var token, ..] ? $"There is no command or option '{token}'." : parsed.Errors[0].Message;
+
+    static string CommandName(ParseResult parsed) =>
+        parsed.CommandResult.Command is RootCommand ? "" : parsed.CommandResult.Command.Name + " ";
+
+    static string PlaceOf(Exception e) =>
+        new StackTrace(e).GetFrame(0) is { } frame && DiagnosticMethodInfo.Create(frame) is { } method
+            ? $" (in {method.DeclaringTypeName}.{method.Name})"
+            : "";
 }

@@ -25,18 +25,18 @@ static class DriverAssembly
         Type[] found = [.. drivers.Where(t => t.FullName == name || t.Name == name)];
         if (found.Length == 0)
         {
-            string there = drivers.Length == 0 ? "it contains no public class derived from WdmDriver" : $"it contains {string.Join(", ", drivers.Select(t => t.FullName))}";
-            throw CommandException.BadInput($"{path}: no driver type '{name}'; {there}.");
+            string there = drivers.Length == 0 ? "no class derived from WdmDriver" : Names(drivers);
+            throw CommandException.BadInput($"{path}: no driver type '{name}'; it contains {there}.");
         }
-        if (found.Length > 1) throw CommandException.BadInput($"{path}: '{name}' is ambiguous: {string.Join(", ", found.Select(t => t.FullName))}. Give the full name.");
+        if (found.Length > 1) throw CommandException.BadInput($"{path}: '{name}' is ambiguous: {Names(found)}. Give the full name.");
         return Create(path, found[0]);
     }
 
     static WdmDriver Create(string path, Type type)
     {
         // Constructors whose parameters all have defaults count as parameterless.
-        ConstructorInfo? constructor = type.GetConstructors().FirstOrDefault(c => c.GetParameters().All(p => p.HasDefaultValue))
-            ?? throw CommandException.BadInput($"{path}: {type.FullName} needs constructor arguments; the command can only make drivers that need none.");
+        ConstructorInfo constructor = type.GetConstructors().FirstOrDefault(c => c.GetParameters().All(p => p.HasDefaultValue))
+            ?? throw CommandException.BadInput($"{path}: {type.FullName} needs constructor arguments, which cannot be given here.");
         try
         {
             return (WdmDriver)constructor.Invoke([.. constructor.GetParameters().Select(p => p.DefaultValue)]);
@@ -55,18 +55,22 @@ static class DriverAssembly
         try
         {
             var resolver = new AssemblyDependencyResolver(fullPath);
-            AssemblyLoadContext.Default.Resolving += (context, name) => resolver.ResolveAssemblyToPath(name) is { } found ? context.LoadFromAssemblyPath(found) : null;
-            Assembly assembly = AssemblyLoadContext.Default.LoadFromAssemblyPath(fullPath);
-            return [.. assembly.GetTypes().Where(t => t is { IsAbstract: false } && t.IsSubclassOf(typeof(WdmDriver))).OrderBy(t => t.FullName, StringComparer.Ordinal)];
+            AssemblyLoadContext.Default.Resolving += (context, name) =>
+                resolver.ResolveAssemblyToPath(name) is { } found ? context.LoadFromAssemblyPath(found) : null;
+            Type[] types = AssemblyLoadContext.Default.LoadFromAssemblyPath(fullPath).GetTypes();
+            IEnumerable<Type> drivers = types.Where(t => !t.IsAbstract && t.IsSubclassOf(typeof(WdmDriver)));
+            return [.. drivers.OrderBy(t => t.FullName, StringComparer.Ordinal)];
         }
         catch (BadImageFormatException)
         {
             throw CommandException.BadInput($"{path}: is no .NET assembly; give a compiled driver as a path alone.");
         }
-        catch (Exception e) when (e is FileLoadException or ReflectionTypeLoadException or FileNotFoundException or InvalidOperationException)
+        catch (Exception e) when (e is IOException or ReflectionTypeLoadException or InvalidOperationException)
         {
             string reason = e is ReflectionTypeLoadException { LoaderExceptions: [{ } first, ..] } ? first.Message : e.Message;
             throw CommandException.BadInput($"{path}: cannot be loaded: {reason}");
         }
     }
+
+    static string Names(Type[] types) => string.Join(", ", types.Select(t => t.FullName));
 }

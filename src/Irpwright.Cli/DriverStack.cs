@@ -13,9 +13,12 @@ sealed class DriverStack(Machine machine, DeviceSpec? device, ulong seed)
     static readonly Dictionary<string, Func<WdmDriver>> BuiltIn = new(StringComparer.OrdinalIgnoreCase)
     {
         ["passthrough"] = () => new PassThrough(),
+        ["ramdisk"] = DeviceSpec.Default.Create,
+        ["scripted"] = () => new ScriptedDevice(),
     };
 
     readonly List<Source> sources = [];
+    // Drivers that need no unloading from a stack.
     readonly List<Driver> software = [];
     GuestDrivers? guest;
     PDEVICE_OBJECT bottom;
@@ -39,17 +42,30 @@ sealed class DriverStack(Machine machine, DeviceSpec? device, ulong seed)
 
     void AddImage(string path)
     {
-        if (!File.Exists(path) && !Directory.Exists(path) && !path.Contains('.') && !path.AsSpan().ContainsAny('/', '\\'))
-            throw CommandException.BadInput($"{path}: no driver of that name; built in: {string.Join(", ", BuiltInNames)}. Otherwise give a .sys file or Assembly.dll:Type.");
+        if (path.StartsWith('-')) throw CommandException.BadInput($"{path}: no option of that name. See 'irpwright run --help'.");
+        if (IsNoFileName(path))
+        {
+            throw CommandException.BadInput(
+                $"{path}: no driver of that name; built in: {string.Join(", ", BuiltInNames)}. Or give a .sys file, or Assembly.dll:Type.");
+        }
         if (path.EndsWith(".dll", StringComparison.OrdinalIgnoreCase) && File.Exists(path))
-            throw CommandException.BadInput($"{path}: name the driver class in it as {path}:Type.");
+            throw CommandException.BadInput($"{path}: name the driver class in it, as {path}:Type.");
         guest ??= new GuestDrivers(machine, seed);
         if (!guest.TryRead(path, out DriverImage? image, out ImageDiagnostic? error))
-            throw new CommandException(error.Problem is ImageProblem.Unsupported ? ExitCode.Undecided : ExitCode.BadInput, error.ToString());
+        {
+            int exitCode = error.Problem == ImageProblem.Unsupported ? ExitCode.Undecided : ExitCode.BadInput;
+            throw new CommandException(exitCode, error.ToString());
+        }
         if (!image.UnsupportedImports.IsEmpty)
-            throw CommandException.Undecided($"{path}: imports {string.Join(", ", image.UnsupportedImports)}: this version does not have {(image.UnsupportedImports.Length == 1 ? "it" : "them")}, so the driver cannot run.");
+        {
+            throw CommandException.Undecided(
+                $"{path}: the driver cannot run, as this version does not have its import {string.Join(", ", image.UnsupportedImports)}");
+        }
         sources.Add(new Source(path, UniqueName(image.Name), null, image));
     }
+
+    static bool IsNoFileName(string text) =>
+        !text.AsSpan().ContainsAny('.', '/', '\\') && !File.Exists(text) && !Directory.Exists(text);
 
     string UniqueName(string name)
     {
@@ -57,36 +73,43 @@ sealed class DriverStack(Machine machine, DeviceSpec? device, ulong seed)
         return same == 0 ? name : $"{name}-{same + 1}";
     }
 
-    /// <summary>Starts the drivers and builds the device stack. Inside the machine.</summary>
+    /// <summary>
+    /// Starts the drivers and builds the device stack: filters go above the <c>--device</c>, else above the device of the driver
+    /// listed before them, else above a RAM disk. Inside the machine.
+    /// </summary>
     public void Start()
     {
         if (device is not null) LoadBottom(device);
-        var filters = new List<(Source Source, Driver Driver)>();
         foreach (Source source in sources)
         {
             Driver driver = Load(source);
-            if (driver.Object.DriverExtension.AddDevice.IsNull) software.Add(driver);
-            else filters.Add((source, driver));
-        }
-        if (filters.Count > 0 && bottom.IsNull) LoadBottom(DeviceSpec.Default);
-        foreach ((Source source, Driver driver) in filters)
-        {
+            if (driver.Object.DriverExtension.AddDevice.IsNull)
+            {
+                software.Add(driver);
+                continue;
+            }
+            if (bottom.IsNull && software is [.., { } below]) TakeAsBottom(below);
+            if (bottom.IsNull) LoadBottom(DeviceSpec.Default);
             NTSTATUS status = machine.Drivers.AddDevice(driver, bottom);
-            if (!status.IsSuccess) throw CommandException.Undecided($"{source.Text}: AddDevice returned {status.Name}; the driver did not attach to the device.");
+            if (!status.IsSuccess)
+                throw CommandException.Undecided($"{source.Text}: AddDevice returned {status.Name}; the driver did not attach.");
         }
     }
 
     void LoadBottom(DeviceSpec spec)
     {
-        WdmDriver driver = spec.Create();
-        NTSTATUS status = machine.Drivers.Load(driver, spec.Kind, out _);
+        NTSTATUS status = machine.Drivers.Load(spec.Create(), UniqueName(spec.Service), out _);
         if (!status.IsSuccess || !machine.Objects.TryFind(spec.DeviceName, out ulong address, out _))
-            throw CommandException.Undecided($"--device {spec.Kind}: its DriverEntry returned {status.Name}.");
+            throw CommandException.Undecided($"--device {spec.Text}: its DriverEntry returned {status.Name}.");
         bottom = new PDEVICE_OBJECT(address);
-        bottomName = spec.DeviceName;
     }
 
-    string? bottomName;
+    // The device made first; later ones are often control devices.
+    void TakeAsBottom(Driver driver)
+    {
+        for (PDEVICE_OBJECT next = driver.Object.DeviceObject; !next.IsNull; next = next.NextDevice) bottom = next;
+        if (!bottom.IsNull) software.Remove(driver);
+    }
 
     Driver Load(Source source)
     {
@@ -106,16 +129,17 @@ sealed class DriverStack(Machine machine, DeviceSpec? device, ulong seed)
             if (machine.Objects.TryFind(asked, out _, out _)) return asked;
             throw CommandException.BadInput($"--open {asked}: no device of that name; {Existing(names)}.");
         }
-        if (bottomName is not null) return bottomName;
+        if (!bottom.IsNull && machine.Objects.NameOf(bottom) is var stack && names.Contains(stack)) return stack;
         return names.Count switch
         {
             1 => names[0],
-            0 => throw CommandException.BadInput("No driver created a named device that requests could go to; check the order of drivers, or give a --device."),
+            0 => throw CommandException.BadInput("No driver created a named device that requests could go to; give a --device."),
             _ => throw CommandException.BadInput($"Which device shall the requests go to? Choose one with --open; {Existing(names)}."),
         };
     }
 
-    static string Existing(IReadOnlyList<string> names) => names.Count == 0 ? "there are no named devices" : $"there are {string.Join(", ", names)}";
+    static string Existing(IReadOnlyList<string> names) =>
+        names.Count == 0 ? "there are no named devices" : $"there are {string.Join(", ", names)}";
 
     /// <summary>Unloads the software drivers again, newest first, as far as they can be.</summary>
     public void Unload()

@@ -18,7 +18,7 @@ static class ExitCode
 }
 
 /// <summary>Ends the command with one line on stderr. The message names the place and what to do about it.</summary>
-sealed class CommandException(int exitCode, string message) : Exception(message)
+sealed class CommandException(int exitCode, string message, Exception? cause = null) : Exception(message, cause)
 {
     public int ExitCode { get; } = exitCode;
 

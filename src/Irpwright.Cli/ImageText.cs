@@ -1,57 +1,78 @@
 using Irpwright.Guest.Images;
+using Irpwright.Reporting;
 
 namespace Irpwright.Cli;
 
 /// <summary>An <see cref="ImageReport"/> for people.</summary>
-static class ImageText
+sealed class ImageText(TextWriter output, ImageReport report)
 {
-    public static void Write(TextWriter output, ImageReport report)
-    {
-        PortableExecutable image = report.Image;
-        void Line(string text = "") => output.Write(text.TrimEnd() + "\n");
-        void Field(string name, string value) => Line($"{name,-16}{value}");
+    readonly PortableExecutable image = report.Image;
 
+    public void Write()
+    {
         Field("driver", image.FileName);
         Field("version", image.FileVersion?.ToString() ?? "none");
         Field("image", $"base 0x{image.ImageBase:x}, {image.SizeOfImage} bytes, time stamp 0x{image.TimeDateStamp:x8}");
-        Field("entry", $"0x{image.EntryPoint:x}{(image.SymbolAt(image.EntryPoint) is { } symbol ? $"  {symbol}" : "")}");
+        Field("entry", $"0x{image.EntryPoint:x}  {image.SymbolAt(image.EntryPoint)}");
         Field("security cookie", image.LoadConfiguration?.SecurityCookie is { } cookie ? $"0x{cookie:x}" : "none");
         Field("imphash", image.ImportHash.Length > 0 ? image.ImportHash : "none");
+        List("sections", image.Sections, Section);
+        Imports();
+        if (!image.DelayImports.IsEmpty) List("delay imports", image.DelayImports, i => i.ToString());
+        List("exports", image.Exports, Export);
+        List("device names", report.DeviceNames, n => n.Text);
+        List("control codes", report.ControlCodes, Code);
+    }
 
+    /// <summary>What a section allows, as <c>r-x</c>.</summary>
+    public static string Access(ImageSection section)
+    {
+        bool isReadable = section.Characteristics.HasFlag(SectionCharacteristics.MemoryRead);
+        return $"{(isReadable ? 'r' : '-')}{(section.IsWritable ? 'w' : '-')}{(section.IsExecutable ? 'x' : '-')}";
+    }
+
+    /// <summary>What a handle must be opened for to send a control code.</summary>
+    public static string Access(uint required) => required switch { 0 => "any", 1 => "read", 2 => "write", _ => "read and write" };
+
+    static string Section(ImageSection section) =>
+        $"{section.Name,-8}  0x{section.VirtualAddress:x6}  {section.VirtualSize,8} bytes  {Access(section)}"
+        + (section.IsDiscardable ? "  discardable" : "") + (section.IsPageable ? "  pageable" : "");
+
+    static string Export(ImageExport export)
+    {
+        string name = export.Name.Length > 0 ? export.Name : $"#{export.Ordinal}";
+        return $"0x{export.Rva:x6}  {name}{(export.Forwarder.Length > 0 ? $" -> {export.Forwarder}" : "")}";
+    }
+
+    static string Code(ControlCode code) =>
+        $"0x{code.Value:x8}  {RequestText.TransferMethod(code.Value)}"
+        + $"  device type 0x{code.DeviceType:x}, function 0x{code.Function:x}, access {Access(code.RequiredAccess)}";
+
+    static string Import(ReportedImport import) =>
+        (import.Import.Ordinal is { } ordinal ? $"#{ordinal}" : import.Import.Name) + (import.IsSupported ? "" : "  NOT SUPPORTED");
+
+    void Imports()
+    {
+        int missing = report.Imports.Count(i => !i.IsSupported);
+        string verdict = missing == 0 ? "all supported" : $"{missing} not supported: the driver cannot run";
         Line();
-        Line("sections");
-        foreach (ImageSection section in image.Sections)
+        Line($"imports ({report.Imports.Length}, {verdict})");
+        foreach (IGrouping<string, ReportedImport> module in report.Imports.GroupBy(i => i.Import.Module, StringComparer.OrdinalIgnoreCase))
         {
-            string access = $"{(section.Characteristics.HasFlag(SectionCharacteristics.MemoryRead) ? "r" : "-")}{(section.IsWritable ? "w" : "-")}{(section.IsExecutable ? "x" : "-")}";
-            Line($"  {section.Name,-8}  0x{section.VirtualAddress:x6}  {section.VirtualSize,8} bytes  {access}{(section.IsDiscardable ? "  discardable" : "")}{(section.IsPageable ? "  pageable" : "")}");
+            Line($"  {module.Key}");
+            foreach (ReportedImport import in module.OrderBy(i => i.IsSupported).ThenBy(i => i.Import.Name, StringComparer.Ordinal))
+                Line($"    {Import(import)}");
         }
-
-        WriteImports(Line, report);
-        WriteList(Line, "exports", image.Exports, e => $"0x{e.Rva:x6}  {(e.Name.Length > 0 ? e.Name : $"#{e.Ordinal}")}{(e.Forwarder.Length > 0 ? $" -> {e.Forwarder}" : "")}");
-        WriteList(Line, "device names", report.DeviceNames, n => n.Text);
-        WriteList(Line, "control codes", report.ControlCodes, c => $"0x{c.Value:x8}  {c.Method}, device type 0x{c.DeviceType:x}, function 0x{c.Function:x}, {Access(c.RequiredAccess)}");
     }
 
-    static void WriteImports(Action<string> line, ImageReport report)
+    void List<T>(string title, IReadOnlyCollection<T> items, Func<T, string> text)
     {
-        ReportedImport[] missing = [.. report.Imports.Where(i => !i.IsSupported)];
-        line("");
-        line(missing.Length == 0 ? $"imports ({report.Imports.Length}, all supported)" : $"imports ({report.Imports.Length}, {missing.Length} not supported: the driver cannot run)");
-        foreach (ReportedImport import in missing) line($"  NOT SUPPORTED  {import.Import}");
-        foreach (IGrouping<string, ReportedImport> module in report.Imports.Where(i => i.IsSupported).GroupBy(i => i.Import.Module, StringComparer.OrdinalIgnoreCase))
-        {
-            line($"  {module.Key}");
-            foreach (string name in module.Select(i => i.Import.Name).Order(StringComparer.Ordinal)) line($"    {name}");
-        }
-        if (!report.Image.DelayImports.IsEmpty) WriteList(line, "delay imports", report.Image.DelayImports, i => i.ToString());
+        Line();
+        Line(items.Count == 0 ? $"{title} (none)" : title);
+        foreach (T item in items) Line($"  {text(item)}");
     }
 
-    static void WriteList<T>(Action<string> line, string title, IReadOnlyCollection<T> items, Func<T, string> text)
-    {
-        line("");
-        line(items.Count == 0 ? $"{title} (none)" : title);
-        foreach (T item in items) line($"  {text(item)}");
-    }
+    void Field(string name, string value) => Line($"{name,-17}{value}");
 
-    static string Access(uint access) => access switch { 0 => "any access", 1 => "read access", 2 => "write access", _ => "read and write access" };
+    void Line(string text = "") => output.Write(text.TrimEnd() + "\n");
 }

@@ -19,7 +19,7 @@ sealed class RequestResult(RequestSpec spec)
 
     public RequestSpec Spec => spec;
 
-    /// <summary>In the order in which they came first, with how often.</summary>
+    /// <summary>With how often; the first first.</summary>
     public IReadOnlyCollection<KeyValuePair<RequestOutcome, int>> Outcomes => outcomes;
 
     public int Count { get; private set; }
@@ -41,5 +41,26 @@ sealed class RequestResult(RequestSpec spec)
             Data = data.Length is > 0 and <= ShownData ? data.ToArray() : null;
         }
         CollectionsMarshal.GetValueRefOrAddDefault(outcomes, new RequestOutcome(result.Status, result.Information, digest), out _)++;
+    }
+
+    /// <summary>Lines for people.</summary>
+    public IEnumerable<string> Describe()
+    {
+        if (Count == 0) yield return $"{spec.Text}  not finished";
+        foreach ((RequestOutcome outcome, int count) in outcomes)
+        {
+            string times = Count > 1 ? $"{count} times  " : "";
+            string digest = outcome.Digest is null ? "" : $"  sha256 {outcome.Digest}";
+            yield return $"{spec.Text}  {times}{outcome.Status.Name}  {outcome.Information} bytes{digest}";
+        }
+        if (spec.Cancel && Count > 0) yield return "  " + DescribeCancellation();
+        if (Data is null) yield break;
+        foreach (string line in Hexdump.Lines(Data)) yield return "  " + line;
+    }
+
+    string DescribeCancellation()
+    {
+        if (Cancelled == 0) return "over before it could be cancelled";
+        return Count == 1 ? "cancelled while it was pending" : $"{Cancelled} cancelled while they were pending";
     }
 }

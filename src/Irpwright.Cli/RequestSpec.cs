@@ -35,7 +35,10 @@ sealed record RequestSpec(string Text, RequestKind Kind)
 
     public int Repeat { get; private set; } = 1;
 
-    /// <summary>Parses <c>read:OFFSET:LENGTH</c>, <c>write:OFFSET:HEX|@FILE</c>, <c>ioctl:CODE[:IN-HEX|@FILE][:OUT-LENGTH]</c> or <c>flush</c>, with suffixes.</summary>
+    /// <summary>
+    /// Parses <c>read:OFFSET:LENGTH</c>, <c>write:OFFSET:HEX|@FILE</c>, <c>ioctl:CODE[:IN-HEX|@FILE][:OUT-LENGTH]</c> or <c>flush</c>,
+    /// with the suffixes <c>:cancel</c>, <c>:async</c> and <c>:x1000</c>.
+    /// </summary>
     /// <exception cref="CommandException">Says which part is wrong.</exception>
     public static RequestSpec Parse(string text)
     {
@@ -72,7 +75,11 @@ sealed record RequestSpec(string Text, RequestKind Kind)
                 };
             case "write":
                 if (parts.Length != 3) throw Bad(text, "a write is write:OFFSET:HEX or write:OFFSET:@FILE");
-                return new RequestSpec(text, RequestKind.Write) { Offset = Number(text, "OFFSET", parts[1], 0, long.MaxValue), Data = Bytes(text, parts[2]) };
+                return new RequestSpec(text, RequestKind.Write)
+                {
+                    Offset = Number(text, "OFFSET", parts[1], 0, long.MaxValue),
+                    Data = Bytes(text, parts[2]),
+                };
             case "ioctl":
                 return ParseControl(text, parts);
             case "flush":

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Irpwright.Kernel;
 using Irpwright.Reporting;
 using Irpwright.Testing;
@@ -13,75 +14,114 @@ sealed class RunSession : IDisposable
     readonly Machine machine;
     readonly ObjectNames names;
     readonly TextTrace story;
-    readonly StreamWriter? traceFile;
+    readonly ResultFile? traceFile;
+    readonly ResultFile? jsonFile;
     readonly List<RequestResult> results = [];
     readonly List<(IoOperation Operation, byte[] Buffer, RequestResult Result)> running = [];
+    ProgressBar? progress;
+    string? opened;
+    bool interrupted;
 
     public RunSession(RunOptions options, Terminal terminal)
     {
         this.options = options;
         this.terminal = terminal;
+        traceFile = options.Trace.File is { } path ? new ResultFile("--trace", path) : null;
+        jsonFile = options.JsonFile is { } json ? new ResultFile("--json", json) : null;
         machine = new Machine(new MachineOptions { Name = "run", Strategy = options.Strategy, Watchdog = options.Watchdog });
         names = new ObjectNames(machine);
         machine.Events.Add(names);
-        traceFile = options.Trace.File is { } path ? TraceSpec.Create("--trace", path) : null;
+        TextWriter traceOutput = traceFile is null ? terminal.Output : traceFile;
         // Always there, as a bug check report shows the last steps.
-        TextWriter? output = options.Trace.Format == TraceFormat.Text ? traceFile ?? terminal.Output : null;
-        story = new TextTrace(machine, names, output, terminal.OutputColours && traceFile is null);
+        story = new TextTrace(
+            machine, names, options.Trace.Format == TraceFormat.Text ? traceOutput : null, terminal.OutputColours && traceFile is null);
         machine.Events.Add(story);
+        if (options.Trace.Format == TraceFormat.Json) machine.Events.Add(new JsonTrace(machine, names, traceOutput));
     }
+
+    bool TracesToOutput(TraceFormat format) => options.Trace.Format == format && traceFile is null;
 
     /// <summary>Runs everything and prints the results.</summary>
     /// <returns>The exit code.</returns>
     public int Run()
     {
-        var clock = System.Diagnostics.Stopwatch.StartNew();
-        IReadOnlyList<string> report = [];
-        int exitCode = ExitCode.Clean;
         try
         {
-            var stack = new DriverStack(machine, options.Device, options.Seed);
-            foreach (string driver in options.Drivers) stack.Add(driver);
-            machine.Run(() => Play(stack));
+            int exitCode = RunAndReport();
+            traceFile?.Complete();
+            jsonFile?.Complete();
+            return exitCode;
+        }
+        catch (CommandException e) when (e.ExitCode == ExitCode.BadInput)
+        {
+            jsonFile?.Discard();
+            throw;
+        }
+    }
+
+    int RunAndReport()
+    {
+        var clock = System.Diagnostics.Stopwatch.StartNew();
+        using var signal = PosixSignalRegistration.Create(PosixSignal.SIGINT, Interrupt);
+        try
+        {
+            PlayInMachine();
+            PrintResults([]);
+            WriteJson(ExitCode.Clean, "clean", null, null);
+            if (terminal.Interactive)
+                terminal.Error.Write($"{results.Sum(r => (long)r.Count)} requests in {clock.Elapsed.TotalMilliseconds:0} ms\n");
+            return ExitCode.Clean;
         }
         catch (BugCheckException e)
         {
-            exitCode = ExitCode.Violation;
-            report = BugCheckText.Describe(e.Report, names, story, options.Reproduce);
+            PrintResults(BugCheckText.Describe(e.Report, names, story, options.Reproduce));
+            WriteJson(ExitCode.Violation, "bugCheck", e.Report.Explanation, e.Report);
+            return ExitCode.Violation;
         }
         catch (MachineHungException e)
         {
-            exitCode = ExitCode.Violation;
-            report = BugCheckText.DescribeHang(e.Message, names, story, options.Reproduce);
+            PrintResults(BugCheckText.DescribeHang(e.Message, names, story, options.Reproduce));
+            WriteJson(ExitCode.Violation, "hang", e.Message, null);
+            return ExitCode.Violation;
         }
-        catch (MachineUnsupportedException e)
+        catch (Exception e) when (interrupted)
         {
             PrintResults([]);
-            throw CommandException.Undecided(e.Message);
+            throw new CommandException(ExitCode.Interrupted, "interrupted; the results are incomplete.", e);
         }
-        catch (InsufficientMemoryException e)
+        catch (Exception e) when (
+            e is MachineUnsupportedException or InsufficientMemoryException or CommandException { ExitCode: ExitCode.Undecided })
         {
             PrintResults([]);
+            WriteJson(ExitCode.Undecided, "undecided", e.Message, null);
             throw CommandException.Undecided(e.Message);
         }
-        PrintResults(report);
-        if (terminal.Interactive) terminal.Error.Write($"{results.Sum(r => r.Count)} requests, {clock.Elapsed.TotalMilliseconds:0.0} ms\n");
-        return exitCode;
+    }
+
+    void PlayInMachine()
+    {
+        using var bar = TracesToOutput(TraceFormat.Text) ? null : ProgressBar.Start(terminal, options.Requests.Sum(r => (long)r.Repeat));
+        progress = bar;
+        var stack = new DriverStack(machine, options.Device, options.Seed);
+        foreach (string driver in options.Drivers) stack.Add(driver);
+        machine.Run(() => Play(stack));
     }
 
     void Play(DriverStack stack)
     {
         stack.Start();
-        if (options.Requests.Count > 0)
-        {
-            string name = stack.DeviceToOpen(options.Open);
-            NTSTATUS status = DeviceHandle.TryOpen(machine, name, out DeviceHandle? handle);
-            if (handle is null) throw CommandException.Undecided($"{name} cannot be opened: its driver answered IRP_MJ_CREATE with {status.Name}.");
-            foreach (RequestSpec request in options.Requests) Send(handle, request);
-            foreach ((IoOperation operation, byte[] buffer, RequestResult result) in running) result.Add(operation.Wait(), buffer);
-            handle.Dispose();
-        }
+        if (options.Requests.Count > 0 || options.Open is not null) SendAll(opened = stack.DeviceToOpen(options.Open));
         stack.Unload();
+    }
+
+    void SendAll(string device)
+    {
+        NTSTATUS status = DeviceHandle.TryOpen(machine, device, out DeviceHandle? handle);
+        if (handle is null)
+            throw CommandException.Undecided($"{device} cannot be opened: its driver answered IRP_MJ_CREATE with {status.Name}.");
+        foreach (RequestSpec request in options.Requests) Send(handle, request);
+        foreach ((IoOperation operation, byte[] buffer, RequestResult result) in running) Finish(operation, buffer, result);
+        handle.Dispose();
     }
 
     void Send(DeviceHandle handle, RequestSpec request)
@@ -102,39 +142,53 @@ sealed class RunSession : IDisposable
             };
             if (request.Cancel && operation.Cancel()) result.Cancelled++;
             if (request.Async) running.Add((operation, buffer, result));
-            else result.Add(operation.Wait(), buffer);
+            else Finish(operation, buffer, result);
         }
+    }
+
+    void Finish(IoOperation operation, byte[] buffer, RequestResult result)
+    {
+        result.Add(operation.Wait(), buffer);
+        progress?.Advance();
+    }
+
+    void Interrupt(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        interrupted = true;
+        machine.Dispose();
     }
 
     void PrintResults(IReadOnlyList<string> report)
     {
         story.Flush();
         // A JSON trace on stdout stays JSON.
-        TextWriter output = options.Trace is { Format: TraceFormat.Json, File: null } ? terminal.Error : terminal.Output;
-        if (options.Trace is { Format: TraceFormat.Text, File: null } && results.Count > 0) output.Write('\n');
-        foreach (RequestResult result in results) PrintResult(output, result);
+        TextWriter output = TracesToOutput(TraceFormat.Json) ? terminal.Error : terminal.Output;
+        if (TracesToOutput(TraceFormat.Text) && results.Count > 0) output.Write('\n');
+        foreach (string line in results.SelectMany(r => r.Describe())) output.Write(line + "\n");
         if (report.Count > 0 && results.Count > 0) output.Write('\n');
         foreach (string line in report) output.Write(line + "\n");
-        output.Flush();
     }
 
-    static void PrintResult(TextWriter output, RequestResult result)
+    void WriteJson(int exitCode, string outcome, string? message, BugCheckReport? report)
     {
-        if (result.Count == 0) output.Write($"{result.Spec.Text}  not finished\n");
-        foreach ((RequestOutcome outcome, int count) in result.Outcomes)
+        jsonFile?.Write(new RunJson
         {
-            string times = result.Count > 1 ? $"{count} times  " : "";
-            string digest = outcome.Digest is null ? "" : $"  sha256 {outcome.Digest}";
-            output.Write($"{result.Spec.Text}  {times}{outcome.Status.Name}  {outcome.Information} bytes{digest}\n");
-        }
-        if (result.Spec.Cancel) output.Write($"  {(result.Cancelled == 0 ? "over before it could be cancelled" : result.Count > 1 ? $"{result.Cancelled} cancelled while pending" : "cancelled while pending")}\n");
-        if (result.Data is { } data)
-            foreach (string line in Hexdump.Lines(data)) output.Write($"  {line}\n");
+            ExitCode = exitCode,
+            Outcome = outcome,
+            Message = message,
+            Drivers = options.Drivers,
+            Device = opened,
+            Requests = [.. results.Select(RequestJson.Of)],
+            BugCheck = report is null ? null : BugCheckJson.Of(report),
+            Reproduce = options.Reproduce,
+        }.Serialize());
     }
 
     public void Dispose()
     {
         machine.Dispose();
         traceFile?.Dispose();
+        jsonFile?.Dispose();
     }
 }

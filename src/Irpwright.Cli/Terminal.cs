@@ -9,11 +9,15 @@ namespace Irpwright.Cli;
 /// <param name="Interactive">Whether somebody watches stderr.</param>
 sealed record Terminal(TextWriter Output, TextWriter Error, bool OutputColours = false, bool Interactive = false)
 {
+    const int BufferSize = 1 << 14;
+
     public static Terminal OfProcess()
     {
-        var output = new StreamWriter(Console.OpenStandardOutput(), new UTF8Encoding(false), 1 << 14) { AutoFlush = !Console.IsOutputRedirected };
-        bool noColour = Environment.GetEnvironmentVariable("NO_COLOR") is { Length: > 0 } || Environment.GetEnvironmentVariable("TERM") == "dumb";
-        return new Terminal(output, Console.Error, !Console.IsOutputRedirected && !noColour, !Console.IsErrorRedirected);
+        bool isScreen = !Console.IsOutputRedirected;
+        var output = new StreamWriter(Console.OpenStandardOutput(), new UTF8Encoding(false), BufferSize) { AutoFlush = isScreen };
+        bool colours =
+            string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR")) && Environment.GetEnvironmentVariable("TERM") != "dumb";
+        return new Terminal(output, Console.Error, isScreen && colours, !Console.IsErrorRedirected);
     }
 
     /// <summary>One line of diagnostics.</summary>

@@ -26,18 +26,4 @@ sealed record TraceSpec(TraceFormat Format, string? File)
         if (parts is [_, ""]) throw CommandException.BadInput($"--trace {text}: the file name after the colon is missing.");
         return new TraceSpec(format, parts.Length == 2 ? parts[1] : null);
     }
-
-    /// <summary>Creates a file for results.</summary>
-    /// <exception cref="CommandException">It cannot be created.</exception>
-    public static StreamWriter Create(string option, string path)
-    {
-        try
-        {
-            return new StreamWriter(path, append: false, new System.Text.UTF8Encoding(false), 1 << 16);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
-        {
-            throw CommandException.BadInput($"{option}: {path} cannot be written: {e.Message}");
-        }
-    }
 }

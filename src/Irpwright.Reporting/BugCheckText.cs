@@ -11,10 +11,11 @@ public static class BugCheckText
     public static IReadOnlyList<string> Describe(BugCheckReport report, ObjectNames names, TextTrace trace, string reproduce)
     {
         var lines = new List<string> { $"BUG CHECK 0x{(uint)report.Code:X}  {report.Code}", "", Indent(report.Explanation), "" };
-        ulong[] parameters = [report.Parameter1, report.Parameter2, report.Parameter3, report.Parameter4];
-        for (int i = 0; i < parameters.Length; i++) lines.Add($"  parameter {i + 1}  {Format.Address(parameters[i])}{Meaning(names, trace, parameters[i])}");
+        ulong[] parameters = ParametersOf(report);
+        for (int i = 0; i < parameters.Length; i++)
+            lines.Add($"  parameter {i + 1}  {Format.Address(parameters[i])}{Meaning(names, trace, parameters[i])}");
         lines.Add("");
-        if (report.CallStack.Count > 0) lines.Add($"  in           {report.CallStack[0].Symbol}");
+        if (Place(report, trace) is { Length: > 0 } place) lines.Add($"  in           {place}");
         lines.Add($"  thread       {report.Thread}, IRQL {report.Irql}");
         if (report.CallStack.Count > 1)
         {
@@ -54,8 +55,19 @@ public static class BugCheckText
         if (reproduce.Length > 0) lines.AddRange(["", "  to see it again", $"    {reproduce}"]);
     }
 
+    internal static ulong[] ParametersOf(BugCheckReport report) =>
+        [report.Parameter1, report.Parameter2, report.Parameter3, report.Parameter4];
+
+    // The routine that the kernel called, with the offset in it where the call stack knows one.
+    static string Place(BugCheckReport report, TextTrace trace)
+    {
+        if (trace.BrokenRoutine is not { Length: > 0 } routine) return report.CallStack is [{ } innermost, ..] ? innermost.Symbol : "";
+        StackFrame? frame = report.CallStack.FirstOrDefault(f => f.Symbol.StartsWith(routine + "+", StringComparison.OrdinalIgnoreCase));
+        return frame?.Symbol ?? routine;
+    }
+
     static PIRP IrpInQuestion(BugCheckReport report, TextTrace trace) =>
-        trace.IsIrp(report.Parameter1) ? new PIRP(report.Parameter1) : trace.LastIrp;
+        trace.IsIrp(report.Parameter1) ? new PIRP(report.Parameter1) : trace.BrokenIrp;
 
     static string Meaning(ObjectNames names, TextTrace trace, ulong value)
     {

@@ -82,6 +82,6 @@ sealed class Frame(FrameKind kind, ulong routine, IrpStory? story, PDEVICE_OBJEC
 
     public string Driver => driver;
 
-    /// <summary>The status that the routine would return if it adds nothing of its own: the lower driver's, or the one it completed with.</summary>
+    /// <summary>What the routine returns if it adds nothing of its own: the lower driver's status, or the one it completed with.</summary>
     public NTSTATUS? Expected { get; set; }
 }

@@ -15,14 +15,19 @@ public static class IrpText
             return [$"{title}: no IRP (any more); it was freed, or overwritten"];
 
         int current = irp.CurrentLocation;
-        string state = current > irp.StackCount + 1 ? "completed" : current > irp.StackCount ? "with its originator" : $"location {current} is current";
-        var lines = new List<string> { $"{title}: {irp.StackCount} stack locations, {state}" };
-        lines.Add($"  IoStatus {irp.IoStatus.Status.Name}, Information {irp.IoStatus.Information}{(irp.PendingReturned ? ", PendingReturned" : "")}{(irp.Cancel ? ", Cancel" : "")}"
-            + (irp.CancelRoutine.IsNull ? "" : $", cancel routine {names.Routine(irp.CancelRoutine.Address)}"));
+        string state = current > irp.StackCount + 1 ? "completed"
+            : current > irp.StackCount ? "with its originator"
+            : current < 1 ? "none left"
+            : $"location {current} is current";
+        string status = $"  IoStatus {irp.IoStatus.Status.Name}, Information {irp.IoStatus.Information}";
+        if (irp.PendingReturned) status += ", PendingReturned";
+        if (irp.Cancel) status += ", Cancel";
+        if (!irp.CancelRoutine.IsNull) status += $", cancel routine {names.Routine(irp.CancelRoutine.Address)}";
+        var lines = new List<string> { $"{title}: {RequestText.StackLocations(irp.StackCount)}, {state}", status };
 
-        var rows = new List<string[]> { (string[])["", "major", "minor", "control", "driver", "device", "completion routine", "context"] };
+        List<string[]> rows = [["", "major", "minor", "control", "driver", "device", "completion routine", "context"]];
         for (int index = 1; index <= irp.StackCount; index++)
-            rows.Add(Row(names, index, index == current, new PIO_STACK_LOCATION(irp.Address + IRP.SizeOf + (ulong)(index - 1) * IO_STACK_LOCATION.SizeOf)));
+            rows.Add(Row(names, index, index == current, RequestText.Location(irp, index)));
         lines.AddRange(Align(rows).Select(row => "  " + row));
         return lines;
     }
@@ -30,7 +35,9 @@ public static class IrpText
     static string[] Row(ObjectNames names, int index, bool isCurrent, PIO_STACK_LOCATION location)
     {
         string driver = names.DriverOf(location.DeviceObject);
-        bool hasRoutine = (location.Control & (SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR | SL_INVOKE_ON_CANCEL)) != 0;
+        bool hasRoutine = RequestText.InvokeOn(location.Control).Count > 0;
+        // A location that nobody was sent to holds zeros, which would read as IRP_MJ_CREATE.
+        if (driver.Length == 0 && location.MajorFunction == 0 && !hasRoutine) return [$" {index,2}", "-", "", "", "", "", "", ""];
         return
         [
             $"{(isCurrent ? '>' : ' ')}{index,2}",
@@ -46,12 +53,8 @@ public static class IrpText
 
     static string Control(SL_CONTROL control)
     {
-        var words = new List<string>(5);
-        if ((control & SL_PENDING_RETURNED) != 0) words.Add("pending");
-        if ((control & SL_INVOKE_ON_SUCCESS) != 0) words.Add("success");
-        if ((control & SL_INVOKE_ON_ERROR) != 0) words.Add("error");
-        if ((control & SL_INVOKE_ON_CANCEL) != 0) words.Add("cancel");
-        return string.Join('|', words);
+        IReadOnlyList<string> outcomes = RequestText.InvokeOn(control);
+        return string.Join('|', (control & SL_PENDING_RETURNED) != 0 ? outcomes.Prepend("pending") : outcomes);
     }
 
     internal static IEnumerable<string> Align(IReadOnlyList<string[]> rows)

@@ -87,6 +87,9 @@ public sealed class ObjectNames(Machine machine) : KernelObserver
         return name.StartsWith(driver + "+", StringComparison.OrdinalIgnoreCase) ? name[driver.Length..] : name;
     }
 
+    /// <summary>Who called a DDI: the place in a compiled driver, or the name of a C# driver.</summary>
+    public string Caller(ulong address) => machine.Code.RoutineAt(address) is { } routine ? ModuleOf(routine) : Routine(address);
+
     /// <summary>The driver that code belongs to: the module of a routine.</summary>
     public string ModuleOf(ulong address)
     {
@@ -106,6 +109,22 @@ public sealed class ObjectNames(Machine machine) : KernelObserver
         }
     }
 
+    /// <summary>Something that can be waited for: <c>event#1</c>, <c>timer#1</c>, <c>mutex#1</c>.</summary>
+    public string DispatcherObject(PVOID address)
+    {
+        if (!GuestMemory.IsAccessible(address.Address, 1, PageAccess.Read)) return Numbered("object", address.Address);
+        KOBJECTS type = (KOBJECTS)GuestMemory.Ref<byte>(address.Address);
+        return Numbered(type switch
+        {
+            KOBJECTS.EventNotificationObject or KOBJECTS.EventSynchronizationObject => "event",
+            KOBJECTS.TimerNotificationObject or KOBJECTS.TimerSynchronizationObject => "timer",
+            KOBJECTS.MutantObject => "mutex",
+            KOBJECTS.SemaphoreObject => "semaphore",
+            KOBJECTS.ThreadObject => "thread",
+            _ => "object",
+        }, address.Address);
+    }
+
     void Renumber(string kind, ulong address)
     {
         lock (gate) numbers[(kind, address)] = Next(kind);
@@ -120,13 +139,17 @@ public sealed class ObjectNames(Machine machine) : KernelObserver
 
     string ModuleOf(Delegate routine)
     {
-        if (routine.Target is not WdmDriver driver) return routine.Method.DeclaringType?.Assembly == typeof(Machine).Assembly ? "nt" : routine.Method.DeclaringType?.Name ?? "nt";
+        if (routine.Target is not WdmDriver driver) return DeclaringModule(routine);
         foreach (Driver loaded in machine.Drivers.All)
         {
             if (loaded.Managed == driver) return loaded.Name;
         }
         return driver.GetType().Name;
     }
+
+    // The kernel's own routines, and static or closed-over methods of a driver.
+    static string DeclaringModule(Delegate routine) =>
+        routine.Method.DeclaringType is { } type && type.Assembly != typeof(Machine).Assembly ? (type.DeclaringType ?? type).Name : "nt";
 
     // The compiler's names of local functions and lambdas: <Outer>g__Inner|0_1, <Outer>b__0.
     static string MethodName(string name)

@@ -8,18 +8,18 @@ public static class RequestText
 {
     static readonly string[] Majors =
     [
-        "CREATE", "CREATE_NAMED_PIPE", "CLOSE", "READ", "WRITE", "QUERY_INFORMATION", "SET_INFORMATION", "QUERY_EA", "SET_EA", "FLUSH_BUFFERS",
-        "QUERY_VOLUME_INFORMATION", "SET_VOLUME_INFORMATION", "DIRECTORY_CONTROL", "FILE_SYSTEM_CONTROL", "DEVICE_CONTROL",
+        "CREATE", "CREATE_NAMED_PIPE", "CLOSE", "READ", "WRITE", "QUERY_INFORMATION", "SET_INFORMATION", "QUERY_EA", "SET_EA",
+        "FLUSH_BUFFERS", "QUERY_VOLUME_INFORMATION", "SET_VOLUME_INFORMATION", "DIRECTORY_CONTROL", "FILE_SYSTEM_CONTROL", "DEVICE_CONTROL",
         "INTERNAL_DEVICE_CONTROL", "SHUTDOWN", "LOCK_CONTROL", "CLEANUP", "CREATE_MAILSLOT", "QUERY_SECURITY", "SET_SECURITY", "POWER",
         "SYSTEM_CONTROL", "DEVICE_CHANGE", "QUERY_QUOTA", "SET_QUOTA", "PNP",
     ];
 
     static readonly string?[] PnpMinors =
     [
-        "START_DEVICE", "QUERY_REMOVE_DEVICE", "REMOVE_DEVICE", "CANCEL_REMOVE_DEVICE", "STOP_DEVICE", "QUERY_STOP_DEVICE", "CANCEL_STOP_DEVICE",
-        "QUERY_DEVICE_RELATIONS", "QUERY_INTERFACE", "QUERY_CAPABILITIES", "QUERY_RESOURCES", "QUERY_RESOURCE_REQUIREMENTS", "QUERY_DEVICE_TEXT",
-        "FILTER_RESOURCE_REQUIREMENTS", null, "READ_CONFIG", "WRITE_CONFIG", "EJECT", "SET_LOCK", "QUERY_ID", "QUERY_PNP_DEVICE_STATE",
-        "QUERY_BUS_INFORMATION", "DEVICE_USAGE_NOTIFICATION", "SURPRISE_REMOVAL", null, "DEVICE_ENUMERATED",
+        "START_DEVICE", "QUERY_REMOVE_DEVICE", "REMOVE_DEVICE", "CANCEL_REMOVE_DEVICE", "STOP_DEVICE", "QUERY_STOP_DEVICE",
+        "CANCEL_STOP_DEVICE", "QUERY_DEVICE_RELATIONS", "QUERY_INTERFACE", "QUERY_CAPABILITIES", "QUERY_RESOURCES",
+        "QUERY_RESOURCE_REQUIREMENTS", "QUERY_DEVICE_TEXT", "FILTER_RESOURCE_REQUIREMENTS", null, "READ_CONFIG", "WRITE_CONFIG", "EJECT",
+        "SET_LOCK", "QUERY_ID", "QUERY_PNP_DEVICE_STATE", "QUERY_BUS_INFORMATION", "DEVICE_USAGE_NOTIFICATION", "SURPRISE_REMOVAL", null, "DEVICE_ENUMERATED",
     ];
 
     static readonly string[] PowerMinors = ["WAIT_WAKE", "POWER_SEQUENCE", "SET_POWER", "QUERY_POWER"];
@@ -47,7 +47,8 @@ public static class RequestText
         {
             IRP_MJ_READ or IRP_MJ_WRITE => $"offset {p.Read.ByteOffset}  length {p.Read.Length}",
             IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL =>
-                $"{ControlCode(p.DeviceIoControl.IoControlCode)}  in {p.DeviceIoControl.InputBufferLength}  out {p.DeviceIoControl.OutputBufferLength}",
+                $"{ControlCode(p.DeviceIoControl.IoControlCode)}  in {p.DeviceIoControl.InputBufferLength}"
+                + $"  out {p.DeviceIoControl.OutputBufferLength}",
             IRP_MJ_CREATE => FileName(location.FileObject),
             IRP_MJ_POWER when location.MinorFunction is IRP_MN_SET_POWER or IRP_MN_QUERY_POWER => Power(p.Power),
             _ => "",
@@ -55,8 +56,41 @@ public static class RequestText
     }
 
     /// <summary>A control code as number and transfer method: <c>0x00222004 METHOD_BUFFERED</c>.</summary>
-    public static string ControlCode(uint code) =>
-        $"0x{code:x8} {(code & 3) switch { METHOD_BUFFERED => "METHOD_BUFFERED", METHOD_IN_DIRECT => "METHOD_IN_DIRECT", METHOD_OUT_DIRECT => "METHOD_OUT_DIRECT", _ => "METHOD_NEITHER" }}";
+    public static string ControlCode(uint code) => $"0x{code:x8} {TransferMethod(code)}";
+
+    /// <summary>A stack location of an IRP; 1 is the lowest driver's.</summary>
+    public static PIO_STACK_LOCATION Location(PIRP irp, int number) =>
+        new(irp.Address + IRP.SizeOf + (ulong)(number - 1) * IO_STACK_LOCATION.SizeOf);
+
+    /// <summary>The device whose driver has the IRP; null for its originator.</summary>
+    public static PDEVICE_OBJECT Owner(PIRP irp) =>
+        irp.CurrentLocation <= irp.StackCount ? irp.Tail.Overlay.CurrentStackLocation.DeviceObject : default;
+
+    /// <summary>A count of stack locations.</summary>
+    public static string StackLocations(int count) => count == 1 ? "1 stack location" : $"{count} stack locations";
+
+    /// <summary>The outcomes for which a completion routine is to be called: success, error, cancel.</summary>
+    public static IReadOnlyList<string> InvokeOn(SL_CONTROL control)
+    {
+        var outcomes = new List<string>(3);
+        if ((control & SL_INVOKE_ON_SUCCESS) != 0) outcomes.Add("success");
+        if ((control & SL_INVOKE_ON_ERROR) != 0) outcomes.Add("error");
+        if ((control & SL_INVOKE_ON_CANCEL) != 0) outcomes.Add("cancel");
+        return outcomes;
+    }
+
+    /// <summary>What a completion routine returned: its 0 is STATUS_CONTINUE_COMPLETION.</summary>
+    public static string CompletionAnswer(NTSTATUS status) =>
+        status == NTSTATUS.STATUS_CONTINUE_COMPLETION ? nameof(NTSTATUS.STATUS_CONTINUE_COMPLETION) : status.Name;
+
+    /// <summary>The driver's name of a transfer method: the two lowest bits of a control code.</summary>
+    public static string TransferMethod(uint code) => (code & 3) switch
+    {
+        METHOD_BUFFERED => "METHOD_BUFFERED",
+        METHOD_IN_DIRECT => "METHOD_IN_DIRECT",
+        METHOD_OUT_DIRECT => "METHOD_OUT_DIRECT",
+        _ => "METHOD_NEITHER",
+    };
 
     static string Power(in IO_STACK_LOCATION.PowerParameters power) => power.Type == POWER_STATE_TYPE.SystemPowerState
         ? power.State.SystemState.ToString().Replace("PowerSystem", "system ", StringComparison.Ordinal)

@@ -15,7 +15,7 @@ namespace Irpwright.Reporting;
 public sealed class TextTrace : KernelObserver
 {
     const int Margin = 8;
-    const int RoutineColumn = Margin + 22;
+    const int RoutineColumn = Margin + 26;
     const int TextColumn = RoutineColumn + 26;
     const int RecentCount = 12;
 
@@ -55,12 +55,15 @@ public sealed class TextTrace : KernelObserver
     /// <summary>IRPs that were sent and have not come to an end, oldest first.</summary>
     public IReadOnlyList<PIRP> Outstanding
     {
-        get { lock (gate) return [.. stories.Values.Where(s => s is { IsTold: true, IsCompleted: false, IsFreed: false }).Select(s => s.Irp)]; }
+        get { lock (gate) return [.. stories.Values.Where(s => s.IsTold && !s.IsCompleted && !s.IsFreed).Select(s => s.Irp)]; }
     }
 
 
-    /// <summary>The IRP that the last bug check happened in the middle of; null if it had to do with none.</summary>
-    public PIRP LastIrp { get; private set; }
+    /// <summary>The IRP that the bug check happened in the middle of; null if it had to do with none.</summary>
+    public PIRP BrokenIrp { get; private set; }
+
+    /// <summary>The driver routine that the bug check happened in, such as <c>retry!RetryDone</c>; empty for none.</summary>
+    public string BrokenRoutine { get; private set; } = "";
 
     /// <summary>Whether an address is that of an IRP which was seen and not freed.</summary>
     public bool IsIrp(ulong address)
@@ -104,13 +107,14 @@ public sealed class TextTrace : KernelObserver
         lock (gate)
         {
             IrpStory story = StoryOf(e.Irp);
-            string how = story.Holder.IsNull ? "" : DescribeForward(e.Irp, story);
-            if (held is { } h && h.Frame.Story == story && h.Frame.Device == story.Holder)
-                Release(h.Frame.Kind == FrameKind.Completion ? $"sends it again, {how}" : how);
-            else if (!story.Holder.IsNull)
-                Step(story, story.Holder, Context(), $"IoCallDriver, {how}");
+            if (story.Holder.IsNull)
+                Release(held is { Frame: { Kind: FrameKind.Dispatch } parent } ? $"{MarkOf(parent)}sends {story.Name}" : "");
+            else if (held is not { Frame: var frame } || frame.Story != story || frame.Device != story.Holder)
+                Step(story, story.Holder, Context(), $"IoCallDriver, {DescribeForward(e.Irp, story)}");
+            else if (frame.Kind == FrameKind.Completion)
+                Release($", sends it again, {DescribeForward(e.Irp, story)}");
             else
-                Release();
+                Release(MarkOf(e.Irp, story) + DescribeForward(e.Irp, story));
             if (!story.IsTold) Header(story, e.Irp.Tail.Overlay.CurrentStackLocation, e.Irp.StackCount);
 
             string driver = names.DriverOf(e.DeviceObject);
@@ -135,11 +139,13 @@ public sealed class TextTrace : KernelObserver
         lock (gate)
         {
             IrpStory story = StoryOf(e.Irp);
-            PDEVICE_OBJECT device = e.Irp.CurrentLocation <= e.Irp.StackCount ? e.Irp.Tail.Overlay.CurrentStackLocation.DeviceObject : default;
+            PDEVICE_OBJECT device = RequestText.Owner(e.Irp);
             string text = $"IoCompleteRequest  {Outcome(e.Status, e.Information)}";
-            if (held is { Frame.Kind: FrameKind.Dispatch } h && h.Frame.Story == story && h.Frame.Device == device) Release(text, InkOf(e.Status));
-            else Step(story, device, Context(), text, InkOf(e.Status));
-            if (Current() is { Kind: FrameKind.Dispatch } frame && frame.Story == story) frame.Expected = e.Status;
+            if (held is { Frame: { Kind: FrameKind.Dispatch } frame } && frame.Story == story && frame.Device == device)
+                Release(text, InkOf(e.Status));
+            else
+                Step(story, device, Context(), text, InkOf(e.Status));
+            if (Current() is { Kind: FrameKind.Dispatch } completer && completer.Story == story) completer.Expected = e.Status;
         }
     }
 
@@ -161,9 +167,9 @@ public sealed class TextTrace : KernelObserver
         {
             if (Leave(FrameKind.Completion, e.Routine.Address) is not { } frame) return;
             bool keeps = e.Status == NTSTATUS.STATUS_MORE_PROCESSING_REQUIRED;
-            string answer = "-> " + (e.Status == NTSTATUS.STATUS_CONTINUE_COMPLETION ? nameof(NTSTATUS.STATUS_CONTINUE_COMPLETION) : e.Status.Name);
-            if (held?.Frame != frame) Returned(frame, answer[3..]);
-            else Release((keeps ? "" : Propagation(e.Irp, e.DeviceObject)) + answer);
+            string answer = RequestText.CompletionAnswer(e.Status);
+            if (held?.Frame != frame) Returned(frame, answer);
+            else Release($"{(keeps ? "" : Propagation(e.Irp, e.DeviceObject))} -> {answer}");
         }
     }
 
@@ -171,7 +177,7 @@ public sealed class TextTrace : KernelObserver
     static string Propagation(PIRP irp, PDEVICE_OBJECT device)
     {
         if (device.IsNull || !irp.PendingReturned || irp.CurrentLocation > irp.StackCount) return "";
-        return (irp.Tail.Overlay.CurrentStackLocation.Control & SL_PENDING_RETURNED) != 0 ? "propagated " : "not propagated ";
+        return IsMarkedPending(irp.Tail.Overlay.CurrentStackLocation) ? " propagated" : " not propagated";
     }
 
     public override void On(in IrpCompleted e)
@@ -180,8 +186,8 @@ public sealed class TextTrace : KernelObserver
         {
             IrpStory story = StoryOf(e.Irp);
             story.IsCompleted = true;
-            if (story.Origin == IrpOrigin.Request) story.Digest = DigestOfResult(e.Irp, e.Status, e.Information);
-            else Ended(story, e.Status, e.Information);
+            if (story.Origin != IrpOrigin.Request) Ended(story, e.Status, e.Information);
+            else if (output is not null) story.Digest = DigestOfResult(e.Irp, e.Status, e.Information);
         }
     }
 
@@ -202,11 +208,12 @@ public sealed class TextTrace : KernelObserver
             IrpStory story = StoryOf(e.Irp);
             if (e.Routine.IsNull)
             {
-                Step(story, story.Holder, "", "IoCancelIrp: the driver that has it set no cancel routine", Ink.Waiting, 'x');
+                Step(story, story.Holder, "", "IoCancelIrp sets Cancel; there is no cancel routine", Ink.Waiting, 'x');
                 return;
             }
             string driver = e.DeviceObject.IsNull ? names.ModuleOf(e.Routine.Address) : names.DriverOf(e.DeviceObject);
-            Step(story, e.DeviceObject, names.RoutineIn(driver, e.Routine.Address), "IoCancelIrp calls the cancel routine", Ink.Waiting, 'x');
+            string routine = names.RoutineIn(driver, e.Routine.Address);
+            Step(story, e.DeviceObject, routine, "IoCancelIrp calls the cancel routine", Ink.Waiting, 'x');
             Push(new Frame(FrameKind.Cancel, e.Routine.Address, story, e.DeviceObject, story.DepthOf(e.DeviceObject), driver));
         }
     }
@@ -218,8 +225,8 @@ public sealed class TextTrace : KernelObserver
 
     public override void On(in InformationTooLarge e)
     {
-        lock (gate)
-            Step(StoryOf(e.Irp), default, "", $"{e.Information} bytes reported, but the requestor has room for {e.BufferLength}: the rest is not copied", Ink.Bad, '!');
+        string text = $"{e.Information} bytes reported, but the requestor has room for {e.BufferLength}: the rest is not copied";
+        lock (gate) Step(StoryOf(e.Irp), default, "", text, Ink.Bad, '!');
     }
 
     // ---- Contexts
@@ -268,7 +275,8 @@ public sealed class TextTrace : KernelObserver
 
     public override void On(in DeviceAttached e)
     {
-        lock (gate) Remark("+", names.DriverOf(e.SourceDevice), "IoAttachDevice", $"{names.Device(e.SourceDevice)} above {names.Device(e.LowerDevice)}");
+        string text = $"{names.Device(e.SourceDevice)} above {names.Device(e.LowerDevice)}";
+        lock (gate) Remark("+", names.DriverOf(e.SourceDevice), "IoAttachDevice", text);
     }
 
     public override void On(in DeviceDeleted e)
@@ -291,7 +299,8 @@ public sealed class TextTrace : KernelObserver
     {
         lock (gate)
         {
-            LastIrp = machine.TryGetCurrentThread() is { } thread ? IrpOf(thread) : default;
+            BrokenIrp = FramesOfThread()?.FirstOrDefault(f => f.Story is not null)?.Story?.Irp ?? default;
+            BrokenRoutine = Current() is { } frame ? names.Routine(frame.Routine) : "";
             Release();
             BeginLine("");
             line.Add($"!! bug check 0x{(uint)e.Report.Code:X}  {e.Report.Code}", Ink.Bad);
@@ -307,10 +316,10 @@ public sealed class TextTrace : KernelObserver
         Release();
         BeginLine(story.Name);
         line.Add(new string(' ', 2 * story.BaseDepth)).Add(RequestText.Major(location.MajorFunction), Ink.Strong);
-        foreach (string part in (ReadOnlySpan<string>)[RequestText.Minor(location.MajorFunction, location.MinorFunction), RequestText.Parameters(location)])
-            if (part.Length > 0) line.Add("  " + part);
+        if (RequestText.Minor(location.MajorFunction, location.MinorFunction) is { Length: > 0 } minor) line.Add($"  {minor}");
+        if (RequestText.Parameters(location) is { Length: > 0 } parameters) line.Add($"  {parameters}");
         if (story.Sender.Length > 0) line.Add($"  from {story.Sender}");
-        line.PadTo(TextColumn).Add(stackCount == 1 ? "1 stack location" : $"{stackCount} stack locations", Ink.Faint);
+        line.PadTo(TextColumn).Add(RequestText.StackLocations(stackCount), Ink.Faint);
         EndLine();
     }
 
@@ -366,10 +375,7 @@ public sealed class TextTrace : KernelObserver
     {
         if (held is not { } h) return;
         held = null;
-        string text = h.Before.Length > 0 && what.Length > 0 && !what.StartsWith("->", StringComparison.Ordinal) && !what.Contains("propagated", StringComparison.Ordinal)
-            ? $"{h.Before}, {what}"
-            : $"{h.Before} {what}".Trim();
-        Row(h.Margin, h.Depth, h.Mark, h.Driver, h.Routine, text, ink);
+        Row(h.Margin, h.Depth, h.Mark, h.Driver, h.Routine, h.Before + what, ink);
     }
 
     void BeginLine(string margin)
@@ -403,19 +409,30 @@ public sealed class TextTrace : KernelObserver
 
     string DescribeForward(PIRP irp, IrpStory story)
     {
-        PIO_STACK_LOCATION location = irp.Tail.Overlay.CurrentStackLocation;
         if (irp.CurrentLocation == story.HolderLocation) return "skips its stack location";
-        SL_CONTROL control = location.Control;
-        var outcomes = new List<string>(3);
-        if ((control & SL_INVOKE_ON_SUCCESS) != 0) outcomes.Add("success");
-        if ((control & SL_INVOKE_ON_ERROR) != 0) outcomes.Add("error");
-        if ((control & SL_INVOKE_ON_CANCEL) != 0) outcomes.Add("cancel");
-        string routine = outcomes.Count == 0
-            ? "no completion routine"
-            : $"routine {names.RoutineIn(names.DriverOf(story.Holder), location.CompletionRoutine.Address)} on {string.Join('|', outcomes)}";
-        PIO_STACK_LOCATION senders = new(location.Address + IO_STACK_LOCATION.SizeOf);
-        return irp.CurrentLocation < irp.StackCount && (senders.Control & SL_PENDING_RETURNED) != 0 ? $"marks pending, {routine}" : routine;
+        PIO_STACK_LOCATION location = irp.Tail.Overlay.CurrentStackLocation;
+        IReadOnlyList<string> outcomes = RequestText.InvokeOn(location.Control);
+        if (outcomes.Count == 0) return "no completion routine";
+        string routine = names.RoutineIn(names.DriverOf(story.Holder), location.CompletionRoutine.Address);
+        return $"routine {routine} on {string.Join('|', outcomes)}";
     }
+
+    // The sender's mark. Where it skips its location, the one above is not its own.
+    static string MarkOf(PIRP irp, IrpStory story)
+    {
+        bool has = irp.CurrentLocation < story.HolderLocation;
+        return has && IsMarkedPending(RequestText.Location(irp, irp.CurrentLocation + 1)) ? "marks pending, " : "";
+    }
+
+    // A driver that sends IRPs of its own usually marks the one they are for.
+    static string MarkOf(Frame frame)
+    {
+        IrpStory story = frame.Story!;
+        bool has = story.Holder == frame.Device && story.Irp.CurrentLocation == story.HolderLocation;
+        return has && IsMarkedPending(story.Irp.Tail.Overlay.CurrentStackLocation) ? "marks pending, " : "";
+    }
+
+    static bool IsMarkedPending(PIO_STACK_LOCATION location) => (location.Control & SL_PENDING_RETURNED) != 0;
 
     string Context() => Current() switch
     {
@@ -427,13 +444,17 @@ public sealed class TextTrace : KernelObserver
 
     static string Outcome(NTSTATUS status, ulong information) => $"{status.Name}  {information} bytes";
 
-    static Ink InkOf(NTSTATUS status) => status.IsError ? Ink.Bad : status == NTSTATUS.STATUS_PENDING || status.IsWarning ? Ink.Waiting : Ink.Good;
+    static Ink InkOf(NTSTATUS status)
+    {
+        if (status.IsError) return Ink.Bad;
+        return status == NTSTATUS.STATUS_PENDING || status.IsWarning ? Ink.Waiting : Ink.Good;
+    }
 
     /// <summary>Hash of the bytes that a request brings back to its requestor; null if it brings none.</summary>
     static string? DigestOfResult(PIRP irp, NTSTATUS status, ulong information)
     {
-        byte major = new PIO_STACK_LOCATION(irp.Address + IRP.SizeOf + (ulong)(irp.StackCount - 1) * IO_STACK_LOCATION.SizeOf).MajorFunction;
-        if (status.IsError || information == 0 || information > int.MaxValue || major is not (IRP_MJ_READ or IRP_MJ_DEVICE_CONTROL)) return null;
+        if (status.IsError || information is 0 or > int.MaxValue) return null;
+        if (RequestText.Location(irp, irp.StackCount).MajorFunction is not (IRP_MJ_READ or IRP_MJ_DEVICE_CONTROL)) return null;
         PMDL mdl = irp.MdlAddress;
         ulong data = !mdl.IsNull ? mdl.StartVa.Address + mdl.ByteOffset
             : (irp.Flags & IRP_BUFFERED_IO) != 0 ? irp.AssociatedIrp.SystemBuffer.Address : irp.UserBuffer.Address;
@@ -443,17 +464,16 @@ public sealed class TextTrace : KernelObserver
 
     IrpStory StoryOf(PIRP irp)
     {
-        if (!stories.TryGetValue(irp.Address, out IrpStory? story)) stories[irp.Address] = story = new IrpStory(irp, names.Irp(irp), IrpOrigin.Request);
+        if (!stories.TryGetValue(irp.Address, out IrpStory? story))
+            stories[irp.Address] = story = new IrpStory(irp, names.Irp(irp), IrpOrigin.Request);
         return story;
     }
 
     // ---- Routines that threads are in
 
-    PIRP IrpOf(KernelThread thread) =>
-        frames.TryGetValue(thread, out Stack<Frame>? stack) && stack.FirstOrDefault(f => f.Story is not null)?.Story is { } story ? story.Irp : default;
+    Stack<Frame>? FramesOfThread() => machine.TryGetCurrentThread() is { } thread ? frames.GetValueOrDefault(thread) : null;
 
-    Frame? Current() =>
-        machine.TryGetCurrentThread() is { } thread && frames.TryGetValue(thread, out Stack<Frame>? stack) && stack.TryPeek(out Frame? frame) ? frame : null;
+    Frame? Current() => FramesOfThread() is { Count: > 0 } stack ? stack.Peek() : null;
 
     void Push(Frame frame)
     {
@@ -465,9 +485,10 @@ public sealed class TextTrace : KernelObserver
     // Frames above the one that returns were left by an exception.
     Frame? Leave(FrameKind kind, ulong routine)
     {
-        if (machine.TryGetCurrentThread() is not { } thread || !frames.TryGetValue(thread, out Stack<Frame>? stack)) return null;
-        while (stack.TryPop(out Frame? frame))
+        Stack<Frame>? stack = FramesOfThread();
+        while (stack is { Count: > 0 })
         {
+            Frame frame = stack.Pop();
             if (frame.Kind == kind && frame.Routine == routine) return frame;
         }
         return null;

@@ -56,6 +56,7 @@ public sealed class UserRequests
     NTSTATUS SendInKernel(PFILE_OBJECT file, in IoRequest request, PIO_STATUS_BLOCK iosb, IRequestCompletion? completion, out PIRP irp)
     {
         irp = default;
+        machine.Scheduler.Heartbeat++;
         bool isControl = request.MajorFunction is IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL;
         if (isControl && !HasAccess(file, request.ControlCode)) return NTSTATUS.STATUS_ACCESS_DENIED;
         bool synchronousFile = (file.Flags & FO_SYNCHRONOUS_IO) != 0;

@@ -1,0 +1,53 @@
+using Spectre.Console;
+
+namespace Irpwright.Cli;
+
+/// <summary>Shows on stderr how far a run is, once it takes longer than a second and somebody watches.</summary>
+sealed class ProgressBar : IDisposable
+{
+    static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
+    static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(200);
+
+    readonly CancellationTokenSource done = new();
+    readonly Task bar;
+    long count;
+
+    ProgressBar(Terminal terminal, long total) => bar = Task.Run(() => Wait(terminal, total));
+
+    /// <summary>Null where nobody would see it.</summary>
+    public static ProgressBar? Start(Terminal terminal, long total) =>
+        terminal.Interactive && total > 1 ? new ProgressBar(terminal, total) : null;
+
+    public void Advance() => Interlocked.Increment(ref count);
+
+    async Task Wait(Terminal terminal, long total)
+    {
+        if (!await Elapsed(Patience).ConfigureAwait(false)) await Show(terminal, total).ConfigureAwait(false);
+    }
+
+    // Apart, so that a short run never loads what draws the bar.
+    Task Show(Terminal terminal, long total)
+    {
+        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(terminal.Error) });
+        return console.Progress().AutoClear(true).StartAsync(async context =>
+        {
+            ProgressTask task = context.AddTask("requests", maxValue: total);
+            do task.Value = Interlocked.Read(ref count);
+            while (!await Elapsed(Interval).ConfigureAwait(false));
+        });
+    }
+
+    /// <summary>Waits; true if the run ended meanwhile.</summary>
+    async Task<bool> Elapsed(TimeSpan time)
+    {
+        await Task.Delay(time, done.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return done.IsCancellationRequested;
+    }
+
+    public void Dispose()
+    {
+        done.Cancel();
+        bar.Wait();
+        done.Dispose();
+    }
+}

@@ -1,0 +1,70 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Irpwright.Kernel;
+using Irpwright.Wdk;
+
+namespace Irpwright.Cli;
+
+/// <summary>What <c>run --json</c> writes; docs/results-json.md describes it.</summary>
+sealed record RunJson
+{
+    public int Version { get; init; } = 1;
+
+    public required int ExitCode { get; init; }
+
+    /// <summary>clean, bugCheck, hang or undecided.</summary>
+    public required string Outcome { get; init; }
+
+    public string? Message { get; init; }
+
+    public required IReadOnlyList<string> Drivers { get; init; }
+
+    public string? Device { get; init; }
+
+    public required IReadOnlyList<RequestJson> Requests { get; init; }
+
+    public BugCheckJson? BugCheck { get; init; }
+
+    public required string Reproduce { get; init; }
+
+    public string Serialize() => JsonSerializer.Serialize(this, CliJson.Readable.RunJson) + "\n";
+}
+
+sealed record RequestJson(
+    string Request, int Count, int? Cancelled, IReadOnlyList<OutcomeJson> Outcomes, string? Data)
+{
+    public static RequestJson Of(RequestResult result) => new(
+        result.Spec.Text,
+        result.Count,
+        result.Spec.Cancel ? result.Cancelled : null,
+        [.. result.Outcomes.Select(o => new OutcomeJson(o.Key.Status.Name, o.Key.Information, o.Key.Digest, o.Value))],
+        result.Data is { } data ? Convert.ToHexStringLower(data) : null);
+}
+
+sealed record OutcomeJson(string Status, ulong Information, string? Sha256, int Count);
+
+sealed record BugCheckJson(
+    uint Code, string Name, IReadOnlyList<string> Parameters, string Thread, int Irql, IReadOnlyList<string> CallStack)
+{
+    public static BugCheckJson Of(BugCheckReport report) => new(
+        (uint)report.Code,
+        report.Code.ToString(),
+        [.. ((ulong[])[report.Parameter1, report.Parameter2, report.Parameter3, report.Parameter4]).Select(Format.Address)],
+        report.Thread,
+        report.Irql,
+        [.. report.CallStack.Select(frame => frame.Symbol)]);
+}
+
+/// <summary>Serialises the command's results without reflection.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    WriteIndented = true, NewLine = "\n")]
+[JsonSerializable(typeof(RunJson))]
+[JsonSerializable(typeof(ImageJson))]
+sealed partial class CliJson : JsonSerializerContext
+{
+    /// <summary>Writes names of devices and routines as they are, not escaped for HTML.</summary>
+    public static CliJson Readable => field ??= new(
+        new JsonSerializerOptions(Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+}

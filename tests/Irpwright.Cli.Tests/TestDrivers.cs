@@ -1,0 +1,72 @@
+using Irpwright.Kernel;
+using Irpwright.Wdk;
+
+namespace Irpwright.Cli.Tests;
+
+/// <summary>A software device that answers every control request with its input, reversed.</summary>
+public sealed class Mirror : WdmDriver
+{
+    PDEVICE_OBJECT device;
+
+    public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+    {
+        NTSTATUS status = IoCreateDevice(
+            DriverObject, 0, RTL_CONSTANT_STRING(@"\Device\Mirror"), FILE_DEVICE_UNKNOWN, 0, false, out device);
+        if (!status.IsSuccess) return status;
+        for (int i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++) DriverObject.MajorFunction[i] = Routine(Dispatch);
+        DriverObject.DriverUnload = Routine(Unload);
+        return STATUS_SUCCESS;
+    }
+
+    NTSTATUS Dispatch(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        PIO_STACK_LOCATION stack = IoGetCurrentIrpStackLocation(Irp);
+        Irp.IoStatus.Status = STATUS_SUCCESS;
+        Irp.IoStatus.Information = 0;
+        if (stack.MajorFunction == IRP_MJ_DEVICE_CONTROL)
+        {
+            uint length = stack.Parameters.DeviceIoControl.InputBufferLength;
+            GuestMemory.Write(Irp.AssociatedIrp.SystemBuffer.Address, (int)length).Reverse();
+            Irp.IoStatus.Information = length;
+        }
+        IoCompleteRequest(Irp, IO_NO_INCREMENT);
+        return STATUS_SUCCESS;
+    }
+
+    void Unload(PDRIVER_OBJECT DriverObject) => IoDeleteDevice(device);
+}
+
+/// <summary>Refuses to load.</summary>
+public sealed class Refusing : WdmDriver
+{
+    public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath) => STATUS_DEVICE_CONFIGURATION_ERROR;
+}
+
+/// <summary>Cannot be made without an argument.</summary>
+public sealed class Demanding(int size) : WdmDriver
+{
+    public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath) =>
+        size > 0 ? STATUS_SUCCESS : STATUS_UNSUCCESSFUL;
+}
+
+/// <summary>Loops without calling the kernel.</summary>
+public sealed class Looping : WdmDriver
+{
+    volatile bool stop;
+
+    public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+    {
+        while (!stop)
+        {
+        }
+        return STATUS_SUCCESS;
+    }
+
+    public void Stop() => stop = true;
+}
+
+/// <summary>Throws an exception that has nothing to do with Windows.</summary>
+public sealed class Throwing : WdmDriver
+{
+    public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath) => throw new FormatException("oops");
+}
