@@ -40,6 +40,9 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
 
     public override void On(in IrpFreed e) => Write(new() { Event = "irpFreed", Irp = names.Irp(e.Irp) });
 
+    public override void On(in IrpForwarding e) =>
+        Write(new() { Event = "irpForwarding", Irp = names.Irp(e.Irp), Device = Name(e.DeviceObject) });
+
     public override void On(in IrpForwarded e)
     {
         PIO_STACK_LOCATION location = e.Irp.Tail.Overlay.CurrentStackLocation;

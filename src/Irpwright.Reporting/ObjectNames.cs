@@ -48,7 +48,8 @@ public sealed class ObjectNames(Machine machine) : KernelObserver
             if (devices.TryGetValue(device.Address, out string? name)) return name;
         }
         string known = machine.Objects.NameOf(device);
-        if (!known.StartsWith('\\')) known = NextNumbered(DriverOf(device));
+        // A pointer to nowhere gets a name as well.
+        if (!known.StartsWith('\\')) known = NextNumbered(DriverOf(device) is { Length: > 0 } driver ? driver : "device");
         lock (gate) return devices[device.Address] = known;
     }
 
