@@ -40,5 +40,6 @@ public abstract class Rule
     /// <param name="place">Who did it. The same rule at the same place counts once.</param>
     /// <param name="sentence">What was wrong, naming driver, routine and IRP.</param>
     /// <param name="subject">What tells violations at the same place apart.</param>
-    protected void Report(CodePlace place, IrpName irp, string sentence, ulong subject = 0) => Verifier.Report(Info, place, irp, sentence, subject);
+    protected void Report(CodePlace place, IrpName irp, string sentence, ulong subject = 0) =>
+        Verifier.Report(Info, place, irp, sentence, subject);
 }

@@ -25,20 +25,22 @@ public enum RuleFamily : byte
     Reuse,
 }
 
-/// <summary>The code that Driver Verifier stops with: a bug check and its first parameter.</summary>
-public readonly record struct VerifierCode(BugCheckCode BugCheck, uint Parameter1)
+/// <summary>What Windows stops with for a violation, with Driver Verifier on.</summary>
+/// <param name="Parameter1">The first parameter, where it says which of many errors it is.</param>
+public readonly record struct VerifierCode(BugCheckCode BugCheck, uint? Parameter1 = null)
 {
     /// <summary>As people write it: <c>0xC9/0x228</c>.</summary>
-    public override string ToString() => $"0x{(uint)BugCheck:X}/0x{Parameter1:X}";
+    public override string ToString() => $"0x{(uint)BugCheck:X}{(Parameter1 is { } which ? $"/0x{which:X}" : "")}";
 }
 
 /// <summary>What there is to know about a rule without running it.</summary>
 /// <param name="Name">Microsoft's name where the rule has a page (MarkIrpPending); names of our own begin with Iw.</param>
 /// <param name="Page">The documentation that the rule follows.</param>
-/// <param name="Code">What Driver Verifier reports for it, if it does.</param>
+/// <param name="Code">What Windows stops with for it, if it does.</param>
 /// <param name="Sees">In one sentence: what counts as a violation.</param>
 /// <param name="Create">Makes the rule, new for each machine.</param>
-public sealed record RuleInfo(string Name, RuleFamily Family, Severity Severity, string Page, VerifierCode? Code, string Sees, Func<Rule> Create)
+public sealed record RuleInfo(
+    string Name, RuleFamily Family, Severity Severity, string Page, VerifierCode? Code, string Sees, Func<Rule> Create)
 {
     public override string ToString() => Name;
 }

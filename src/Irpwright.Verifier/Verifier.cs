@@ -101,7 +101,9 @@ public sealed class Verifier : KernelObserver
             return;
         }
         KernelThread? thread = Machine.TryGetCurrentThread();
-        var violation = new Violation(rule, sentence, irp.Address, place.DriverName, place.Address, place.Symbol, thread?.ToString() ?? "host", thread?.Irql ?? 0, step);
+        var violation = new Violation(
+            rule, sentence, irp.Address, place.DriverName, place.Address, place.Symbol,
+            thread?.ToString() ?? "host", thread?.Irql ?? 0, step);
         places.Add(key, violation);
         violations.Add(violation);
         Found?.Invoke(violation);

@@ -38,7 +38,8 @@ sealed class Probe(string? deviceName) : WdmDriver
         for (int i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++) DriverObject.MajorFunction[i] = Routine(Dispatch);
         DriverObject.DriverExtension.AddDevice = Routine(AddDevice);
         if (deviceName is null) return STATUS_SUCCESS;
-        NTSTATUS status = IoCreateDevice(DriverObject, 0, RTL_CONSTANT_STRING(deviceName), FILE_DEVICE_UNKNOWN, 0, false, out PDEVICE_OBJECT device);
+        NTSTATUS status = IoCreateDevice(
+            DriverObject, 0, RTL_CONSTANT_STRING(deviceName), FILE_DEVICE_UNKNOWN, 0, false, out PDEVICE_OBJECT device);
         device.Flags |= DO_BUFFERED_IO;
         Device = device;
         return status;
@@ -163,7 +164,8 @@ sealed class Probe(string? deviceName) : WdmDriver
 
     public new PIO_STACK_LOCATION IoGetNextIrpStackLocation(PIRP Irp) => WdmDriver.IoGetNextIrpStackLocation(Irp);
 
-    public new PDRIVER_CANCEL IoSetCancelRoutine(PIRP Irp, PDRIVER_CANCEL CancelRoutine) => WdmDriver.IoSetCancelRoutine(Irp, CancelRoutine);
+    public new PDRIVER_CANCEL IoSetCancelRoutine(PIRP Irp, PDRIVER_CANCEL CancelRoutine) =>
+        WdmDriver.IoSetCancelRoutine(Irp, CancelRoutine);
 
     public void SetCompletionRoutine(PIRP Irp, PIO_COMPLETION_ROUTINE routine, bool invoke = true) =>
         IoSetCompletionRoutine(Irp, routine, default, invoke, invoke, invoke);
@@ -185,11 +187,13 @@ sealed class Probe(string? deviceName) : WdmDriver
     public PIRP BuildControl(uint code, PKEVENT done, PIO_STATUS_BLOCK iosb) =>
         IoBuildDeviceIoControlRequest(code, Lower, default, 0, default, 0, false, done, iosb);
 
-    public PIRP BuildSynchronousFlush(PKEVENT done, PIO_STATUS_BLOCK iosb) => IoBuildSynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, Lower, default, 0, null, done, iosb);
+    public PIRP BuildSynchronousFlush(PKEVENT done, PIO_STATUS_BLOCK iosb) =>
+        IoBuildSynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, Lower, default, 0, null, done, iosb);
 
     public PIRP BuildAsynchronousFlush() => IoBuildAsynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, Lower, default, 0, null, default);
 
-    public new BOOLEAN IoForwardIrpSynchronously(PDEVICE_OBJECT DeviceObject, PIRP Irp) => base.IoForwardIrpSynchronously(DeviceObject, Irp);
+    public new BOOLEAN IoForwardIrpSynchronously(PDEVICE_OBJECT DeviceObject, PIRP Irp) =>
+        base.IoForwardIrpSynchronously(DeviceObject, Irp);
 
     public new int KeSetEvent(PKEVENT Event, int Increment, BOOLEAN Wait) => base.KeSetEvent(Event, Increment, Wait);
 
@@ -206,7 +210,5 @@ sealed class Probe(string? deviceName) : WdmDriver
 
     public new void KeReleaseSpinLock(PKSPIN_LOCK SpinLock, byte NewIrql) => base.KeReleaseSpinLock(SpinLock, NewIrql);
 
-    public new NTSTATUS IoCreateSymbolicLink(PUNICODE_STRING SymbolicLinkName, PUNICODE_STRING DeviceName) => base.IoCreateSymbolicLink(SymbolicLinkName, DeviceName);
-
-    public new PUNICODE_STRING RTL_CONSTANT_STRING(string s) => base.RTL_CONSTANT_STRING(s);
+    public NTSTATUS CreateLink(string link, string target) => IoCreateSymbolicLink(RTL_CONSTANT_STRING(link), RTL_CONSTANT_STRING(target));
 }

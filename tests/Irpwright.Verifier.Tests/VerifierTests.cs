@@ -69,6 +69,34 @@ public class VerifierTests
     }
 
     [Fact]
+    public void Drivers_that_break_no_rule_cost_no_memory()
+    {
+        using var bench = new Bench(filterCount: 2);
+        bench.Top.Done = _ => STATUS_MORE_PROCESSING_REQUIRED;
+        bench.Upper.Read = irp => bench.Upper.CopyDown(irp);
+        bench.Machine.Run(() =>
+        {
+            PIRP irp = bench.Top.IoAllocateIrp(bench.Top.Lower.StackSize, false);
+            Send(100);
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            Send(100);
+            Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+
+            void Send(int count)
+            {
+                for (int i = 0; i < count; i++)
+                {
+                    bench.Top.Prepare(irp);
+                    bench.Top.SetCompletionRoutine(irp, bench.Top.CompletionRoutine);
+                    bench.Top.IoCallDriver(bench.Top.Lower, irp);
+                    bench.Top.IoReuseIrp(irp, STATUS_SUCCESS);
+                }
+            }
+        });
+        Assert.Empty(bench.Verifier.Violations);
+    }
+
+    [Fact]
     public void On_the_free_running_scheduler_threads_are_told_apart()
     {
         using var bench = new Bench(options: new MachineOptions { Strategy = null });

@@ -29,7 +29,8 @@ public readonly struct CodePlace(Machine machine, PDRIVER_OBJECT driver, ulong r
     {
         if (address == 0) return null;
         Driver? driver = Find(machine, address);
-        if (machine.Code.RoutineAt(address) is { } routine) return $"{driver?.Name ?? routine.Target?.GetType().Name}!{routine.Method.Name}";
+        if (machine.Code.RoutineAt(address) is { } routine)
+            return $"{driver?.Name ?? routine.Target?.GetType().Name}!{routine.Method.Name}";
         return machine.BugChecks.SymbolAt?.Invoke(address)
             ?? (driver is null ? Format.Address(address) : $"{driver.Name}+0x{address - driver.Object.DriverStart.Address:x}");
     }
@@ -41,7 +42,9 @@ public readonly struct CodePlace(Machine machine, PDRIVER_OBJECT driver, ulong r
         object? target = machine.Code.RoutineAt(address)?.Target;
         foreach (Driver driver in machine.Drivers.All)
         {
-            bool found = driver.Managed is { } managed ? managed == target : address - driver.Object.DriverStart.Address < driver.Object.DriverSize;
+            bool found = driver.Managed is { } managed
+                ? managed == target
+                : address - driver.Object.DriverStart.Address < driver.Object.DriverSize;
             if (found) return driver;
         }
         return null;

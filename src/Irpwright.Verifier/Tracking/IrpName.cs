@@ -6,14 +6,15 @@ public readonly record struct IrpName(int Number, ulong Address, byte MajorFunct
 {
     static readonly string[] Majors =
     [
-        "CREATE", "CREATE_NAMED_PIPE", "CLOSE", "READ", "WRITE", "QUERY_INFORMATION", "SET_INFORMATION", "QUERY_EA", "SET_EA", "FLUSH_BUFFERS",
-        "QUERY_VOLUME_INFORMATION", "SET_VOLUME_INFORMATION", "DIRECTORY_CONTROL", "FILE_SYSTEM_CONTROL", "DEVICE_CONTROL",
-        "INTERNAL_DEVICE_CONTROL", "SHUTDOWN", "LOCK_CONTROL", "CLEANUP", "CREATE_MAILSLOT", "QUERY_SECURITY", "SET_SECURITY", "POWER",
-        "SYSTEM_CONTROL", "DEVICE_CHANGE", "QUERY_QUOTA", "SET_QUOTA", "PNP",
+        "CREATE", "CREATE_NAMED_PIPE", "CLOSE", "READ", "WRITE", "QUERY_INFORMATION", "SET_INFORMATION", "QUERY_EA", "SET_EA",
+        "FLUSH_BUFFERS", "QUERY_VOLUME_INFORMATION", "SET_VOLUME_INFORMATION", "DIRECTORY_CONTROL", "FILE_SYSTEM_CONTROL",
+        "DEVICE_CONTROL", "INTERNAL_DEVICE_CONTROL", "SHUTDOWN", "LOCK_CONTROL", "CLEANUP", "CREATE_MAILSLOT", "QUERY_SECURITY",
+        "SET_SECURITY", "POWER", "SYSTEM_CONTROL", "DEVICE_CHANGE", "QUERY_QUOTA", "SET_QUOTA", "PNP",
     ];
 
     /// <summary>IRP_MJ_READ and so on.</summary>
-    public static string Major(byte majorFunction) => majorFunction < Majors.Length ? "IRP_MJ_" + Majors[majorFunction] : $"major function 0x{majorFunction:X2}";
+    public static string Major(byte majorFunction) =>
+        majorFunction < Majors.Length ? "IRP_MJ_" + Majors[majorFunction] : $"major function 0x{majorFunction:X2}";
 
     public override string ToString() => $"irp#{Number} ({Major(MajorFunction)})";
 }

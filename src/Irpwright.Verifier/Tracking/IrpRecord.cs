@@ -49,7 +49,8 @@ public sealed class IrpRecord
     public SL_CONTROL ControlOf(sbyte location) => LocationAt(location).Control;
 
     /// <summary>The n-th location, 1-based.</summary>
-    public PIO_STACK_LOCATION LocationAt(sbyte location) => new(Name.Address + IRP.SizeOf + (ulong)(location - 1) * IO_STACK_LOCATION.SizeOf);
+    public PIO_STACK_LOCATION LocationAt(sbyte location) =>
+        new(Name.Address + IRP.SizeOf + (ulong)(location - 1) * IO_STACK_LOCATION.SizeOf);
 
     public override string ToString() => Name.ToString();
 }

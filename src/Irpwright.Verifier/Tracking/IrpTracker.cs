@@ -5,18 +5,16 @@ namespace Irpwright.Verification.Tracking;
 /// with it, and which routines run on a thread.
 /// </summary>
 /// <remarks>
-/// While rules are called, the tracker speaks of the event at hand:
-/// <list type="table">
-/// <item><term>IrpAllocated</term><description><see cref="Known"/>: the packet that was at this address, if it still is one</description></item>
-/// <item><term>IrpForwarding</term><description><see cref="Irp"/>; <see cref="Owner"/>: the sending driver's stay</description></item>
-/// <item><term>IrpForwarded</term><description><see cref="Irp"/>; <see cref="Owner"/>: the sender's stay; <see cref="Visit"/>: the receiver's</description></item>
-/// <item><term>DispatchReturned</term><description><see cref="Visit"/>, <see cref="Frame"/>; <see cref="Known"/>, if the IRP still lives</description></item>
-/// <item><term>IrpCompleting</term><description><see cref="Irp"/>; <see cref="Owner"/>: the stay that ends</description></item>
-/// <item><term>CompletionRoutineReturned</term><description><see cref="Frame"/>; <see cref="Known"/>, if the IRP still lives</description></item>
-/// <item><term>CancelRoutineReturned, DpcReturned, WorkItemReturned</term><description><see cref="Frame"/></description></item>
-/// <item><term>IrpReused, IrpFreed, InformationTooLarge</term><description><see cref="Irp"/></description></item>
-/// </list>
-/// For every event there are <see cref="Thread"/> and <see cref="Caller"/>.
+/// While rules are called, the tracker speaks of the event at hand. <see cref="Thread"/> and <see cref="Caller"/> are there for
+/// every event, and furthermore for
+/// IrpAllocated: <see cref="Known"/>, the packet that was at this address, if it still is one;
+/// IrpForwarding: <see cref="Irp"/>, <see cref="Owner"/> (the sender);
+/// IrpForwarded: <see cref="Irp"/>, <see cref="Owner"/> (the sender), <see cref="Visit"/> (the receiver);
+/// DispatchReturned: <see cref="Visit"/>, <see cref="Frame"/>, and <see cref="Known"/> if the IRP still lives;
+/// IrpCompleting: <see cref="Irp"/>, <see cref="Owner"/> (whose stay ends);
+/// CompletionRoutineReturned: <see cref="Frame"/>, and <see cref="Known"/> if the IRP still lives;
+/// CancelRoutineReturned, DpcReturned, WorkItemReturned: <see cref="Frame"/>;
+/// IrpReused, IrpFreed, InformationTooLarge: <see cref="Irp"/>.
 /// </remarks>
 public sealed class IrpTracker
 {
@@ -59,7 +57,9 @@ public sealed class IrpTracker
     /// lower driver still has it.
     /// </summary>
     public Visit? Overtaken =>
-        Thread.Frame is { Visit: { Passed: false } own } && own != Owner && own.Irp.Number == Known?.Name.Number && IsCalledBy(own.Driver) ? own : null;
+        Thread.Frame is { Visit: { Passed: false } own } && own != Owner && own.Irp.Number == Known?.Name.Number && IsCalledBy(own.Driver)
+            ? own
+            : null;
 
     /// <summary>Whether the code that called the kernel belongs to a driver.</summary>
     public bool IsCalledBy(PDRIVER_OBJECT driver) => CodePlace.Find(machine, Thread.Call.Caller) is { } caller && caller.Object == driver;
@@ -85,7 +85,8 @@ public sealed class IrpTracker
         Owner = visit = null;
         frame = null;
         if (machine.TryGetCurrentThread() is not { } thread) return false;
-        if (context?.Thread != thread && !threads.TryGetValue(thread.Id, out context)) threads.Add(thread.Id, context = new ThreadContext(machine, thread));
+        if (context?.Thread != thread && !threads.TryGetValue(thread.Id, out context))
+            threads.Add(thread.Id, context = new ThreadContext(machine, thread));
         return true;
     }
 
@@ -99,7 +100,8 @@ public sealed class IrpTracker
         bool again = e.Origin == IrpOrigin.Initialized && record is { Origin: IrpOrigin.Allocated };
         if (record is null) irps.Add(e.Irp.Address, record = freeRecords.TryPop(out IrpRecord? free) ? free : new IrpRecord());
         record.MarkBehindEndReported = false;
-        Start(record, e.Irp, again ? record.Origin : e.Origin, e.StackSize, again ? record.QuotaCharged : (e.Irp.AllocationFlags & IRP_ALLOCATION_FLAGS.IRP_QUOTA_CHARGED) != 0);
+        bool quotaCharged = again ? record.QuotaCharged : (e.Irp.AllocationFlags & IRP_ALLOCATION_FLAGS.IRP_QUOTA_CHARGED) != 0;
+        Start(record, e.Irp, again ? record.Origin : e.Origin, e.StackSize, quotaCharged);
     }
 
     void Start(IrpRecord record, PIRP irp, IrpOrigin? origin, int stackCount, bool quotaCharged)
@@ -171,12 +173,13 @@ public sealed class IrpTracker
         record.Name = record.Name with { MajorFunction = record.LocationAt(location).MajorFunction };
         if (Owner is { } sender)
         {
-            if ((record.ControlOf(sender.Location) & SL_CONTROL.SL_PENDING_RETURNED) != 0) sender.Marked = true;
+            Sample(sender, record);
             sender.Forwarded = true;
             sender.Skipped = location >= sender.Location;
         }
         if (!freeVisits.TryPop(out visit)) visit = new Visit(machine);
-        visit.Begin(record.Name, e.DeviceObject, e.Routine, location, e.Irp.CancelRoutine);
+        bool marked = (record.ControlOf(location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
+        visit.Begin(record.Name, e.DeviceObject, e.Routine, location, marked, e.Irp.CancelRoutine);
         record.Visits.Add(visit);
     }
 
@@ -205,7 +208,12 @@ public sealed class IrpTracker
     {
         Visit returned = Visit;
         Thread.Pop();
-        if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { } sender } && sender.Irp.Number == returned.Irp.Number) sender.LowerStatus = e.Status;
+        if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { } sender } && sender.Irp.Number == returned.Irp.Number)
+        {
+            sender.LowerStatus = e.Status;
+            sender.WasMisled = e.Status != NTSTATUS.STATUS_PENDING
+                && (!returned.Passed || (returned.FinalStatus is { } final && final != e.Status));
+        }
         returned.Returned = true;
         Recycle(returned);
     }
@@ -240,7 +248,7 @@ public sealed class IrpTracker
         sbyte location = e.Irp.CurrentLocation;
         PassBelow(record, location, e.Irp.IoStatus.Status);
         Visit? owner = record.Owner;
-        RoutineFrame entered = Thread.Push(RoutineKind.Completion, e.Routine.Address, e.DeviceObject.IsNull ? default : e.DeviceObject.DriverObject);
+        RoutineFrame entered = Thread.Push(RoutineKind.Completion, e.Routine.Address, DriverOf(e.DeviceObject));
         entered.Irp = record.Name;
         entered.Visit = owner;
         entered.Location = location;
@@ -248,6 +256,8 @@ public sealed class IrpTracker
         entered.PendingReturned = e.Irp.PendingReturned;
         entered.MarkedBefore = location <= record.StackCount && (record.ControlOf(location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
     }
+
+    static PDRIVER_OBJECT DriverOf(PDEVICE_OBJECT device) => device.IsNull ? default : device.DriverObject;
 
     internal bool RoutineReturned(in CompletionRoutineReturned e)
     {
@@ -287,8 +297,12 @@ public sealed class IrpTracker
     // IoMarkIrpPending is inline: its mark is seen wherever the IRP comes by.
     static void SampleOwner(IrpRecord? record)
     {
-        if (record is not { Owner: { Marked: false, Skipped: false } owner } || record.Irp.CurrentLocation != owner.Location) return;
-        owner.Marked = (record.ControlOf(owner.Location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
+        if (record is { Owner: { Skipped: false } owner } && record.Irp.CurrentLocation == owner.Location) Sample(owner, record);
+    }
+
+    static void Sample(Visit owner, IrpRecord record)
+    {
+        if (!owner.MayHaveMarked) owner.Marked = (record.ControlOf(owner.Location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
     }
 
     static void SampleRoutine(RoutineFrame running, IrpRecord record)
@@ -303,14 +317,15 @@ public sealed class IrpTracker
     {
         Known = Find(e.Irp);
         if (e.Routine.IsNull) return;
-        RoutineFrame entered = Thread.Push(RoutineKind.Cancel, e.Routine.Address, e.DeviceObject.IsNull ? default : e.DeviceObject.DriverObject);
+        RoutineFrame entered = Thread.Push(RoutineKind.Cancel, e.Routine.Address, DriverOf(e.DeviceObject));
         entered.Irp = Known.Name;
         // It runs at DISPATCH_LEVEL with the lock, and ends without both.
         entered.Irql = e.Irp.CancelIrql;
         Thread.HandLockToFrame();
     }
 
-    internal bool CancelReturned(in CancelRoutineReturned e) => (frame = Thread.Unwind(RoutineKind.Cancel, e.Routine.Address, e.Irp.Address)) is not null;
+    internal bool CancelReturned(in CancelRoutineReturned e) =>
+        (frame = Thread.Unwind(RoutineKind.Cancel, e.Routine.Address, e.Irp.Address)) is not null;
 
     internal void Enter(RoutineKind kind, ulong routine) => Thread.Push(kind, routine, default);
 
@@ -327,7 +342,8 @@ public sealed class IrpTracker
         if (!byDriver || Thread.Frame is not { Kind: RoutineKind.Completion } running) return;
         running.EventSet = e.Event;
         // Whoever waits for the event may be done with the IRP before the routine returns.
-        if (irps.TryGetValue(running.Irp.Address, out IrpRecord? record) && record.Name.Number == running.Irp.Number) SampleRoutine(running, record);
+        if (irps.TryGetValue(running.Irp.Address, out IrpRecord? record) && record.Name.Number == running.Irp.Number)
+            SampleRoutine(running, record);
     }
 
     internal void WaitStarted(in WaitStarted e)

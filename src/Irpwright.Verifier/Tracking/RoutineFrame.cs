@@ -39,6 +39,9 @@ public sealed class RoutineFrame
     /// <summary>The IRQL it must return with.</summary>
     public byte Irql { get; internal set; }
 
+    /// <summary>A routine that was called meanwhile did not give the IRQL back.</summary>
+    public bool GotOtherIrql { get; internal set; }
+
     /// <summary>Irp->PendingReturned when a completion routine was called.</summary>
     public bool PendingReturned { get; internal set; }
 
@@ -68,7 +71,7 @@ public sealed class RoutineFrame
         Visit = null;
         Location = 0;
         Context = default;
-        PendingReturned = MarkedBefore = Marked = false;
+        GotOtherIrql = PendingReturned = MarkedBefore = Marked = false;
         EventSet = default;
         LastCompleted = default;
         SavedCall = default;

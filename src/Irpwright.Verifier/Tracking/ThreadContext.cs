@@ -65,7 +65,9 @@ public sealed class ThreadContext
 
     internal void Pop()
     {
-        Call = frames[--depth].SavedCall;
+        RoutineFrame ended = frames[--depth];
+        Call = ended.SavedCall;
+        if (ended.Irql != Thread.Irql && Frame is { } outer) outer.GotOtherIrql = true;
         // A lock that a routine left held is nobody's from now on.
         for (int i = 0; i < locks.Count; i++)
         {

@@ -22,6 +22,12 @@ public sealed class Visit
     /// <summary>The driver set SL_PENDING_RETURNED in its location while it had the IRP.</summary>
     public bool Marked { get; internal set; }
 
+    /// <summary>SL_PENDING_RETURNED was set when the IRP came: a mistake of the driver above, which hides this driver's own mark.</summary>
+    public bool MarkedAtEntry { get; internal set; }
+
+    /// <summary>False if the driver certainly did not mark the IRP pending.</summary>
+    public bool MayHaveMarked => Marked || MarkedAtEntry;
+
     /// <summary>The driver sent the IRP on.</summary>
     public bool Forwarded { get; internal set; }
 
@@ -30,6 +36,12 @@ public sealed class Visit
 
     /// <summary>What IoCallDriver last returned to the dispatch routine for this IRP.</summary>
     public NTSTATUS? LowerStatus { get; internal set; }
+
+    /// <summary>The lower driver's dispatch routine said something else about the IRP than was the case.</summary>
+    public bool WasMisled { get; internal set; }
+
+    /// <summary>The dispatch routine returned what the lower driver's told it, and that was wrong: not this driver's fault.</summary>
+    public bool RepeatsAnError(NTSTATUS returned) => WasMisled && returned == LowerStatus;
 
     /// <summary>The driver's dispatch routine itself called IoCompleteRequest for it.</summary>
     public bool CompletedByDispatch { get; internal set; }
@@ -54,15 +66,17 @@ public sealed class Visit
     /// <summary>The dispatch routine.</summary>
     public CodePlace Place => new(machine, Driver, Routine.Address, 0);
 
-    internal void Begin(IrpName irp, PDEVICE_OBJECT device, PDRIVER_DISPATCH routine, sbyte location, PDRIVER_CANCEL cancelRoutine)
+    internal void Begin(
+        IrpName irp, PDEVICE_OBJECT device, PDRIVER_DISPATCH routine, sbyte location, bool marked, PDRIVER_CANCEL cancelRoutine)
     {
         Irp = irp;
         Device = device;
         Driver = device.DriverObject;
         Routine = routine;
         Location = location;
+        MarkedAtEntry = marked;
         InheritedCancelRoutine = cancelRoutine;
-        Marked = Forwarded = Skipped = CompletedByDispatch = Completed = Passed = Returned = false;
+        WasMisled = Marked = Forwarded = Skipped = CompletedByDispatch = Completed = Passed = Returned = false;
         LowerStatus = FinalStatus = null;
         WaitingFor = default;
     }

@@ -12,6 +12,7 @@ sealed class IoAllocateComplete : Rule, IWatch<IrpCompleting>
     {
         if (Tracker.Owner is not null || Tracker.Irp.Origin is not (IrpOrigin.Allocated or IrpOrigin.Initialized)) return;
         Report(Tracker.Caller, Tracker.Irp.Name,
-            $"{Tracker.Caller} completed {Tracker.Irp}, which its originator made with IoAllocateIrp and no other driver has. Free or reuse it.");
+            $"{Tracker.Caller} completed {Tracker.Irp}, which its originator made with IoAllocateIrp and no other driver has. Free or "
+                + "reuse it.");
     }
 }

@@ -11,6 +11,7 @@ sealed class IoAllocateFree : Rule, IWatch<IrpFreed>
     public void On(in IrpFreed e)
     {
         if (!Tracker.IsFreedByDriver || Tracker.Irp.Origin != IrpOrigin.Request) return;
-        Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} freed {Tracker.Irp}, a request of the I/O manager that its requestor waits for. Complete it.");
+        Report(Tracker.Caller, Tracker.Irp.Name,
+            $"{Tracker.Caller} freed {Tracker.Irp}, a request of the I/O manager that its requestor waits for. Complete it.");
     }
 }

@@ -12,6 +12,7 @@ sealed class IoBuildFsdComplete : Rule, IWatch<IrpCompleting>
     {
         if (Tracker.Owner is not null || Tracker.Irp.Origin != IrpOrigin.Asynchronous) return;
         Report(Tracker.Caller, Tracker.Irp.Name,
-            $"{Tracker.Caller} completed {Tracker.Irp}, which its originator made with IoBuildAsynchronousFsdRequest and no other driver has. Free it.");
+            $"{Tracker.Caller} completed {Tracker.Irp}, which its originator made with IoBuildAsynchronousFsdRequest and no other "
+                + "driver has. Free it.");
     }
 }

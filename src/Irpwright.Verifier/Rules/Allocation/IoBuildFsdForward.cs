@@ -13,6 +13,7 @@ sealed class IoBuildFsdForward : Rule, IWatch<IrpForwarded>
         if (Tracker.Owner is not null || Tracker.Irp.Origin != IrpOrigin.Asynchronous) return;
         if ((e.Irp.Tail.Overlay.CurrentStackLocation.Control & IrpRecord.Invoke) != 0) return;
         Report(Tracker.Caller, Tracker.Irp.Name,
-            $"{Tracker.Caller} sent {Tracker.Irp}, made by IoBuildAsynchronousFsdRequest, without a completion routine: nobody will free it.");
+            $"{Tracker.Caller} sent {Tracker.Irp}, made by IoBuildAsynchronousFsdRequest, without a completion routine: nobody will "
+                + "free it.");
     }
 }

@@ -12,6 +12,8 @@ sealed class IoBuildSynchronousFsdRequestNoFree : Rule, IWatch<IrpFreed>
     {
         if (!Tracker.IsFreedByDriver || Tracker.Irp.Origin != IrpOrigin.Threaded) return;
         if (Tracker.Irp.LocationAt(e.Irp.StackCount).MajorFunction is not (IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL))
-            Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} freed {Tracker.Irp}, made by IoBuildSynchronousFsdRequest: the I/O manager frees such IRPs when they complete.");
+            Report(Tracker.Caller, Tracker.Irp.Name,
+                $"{Tracker.Caller} freed {Tracker.Irp}, made by IoBuildSynchronousFsdRequest: the I/O manager frees such IRPs when "
+                    + "they complete.");
     }
 }

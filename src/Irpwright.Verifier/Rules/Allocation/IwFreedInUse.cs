@@ -10,7 +10,8 @@ sealed class IwFreedInUse : Rule, IWatch<IrpFreed>
 
     public void On(in IrpFreed e)
     {
-        if (!Tracker.IsFreedByDriver || Tracker.Irp is not { Owner: { } owner, Origin: not (IrpOrigin.Request or IrpOrigin.Threaded) }) return;
+        if (!Tracker.IsFreedByDriver) return;
+        if (Tracker.Irp is not { Owner: { } owner, Origin: not (IrpOrigin.Request or IrpOrigin.Threaded) }) return;
         Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} freed {Tracker.Irp}, which {owner} still has.");
     }
 }

@@ -1,6 +1,6 @@
 namespace Irpwright.Verification.Rules;
 
-/// <summary>The cancel routine is taken out before the IRP is completed (CMP-28); with I/O verification off, 0x48 may follow much later.</summary>
+/// <summary>The cancel routine is taken out before the IRP is completed (CMP-28); 0x48 may follow much later.</summary>
 sealed class IwCompletedCancelable : Rule, IWatch<IrpCompleting>
 {
     public static RuleInfo Definition { get; } = new(nameof(IwCompletedCancelable), RuleFamily.Cancel, Error,
@@ -13,6 +13,7 @@ sealed class IwCompletedCancelable : Rule, IWatch<IrpCompleting>
         PDRIVER_CANCEL routine = e.Irp.CancelRoutine;
         if (routine.IsNull || (Tracker.Owner is { } owner && routine == owner.InheritedCancelRoutine)) return;
         Report(Tracker.Caller, Tracker.Irp.Name,
-            $"{Tracker.Caller} completed {Tracker.Irp} with its cancel routine still set: IoCancelIrp may call it for a request that is over. Call IoSetCancelRoutine(Irp, NULL) first, and leave the IRP alone if that returns NULL.");
+            $"{Tracker.Caller} completed {Tracker.Irp} with its cancel routine still set: IoCancelIrp may call it for a request that "
+                + "is over. Call IoSetCancelRoutine(Irp, NULL) first, and leave the IRP alone if that returns NULL.");
     }
 }

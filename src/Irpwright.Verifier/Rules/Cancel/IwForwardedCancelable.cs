@@ -13,6 +13,7 @@ sealed class IwForwardedCancelable : Rule, IWatch<IrpForwarded>
         PDRIVER_CANCEL routine = e.Irp.CancelRoutine;
         if (routine.IsNull || (Tracker.Owner is { } owner && routine == owner.InheritedCancelRoutine)) return;
         Report(Tracker.Caller, Tracker.Irp.Name,
-            $"{Tracker.Caller} sent {Tracker.Irp} on with its own cancel routine still set: the lower driver overwrites it, or it cancels what is not its own any more.");
+            $"{Tracker.Caller} sent {Tracker.Irp} on with its own cancel routine still set: the lower driver overwrites it, or it "
+                + "cancels what is not its own any more.");
     }
 }

@@ -12,6 +12,7 @@ sealed class CompleteRequestStatusCheck : Rule, IWatch<IrpCompleting>
     {
         if (e.Status is not (NTSTATUS.STATUS_PENDING or (NTSTATUS)(-1))) return;
         Report(Tracker.Caller, Tracker.Irp.Name,
-            $"{Tracker.Caller} completed {Tracker.Irp} with status {e.Status.Name}, which is no final status. Set Irp->IoStatus before IoCompleteRequest.");
+            $"{Tracker.Caller} completed {Tracker.Irp} with status {e.Status.Name}, which is no final status. Set Irp->IoStatus before "
+                + "IoCompleteRequest.");
     }
 }

@@ -13,9 +13,11 @@ sealed class CompletionEventChecking : Rule, IWatch<CompletionRoutineReturned>
     {
         RoutineFrame frame = Tracker.Frame;
         if (!frame.Marked || frame.EventSet.IsNull) return;
-        bool waiter = frame.Visit is { } visit && visit.Irp.Number == frame.Irp.Number && visit.WaitingFor.Address == frame.EventSet.Address;
+        bool waiter = frame.Visit is { } visit && visit.Irp.Number == frame.Irp.Number
+            && visit.WaitingFor.Address == frame.EventSet.Address;
         if (!waiter && frame.EventSet.Address != frame.Context.Address) return;
         Report(frame.Place, frame.Irp,
-            $"{frame} marked {frame.Irp} pending and set the event at {frame.EventSet}. A routine whose dispatch routine waits returns STATUS_MORE_PROCESSING_REQUIRED and does not mark.");
+            $"{frame} marked {frame.Irp} pending and set the event at {frame.EventSet}. A routine whose dispatch routine waits returns "
+                + "STATUS_MORE_PROCESSING_REQUIRED and does not mark.");
     }
 }

@@ -4,7 +4,7 @@ namespace Irpwright.Verification.Rules;
 sealed class DoubleCompletion : Rule, IWatch<IrpCompleting>, IWatch<BugCheckRaised>
 {
     public static RuleInfo Definition { get; } = new(nameof(DoubleCompletion), RuleFamily.Completion, Error,
-        Pages.Wdm(nameof(DoubleCompletion)), new VerifierCode(BugCheckCode.MULTIPLE_IRP_COMPLETE_REQUESTS, 0),
+        Pages.Wdm(nameof(DoubleCompletion)), new VerifierCode(BugCheckCode.MULTIPLE_IRP_COMPLETE_REQUESTS),
         "A driver calls IoCompleteRequest for an IRP that it completed before and did not get back since.",
         static () => new DoubleCompletion());
 
@@ -14,13 +14,15 @@ sealed class DoubleCompletion : Rule, IWatch<IrpCompleting>, IWatch<BugCheckRais
         if (Tracker.Thread.Frame is not { } running || Tracker.Owner is not { } owner) return;
         if (running.LastCompleted != (Tracker.Irp.Name.Number, Tracker.Irp.Forwards) || Tracker.IsCalledBy(owner.Driver)) return;
         Report(Tracker.Caller, Tracker.Irp.Name,
-            $"{Tracker.Caller} completed {Tracker.Irp} twice. Since the first time the IRP belongs to {owner}, which took it back with STATUS_MORE_PROCESSING_REQUIRED.");
+            $"{Tracker.Caller} completed {Tracker.Irp} twice. Since the first time the IRP belongs to {owner}, which took it back with "
+                + "STATUS_MORE_PROCESSING_REQUIRED.");
     }
 
     // Nobody stopped the walk: the packet is recognised as completed.
     public void On(in BugCheckRaised e)
     {
-        if (e.Report.Code != BugCheckCode.MULTIPLE_IRP_COMPLETE_REQUESTS || Tracker.Thread.Call.Export != KernelExports.IofCompleteRequest) return;
+        if (e.Report.Code != BugCheckCode.MULTIPLE_IRP_COMPLETE_REQUESTS) return;
+        if (Tracker.Thread.Call.Export != KernelExports.IofCompleteRequest) return;
         if (Tracker.LastCompletion(e.Report.Parameter1) is not var (irp, by)) return;
         Report(Tracker.Caller, irp, $"{Tracker.Caller} completed {irp}, which {by} had completed already.");
     }

@@ -11,8 +11,11 @@ sealed class IrpProcessingComplete : Rule, IWatch<DispatchReturned>
     public void On(in DispatchReturned e)
     {
         Visit visit = Tracker.Visit;
-        if (e.Status == NTSTATUS.STATUS_PENDING || visit.Passed || visit.Marked) return;
-        string instead = visit.Forwarded ? "although it has not come back to completion from below" : "without completing it, sending it on or marking it pending";
-        Report(visit.Place, visit.Irp, $"{visit} returned {e.Status.Name} for {visit.Irp} {instead}: who sent the IRP takes it for finished.");
+        if (e.Status == NTSTATUS.STATUS_PENDING || visit.Passed || visit.MayHaveMarked || visit.RepeatsAnError(e.Status)) return;
+        string instead = visit.Forwarded
+            ? "although it is not completed since it was sent down"
+            : "without completing it, sending it on or marking it pending";
+        Report(visit.Place, visit.Irp,
+            $"{visit} returned {e.Status.Name} for {visit.Irp} {instead}: who sent the IRP takes it for finished.");
     }
 }

@@ -12,6 +12,7 @@ sealed class IwInformationTooLarge : Rule, IWatch<InformationTooLarge>
     {
         CodePlace place = Tracker.Irp.Completer ?? Tracker.Caller;
         Report(place, Tracker.Irp.Name,
-            $"{place} completed {Tracker.Irp} with {e.Information} bytes of Information, but the requestor's buffer takes {e.BufferLength}: the rest would overwrite its memory.");
+            $"{place} completed {Tracker.Irp} with {e.Information} bytes of Information, but the requestor's buffer takes "
+                + $"{e.BufferLength}: the rest would overwrite its memory.");
     }
 }

@@ -11,10 +11,12 @@ sealed class IwOtherStatusReturned : Rule, IWatch<DispatchReturned>
     public void On(in DispatchReturned e)
     {
         Visit visit = Tracker.Visit;
-        if (e.Status == NTSTATUS.STATUS_PENDING || visit.Marked || visit.FinalStatus is not { } final || e.Status == final) return;
+        if (e.Status == NTSTATUS.STATUS_PENDING || visit.MayHaveMarked || visit.RepeatsAnError(e.Status)) return;
+        if (visit.FinalStatus is not { } final || e.Status == final) return;
         // That is LowerDriverReturn's.
         if (!visit.Completed && visit.LowerStatus is { } lower && e.Status != lower) return;
         Report(visit.Place, visit.Irp,
-            $"{visit} returned {e.Status.Name} for {visit.Irp}, which was completed with {final.Name}. A driver whose completion routine changes the status marks the IRP pending.");
+            $"{visit} returned {e.Status.Name} for {visit.Irp}, which was completed with {final.Name}. A driver whose completion "
+                + "routine changes the status marks the IRP pending.");
     }
 }

@@ -11,6 +11,7 @@ sealed class IwUninitializedStatus : Rule, IWatch<DispatchReturned>
     public void On(in DispatchReturned e)
     {
         if ((int)e.Status != -1) return;
-        Report(Tracker.Visit.Place, Tracker.Visit.Irp, $"{Tracker.Visit} returned 0xFFFFFFFF for {Tracker.Visit.Irp}: probably a variable that was never set.");
+        Report(Tracker.Visit.Place, Tracker.Visit.Irp,
+            $"{Tracker.Visit} returned 0xFFFFFFFF for {Tracker.Visit.Irp}: probably a variable that was never set.");
     }
 }

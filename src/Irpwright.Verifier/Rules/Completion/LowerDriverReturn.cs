@@ -11,8 +11,9 @@ sealed class LowerDriverReturn : Rule, IWatch<DispatchReturned>
     public void On(in DispatchReturned e)
     {
         Visit visit = Tracker.Visit;
-        if (visit.Marked || visit.Completed || visit.LowerStatus is not { } lower || e.Status == lower) return;
+        if (visit.MayHaveMarked || visit.Completed || visit.LowerStatus is not { } lower || e.Status == lower) return;
         Report(visit.Place, visit.Irp,
-            $"{visit} sent {visit.Irp} down and returned {e.Status.Name}, but IoCallDriver had returned {lower.Name}. Return that, or mark the IRP pending before sending it.");
+            $"{visit} sent {visit.Irp} down and returned {e.Status.Name}, but IoCallDriver had returned {lower.Name}. Return that, or "
+                + "mark the IRP pending before sending it.");
     }
 }

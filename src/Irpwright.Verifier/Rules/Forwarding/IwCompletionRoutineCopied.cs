@@ -13,10 +13,12 @@ sealed class IwCompletionRoutineCopied : Rule, IWatch<IrpForwarded>
         if (Tracker.Owner is not { Skipped: false } owner || e.Irp.CurrentLocation != owner.Location - 1) return;
         PIO_STACK_LOCATION copy = e.Irp.Tail.Overlay.CurrentStackLocation;
         PIO_STACK_LOCATION own = Tracker.Irp.LocationAt(owner.Location);
-        if ((copy.Control & own.Control & IrpRecord.Invoke) == 0 || copy.CompletionRoutine != own.CompletionRoutine || copy.Context != own.Context) return;
+        if ((copy.Control & own.Control & IrpRecord.Invoke) == 0) return;
+        if (copy.CompletionRoutine != own.CompletionRoutine || copy.Context != own.Context) return;
         // The same driver may be in the stack twice, and register the same routine each time.
         if (CodePlace.Find(Machine, copy.CompletionRoutine.Address) is not { } driver || driver.Object == owner.Driver) return;
         Report(Tracker.Caller, owner.Irp,
-            $"{owner} sent {owner.Irp} with the completion routine of {driver.Name}, a driver above, copied into the next location. Use IoCopyCurrentIrpStackLocationToNext.");
+            $"{owner} sent {owner.Irp} with the completion routine of {driver.Name}, a driver above, copied into the next location. "
+                + "Use IoCopyCurrentIrpStackLocationToNext.");
     }
 }

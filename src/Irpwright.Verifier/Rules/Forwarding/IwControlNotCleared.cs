@@ -10,8 +10,10 @@ sealed class IwControlNotCleared : Rule, IWatch<IrpForwarded>
 
     public void On(in IrpForwarded e)
     {
-        if (Tracker.Owner is not { Skipped: false } || (e.Irp.Tail.Overlay.CurrentStackLocation.Control & SL_CONTROL.SL_PENDING_RETURNED) == 0) return;
+        if (Tracker.Owner is not { Skipped: false }) return;
+        if ((e.Irp.Tail.Overlay.CurrentStackLocation.Control & SL_CONTROL.SL_PENDING_RETURNED) == 0) return;
         Report(Tracker.Caller, Tracker.Irp.Name,
-            $"{Tracker.Caller} sent {Tracker.Irp} with SL_PENDING_RETURNED in the lower driver's location. Use IoCopyCurrentIrpStackLocationToNext instead of copying the location.");
+            $"{Tracker.Caller} sent {Tracker.Irp} with SL_PENDING_RETURNED in the lower driver's location. Use "
+                + "IoCopyCurrentIrpStackLocationToNext instead of copying the location.");
     }
 }

@@ -13,10 +13,15 @@ sealed class IwLeftStackLocations : Rule, IWatch<IrpForwarded>
         IrpRecord irp = Tracker.Irp;
         sbyte entered = e.Irp.CurrentLocation;
         if (e.Irp.Tail.Overlay.CurrentStackLocation != irp.LocationAt(entered))
-            Report(Tracker.Caller, irp.Name, $"{Tracker.Caller} sent {irp} with CurrentLocation {entered}, but CurrentStackLocation is that of another location.");
+            Report(Tracker.Caller, irp.Name,
+                $"{Tracker.Caller} sent {irp} with CurrentLocation {entered}, but CurrentStackLocation is that of another location.");
         else if (entered > irp.StackCount)
-            Report(Tracker.Caller, irp.Name, $"{Tracker.Caller} sent {irp} with stack location {entered}, but it has {irp.StackCount}: the lower driver works behind the packet.");
+            Report(Tracker.Caller, irp.Name,
+                $"{Tracker.Caller} sent {irp} with stack location {entered}, but it has {irp.StackCount}: the lower driver works "
+                    + "behind the packet.");
         else if (Tracker.Owner is { } owner && entered > owner.Location)
-            Report(Tracker.Caller, irp.Name, $"{Tracker.Caller} sent {irp} with stack location {entered}, which belongs to a driver above; its own is {owner.Location}. It skipped more than once.");
+            Report(Tracker.Caller, irp.Name,
+                $"{Tracker.Caller} sent {irp} with stack location {entered}, which belongs to a driver above; its own is "
+                    + $"{owner.Location}. It skipped more than once.");
     }
 }

@@ -12,7 +12,11 @@ sealed class IwMajorFunctionOutOfRange : Rule, IWatch<IrpForwarding>
     {
         if (!GuestMemory.IsAccessible(e.Irp.Address, IRP.SizeOf, PageAccess.Read) || e.Irp.Type != IO_TYPE_IRP) return;
         sbyte next = (sbyte)(e.Irp.CurrentLocation - 1);
-        if (next < 1 || next > e.Irp.StackCount || Tracker.Irp.LocationAt(next).MajorFunction is var major && major <= IRP_MJ_MAXIMUM_FUNCTION) return;
-        Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} sent {Tracker.Irp} with major function 0x{major:X2}; the highest there is is 0x{IRP_MJ_MAXIMUM_FUNCTION:X2}.");
+        if (next < 1 || next > e.Irp.StackCount) return;
+        byte major = Tracker.Irp.LocationAt(next).MajorFunction;
+        if (major <= IRP_MJ_MAXIMUM_FUNCTION) return;
+        Report(Tracker.Caller, Tracker.Irp.Name,
+            $"{Tracker.Caller} sent {Tracker.Irp} with major function 0x{major:X2}; the highest there is is "
+                + $"0x{IRP_MJ_MAXIMUM_FUNCTION:X2}.");
     }
 }

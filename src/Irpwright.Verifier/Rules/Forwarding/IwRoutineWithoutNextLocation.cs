@@ -19,7 +19,8 @@ sealed class IwRoutineWithoutNextLocation : Rule, IWatch<IrpForwarding>, IWatch<
         ulong overwritten = packet.Tail.Overlay.OriginalFileObject.Address;
         if (overwritten == Tracker.Irp.OriginalFileObject.Address || !IsCode(overwritten)) return;
         Report(owner.Place, owner.Irp,
-            $"{owner} registered a completion routine in {owner.Irp}, but has the lowest stack location: IoSetCompletionRoutine overwrote the IRP's header.");
+            $"{owner} registered a completion routine in {owner.Irp}, but has the lowest stack location: IoSetCompletionRoutine "
+                + "overwrote the IRP's header.");
     }
 
     bool IsCode(ulong address) => Machine.Code.RoutineAt(address) is not null || Machine.Guest?.IsCode(address) == true;

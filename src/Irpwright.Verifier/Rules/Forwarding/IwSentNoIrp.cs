@@ -11,6 +11,7 @@ sealed class IwSentNoIrp : Rule, IWatch<IrpForwarding>
     public void On(in IrpForwarding e)
     {
         if (GuestMemory.IsAccessible(e.Irp.Address, IRP.SizeOf, PageAccess.Read) && e.Irp.Type == IO_TYPE_IRP) return;
-        Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} passed {e.Irp} to IoCallDriver, which is no IRP: it was freed, or never was one.");
+        Report(Tracker.Caller, Tracker.Irp.Name,
+            $"{Tracker.Caller} passed {e.Irp} to IoCallDriver, which is no IRP: it was freed, or never was one.");
     }
 }

@@ -10,7 +10,8 @@ sealed class IwSentToNoDevice : Rule, IWatch<IrpForwarding>
 
     public void On(in IrpForwarding e)
     {
-        if (GuestMemory.IsAccessible(e.DeviceObject.Address, DEVICE_OBJECT.SizeOf, PageAccess.Read) && e.DeviceObject.Type == IO_TYPE_DEVICE) return;
+        bool accessible = GuestMemory.IsAccessible(e.DeviceObject.Address, DEVICE_OBJECT.SizeOf, PageAccess.Read);
+        if (accessible && e.DeviceObject.Type == IO_TYPE_DEVICE) return;
         string what = e.DeviceObject.IsNull ? "NULL" : $"{e.DeviceObject}, which is no device object";
         Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} sent {Tracker.Irp} to {what}.");
     }

@@ -14,6 +14,7 @@ sealed class IwTookLocationOfBuiltIrp : Rule, IWatch<IrpForwarded>
         if (irp.Forwards != 1 || Tracker.Owner is not null || irp.Origin is not (IrpOrigin.Threaded or IrpOrigin.Asynchronous)) return;
         if (e.Irp.CurrentLocation >= irp.StackCount) return;
         Report(Tracker.Caller, irp.Name,
-            $"{Tracker.Caller} took a stack location for itself in {irp}, which an IoBuildXxx routine made for the drivers below only: they run out of locations.");
+            $"{Tracker.Caller} took a stack location for itself in {irp}, which an IoBuildXxx routine made for the drivers below only: "
+                + "they run out of locations.");
     }
 }

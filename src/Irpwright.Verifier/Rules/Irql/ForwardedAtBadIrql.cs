@@ -15,8 +15,9 @@ sealed class ForwardedAtBadIrql : Rule, IWatch<IrpForwarded>
     }
 
     internal static bool IsBad(IrpTracker tracker) => tracker.Thread.Thread.Irql == DISPATCH_LEVEL
-        && tracker.Visit.Irp.MajorFunction is not (IRP_MJ_POWER or IRP_MJ_READ or IRP_MJ_WRITE or IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL);
+        && tracker.Visit.Irp.MajorFunction is not
+            (IRP_MJ_POWER or IRP_MJ_READ or IRP_MJ_WRITE or IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL);
 
     internal static string Sentence(IrpTracker tracker) =>
-        $"{tracker.Caller} sent {tracker.Irp} at DISPATCH_LEVEL; only power, read, write and device control requests may be sent at that IRQL.";
+        $"{tracker.Caller} sent {tracker.Irp} at DISPATCH_LEVEL; that is for power, read, write and device control requests.";
 }

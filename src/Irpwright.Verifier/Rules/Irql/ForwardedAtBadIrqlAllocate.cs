@@ -10,7 +10,8 @@ sealed class ForwardedAtBadIrqlAllocate : Rule, IWatch<IrpForwarded>
 
     public void On(in IrpForwarded e)
     {
-        if (Tracker.Owner is null && Tracker.Irp.Origin is IrpOrigin.Allocated or IrpOrigin.Initialized && ForwardedAtBadIrql.IsBad(Tracker))
+        if (Tracker.Owner is not null || Tracker.Irp.Origin is not (IrpOrigin.Allocated or IrpOrigin.Initialized)) return;
+        if (ForwardedAtBadIrql.IsBad(Tracker))
             Report(Tracker.Caller, Tracker.Irp.Name, ForwardedAtBadIrql.Sentence(Tracker));
     }
 }

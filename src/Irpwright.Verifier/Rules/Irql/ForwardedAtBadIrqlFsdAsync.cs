@@ -5,7 +5,8 @@ sealed class ForwardedAtBadIrqlFsdAsync : Rule, IWatch<IrpForwarded>
 {
     public static RuleInfo Definition { get; } = new(nameof(ForwardedAtBadIrqlFsdAsync), RuleFamily.Irql, Error,
         Pages.Wdm(nameof(ForwardedAtBadIrqlFsdAsync)), Codes.Io(0x23A),
-        "An IRP from IoBuildAsynchronousFsdRequest is sent at DISPATCH_LEVEL with a major function whose dispatch routines need a lower IRQL.",
+        "An IRP from IoBuildAsynchronousFsdRequest is sent at DISPATCH_LEVEL with a major function whose dispatch routines need a "
+            + "lower IRQL.",
         static () => new ForwardedAtBadIrqlFsdAsync());
 
     public void On(in IrpForwarded e)

@@ -1,6 +1,6 @@
 namespace Irpwright.Verification.Rules;
 
-/// <summary>Every kernel routine has its range of IRQLs (IRQL-03). IoCallDriver, IoCompleteRequest and waits have rules of their own.</summary>
+/// <summary>Every kernel routine has its range of IRQLs (IRQL-03). IoCallDriver and IoCompleteRequest have rules of their own.</summary>
 sealed class IwCalledAtBadIrql : Rule, IWatch<DdiCalled>
 {
     public static RuleInfo Definition { get; } = new(nameof(IwCalledAtBadIrql), RuleFamily.Irql, Error,
@@ -13,7 +13,10 @@ sealed class IwCalledAtBadIrql : Rule, IWatch<DdiCalled>
         KernelExport routine = e.Export;
         if (e.Irql <= routine.MaxIrql && e.Irql >= routine.MinIrql) return;
         if (routine == KernelExports.IofCallDriver || routine == KernelExports.IofCompleteRequest) return;
-        string allowed = routine.MinIrql == routine.MaxIrql ? $"{routine.MaxIrql} only" : e.Irql > routine.MaxIrql ? $"{routine.MaxIrql} or below" : $"{routine.MinIrql} or above";
-        Report(Tracker.Caller, Tracker.Thread.Frame?.Irp ?? default, $"{Tracker.Caller} called {routine.SourceName} at IRQL {e.Irql}; it may be called at IRQL {allowed}.", (ulong)routine.Index);
+        string allowed = routine.MinIrql == routine.MaxIrql ? $"{routine.MaxIrql} only"
+            : e.Irql > routine.MaxIrql ? $"{routine.MaxIrql} or below"
+            : $"{routine.MinIrql} or above";
+        Report(Tracker.Caller, Tracker.Thread.Frame?.Irp ?? default,
+            $"{Tracker.Caller} called {routine.SourceName} at IRQL {e.Irql}; it may be called at IRQL {allowed}.", (ulong)routine.Index);
     }
 }

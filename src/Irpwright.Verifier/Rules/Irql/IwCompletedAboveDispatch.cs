@@ -12,6 +12,7 @@ sealed class IwCompletedAboveDispatch : Rule, IWatch<IrpCompleting>
     {
         byte irql = Tracker.Thread.Thread.Irql;
         if (irql <= DISPATCH_LEVEL) return;
-        Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} completed {Tracker.Irp} at IRQL {irql}. Above DISPATCH_LEVEL, queue a DPC that completes it.");
+        Report(Tracker.Caller, Tracker.Irp.Name,
+            $"{Tracker.Caller} completed {Tracker.Irp} at IRQL {irql}. Above DISPATCH_LEVEL, queue a DPC that completes it.");
     }
 }

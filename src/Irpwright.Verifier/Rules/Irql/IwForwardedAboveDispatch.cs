@@ -12,6 +12,7 @@ sealed class IwForwardedAboveDispatch : Rule, IWatch<IrpForwarded>
     {
         byte irql = Tracker.Thread.Thread.Irql;
         if (irql <= DISPATCH_LEVEL) return;
-        Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} sent {Tracker.Irp} on at IRQL {irql}; IoCallDriver may be called at DISPATCH_LEVEL or below.");
+        Report(Tracker.Caller, Tracker.Irp.Name,
+            $"{Tracker.Caller} sent {Tracker.Irp} on at IRQL {irql}; IoCallDriver may be called at DISPATCH_LEVEL or below.");
     }
 }

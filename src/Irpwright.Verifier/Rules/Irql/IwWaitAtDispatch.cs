@@ -12,6 +12,7 @@ sealed class IwWaitAtDispatch : Rule, IWatch<WaitStarted>
     {
         byte irql = e.Thread.Irql;
         if (!e.MayBlock || irql < DISPATCH_LEVEL) return;
-        Report(Tracker.Caller, Tracker.Thread.Frame?.Irp ?? default, $"{Tracker.Caller} waits at IRQL {irql}; waits that may block need IRQL {APC_LEVEL} or below.");
+        Report(Tracker.Caller, Tracker.Thread.Frame?.Irp ?? default,
+            $"{Tracker.Caller} waits at IRQL {irql}; waits that may block need IRQL {APC_LEVEL} or below.");
     }
 }

@@ -11,12 +11,14 @@ sealed class SpinLockSafe : Rule, IWatch<IrpCompleting>, IWatch<DdiCalled>
     public void On(in IrpCompleting e)
     {
         if (Tracker.Thread.SpinLockOfFrame is var held and not 0)
-            Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} completed {Tracker.Irp} while holding the spin lock at {Format.Address(held)}. Release it first.");
+            Report(Tracker.Caller, Tracker.Irp.Name,
+                $"{Tracker.Caller} completed {Tracker.Irp} while holding the spin lock at {Format.Address(held)}. Release it first.");
     }
 
     public void On(in DdiCalled e)
     {
         if (Tracker.Thread.SpinLockOfFrame is var held and not 0 && e.Export.SourceName is "IoStartNextPacket" or "IoStartNextPacketByKey")
-            Report(Tracker.Caller, Tracker.Thread.Frame?.Irp ?? default, $"{Tracker.Caller} called {e.Export.SourceName} while holding the spin lock at {Format.Address(held)}. Release it first.");
+            Report(Tracker.Caller, Tracker.Thread.Frame?.Irp ?? default,
+                $"{Tracker.Caller} called {e.Export.SourceName} while holding the spin lock at {Format.Address(held)}. Release it first.");
     }
 }

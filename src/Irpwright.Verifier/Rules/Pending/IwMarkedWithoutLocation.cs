@@ -27,6 +27,7 @@ sealed class IwMarkedWithoutLocation : Rule, IWatch<IrpForwarded>, IWatch<Comple
         if (irp.MarkBehindEndReported || !irp.IsMarkedBehindEnd) return;
         irp.MarkBehindEndReported = true;
         Report(place, irp.Name,
-            $"{place} marked {irp} pending, but has no stack location in it: IoMarkIrpPending wrote behind the packet. The completion routine of an IRP's originator must not call it.");
+            $"{place} marked {irp} pending, but has no stack location in it: IoMarkIrpPending wrote behind the packet. The completion "
+                + "routine of an IRP's originator must not call it.");
     }
 }

@@ -15,6 +15,7 @@ sealed class IwPendingNotPropagated : Rule, IWatch<CompletionRoutineReturned>
         if (Tracker.Known is not { } irp || e.Irp.CurrentLocation != frame.Location) return;
         if ((irp.ControlOf(frame.Location) & SL_CONTROL.SL_PENDING_RETURNED) != 0) return;
         Report(frame.Place, irp.Name,
-            $"{frame} was called for {irp} with PendingReturned set and let the completion go on without IoMarkIrpPending: the drivers above, whose caller was told STATUS_PENDING, take the IRP for completed at once.");
+            $"{frame} was called for {irp} with PendingReturned set and let the completion go on without IoMarkIrpPending: the drivers "
+                + "above, whose caller was told STATUS_PENDING, take the IRP for completed at once.");
     }
 }

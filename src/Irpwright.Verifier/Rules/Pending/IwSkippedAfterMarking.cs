@@ -1,6 +1,6 @@
 namespace Irpwright.Verification.Rules;
 
-/// <summary>A driver that marked the IRP keeps its location: with skip the mark lies in the lower driver's, which may clear it (PEND-09).</summary>
+/// <summary>With skip a mark lies in the lower driver's location, which may clear it (PEND-09).</summary>
 sealed class IwSkippedAfterMarking : Rule, IWatch<IrpForwarded>
 {
     public static RuleInfo Definition { get; } = new(nameof(IwSkippedAfterMarking), RuleFamily.Pending, Warning,
@@ -12,6 +12,7 @@ sealed class IwSkippedAfterMarking : Rule, IWatch<IrpForwarded>
     {
         if (Tracker.Owner is not { Skipped: true, Marked: true } sender) return;
         Report(sender.Place, sender.Irp,
-            $"{sender} marked {sender.Irp} pending and then forwarded it with IoSkipCurrentIrpStackLocation, which gives the mark to the lower driver. Use IoCopyCurrentIrpStackLocationToNext.");
+            $"{sender} marked {sender.Irp} pending and then forwarded it with IoSkipCurrentIrpStackLocation, which gives the mark to "
+                + "the lower driver. Use IoCopyCurrentIrpStackLocationToNext.");
     }
 }

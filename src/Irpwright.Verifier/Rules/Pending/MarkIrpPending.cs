@@ -13,6 +13,7 @@ sealed class MarkIrpPending : Rule, IWatch<DispatchReturned>
         Visit visit = Tracker.Visit;
         if (!visit.Marked || e.Status == NTSTATUS.STATUS_PENDING) return;
         Report(visit.Place, visit.Irp,
-            $"{visit} marked {visit.Irp} pending, but returned {e.Status.Name}. After IoMarkIrpPending a dispatch routine returns STATUS_PENDING, whatever becomes of the IRP.");
+            $"{visit} marked {visit.Irp} pending, but returned {e.Status.Name}. After IoMarkIrpPending a dispatch routine returns "
+                + "STATUS_PENDING, whatever becomes of the IRP.");
     }
 }

@@ -11,8 +11,9 @@ sealed class MarkIrpPending2 : Rule, IWatch<DispatchReturned>
     public void On(in DispatchReturned e)
     {
         Visit visit = Tracker.Visit;
-        if (e.Status != NTSTATUS.STATUS_PENDING || visit.Marked || visit.Forwarded || visit.CompletedByDispatch) return;
+        if (e.Status != NTSTATUS.STATUS_PENDING || visit.MayHaveMarked || visit.Forwarded || visit.CompletedByDispatch) return;
         Report(visit.Place, visit.Irp,
-            $"{visit} returned STATUS_PENDING for {visit.Irp}, but neither called IoMarkIrpPending before anybody else could see the IRP nor sent it to a lower driver.");
+            $"{visit} returned STATUS_PENDING for {visit.Irp}, but neither called IoMarkIrpPending before anybody else could see the "
+                + "IRP nor sent it to a lower driver.");
     }
 }

@@ -11,8 +11,9 @@ sealed class PendedCompletedRequest : Rule, IWatch<DispatchReturned>
     public void On(in DispatchReturned e)
     {
         Visit visit = Tracker.Visit;
-        if (e.Status != NTSTATUS.STATUS_PENDING || visit.Marked || !visit.CompletedByDispatch) return;
+        if (e.Status != NTSTATUS.STATUS_PENDING || visit.MayHaveMarked || !visit.CompletedByDispatch) return;
         Report(visit.Place, visit.Irp,
-            $"{visit} completed {visit.Irp} without having marked it pending, and returned STATUS_PENDING: who sent the IRP goes on waiting for it.");
+            $"{visit} completed {visit.Irp} without having marked it pending, and returned STATUS_PENDING: who sent the IRP goes on "
+                + "waiting for it.");
     }
 }

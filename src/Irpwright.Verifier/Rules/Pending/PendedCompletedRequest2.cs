@@ -12,6 +12,7 @@ sealed class PendedCompletedRequest2 : Rule, IWatch<IrpCompleting>
     {
         if (Tracker.Overtaken is not { } own || Tracker.Owner is not { } lower) return;
         Report(Tracker.Caller, own.Irp,
-            $"{own} completed {own.Irp}, which it had sent down and {lower} still has. Wait until the completion routine has brought it back.");
+            $"{own} completed {own.Irp}, which it had sent down and {lower} still has. Wait until the completion routine has brought "
+                + "it back.");
     }
 }

@@ -11,6 +11,8 @@ sealed class IoReuseIrp : Rule, IWatch<IrpReused>
     public void On(in IrpReused e)
     {
         if (Tracker.Irp.Origin is not (IrpOrigin.Threaded or IrpOrigin.Asynchronous or IrpOrigin.Associated)) return;
-        Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} called IoReuseIrp for {Tracker.Irp}, which did not come from IoAllocateIrp: its buffers, thread and event are lost.");
+        Report(Tracker.Caller, Tracker.Irp.Name,
+            $"{Tracker.Caller} called IoReuseIrp for {Tracker.Irp}, which did not come from IoAllocateIrp: its buffers, thread and "
+                + "event are lost.");
     }
 }

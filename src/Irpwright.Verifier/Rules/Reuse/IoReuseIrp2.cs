@@ -11,6 +11,7 @@ sealed class IoReuseIrp2 : Rule, IWatch<IrpReused>
     public void On(in IrpReused e)
     {
         if (Tracker.Irp.Origin != IrpOrigin.Request) return;
-        Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} called IoReuseIrp for {Tracker.Irp}, a request that it received and did not allocate.");
+        Report(Tracker.Caller, Tracker.Irp.Name,
+            $"{Tracker.Caller} called IoReuseIrp for {Tracker.Irp}, a request that it received and did not allocate.");
     }
 }

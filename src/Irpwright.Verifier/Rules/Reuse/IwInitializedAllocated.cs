@@ -11,6 +11,7 @@ sealed class IwInitializedAllocated : Rule, IWatch<IrpAllocated>
     public void On(in IrpAllocated e)
     {
         if (e.Origin != IrpOrigin.Initialized || Tracker.Known is not { Origin: IrpOrigin.Allocated, QuotaCharged: false } irp) return;
-        Report(Tracker.Caller, irp.Name, $"{Tracker.Caller} called IoInitializeIrp for {irp}, which came from IoAllocateIrp. Use IoReuseIrp.");
+        Report(Tracker.Caller, irp.Name,
+            $"{Tracker.Caller} called IoInitializeIrp for {irp}, which came from IoAllocateIrp. Use IoReuseIrp.");
     }
 }

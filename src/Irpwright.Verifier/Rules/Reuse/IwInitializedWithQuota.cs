@@ -11,6 +11,8 @@ sealed class IwInitializedWithQuota : Rule, IWatch<IrpAllocated>
     public void On(in IrpAllocated e)
     {
         if (e.Origin != IrpOrigin.Initialized || Tracker.Known is not { Origin: IrpOrigin.Allocated, QuotaCharged: true } irp) return;
-        Report(Tracker.Caller, irp.Name, $"{Tracker.Caller} called IoInitializeIrp for {irp}, which came from IoAllocateIrp with quota charged: the quota is lost. Use IoReuseIrp.");
+        Report(Tracker.Caller, irp.Name,
+            $"{Tracker.Caller} called IoInitializeIrp for {irp}, which came from IoAllocateIrp with quota charged: the quota is lost. "
+                + "Use IoReuseIrp.");
     }
 }
