@@ -5,8 +5,6 @@ public class ConformanceTests
     /// <summary>Requirements of wave M that have no test yet. To be empty.</summary>
     static readonly string[] KnownGaps =
     [
-        // Reported by rules.
-        "CMP-27", "CMP-28", "REG-07",
     ];
 
     [Fact]
