@@ -131,7 +131,7 @@ public sealed class ScriptedDeviceTests : IDisposable
     }
 
     [Fact]
-    public void A_held_request_can_be_completed_from_outside_the_machine()
+    public async Task A_held_request_can_be_completed_from_outside_the_machine()
     {
         HeldResponse held = Respond.WhenTold();
         using var freeRunning = new Machine(new MachineOptions { Strategy = null });
@@ -141,7 +141,7 @@ public sealed class ScriptedDeviceTests : IDisposable
         Task<IoResult> read = handle.ReadAsync(new byte[6], cancellationToken: TestContext.Current.CancellationToken).AsTask();
         freeRunning.Run(() => held.WaitForRequest(freeRunning));
         Assert.True(held.Complete());
-        Assert.Equal(new IoResult(STATUS_SUCCESS, 6), read.GetAwaiter().GetResult());
+        Assert.Equal(new IoResult(STATUS_SUCCESS, 6), await read);
     }
 
     [Fact]
