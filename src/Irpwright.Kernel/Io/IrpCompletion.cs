@@ -6,9 +6,16 @@ namespace Irpwright.Kernel;
 /// <summary>Completes IRPs: climbs the stack locations, calls the completion routines, then finishes for the originator.</summary>
 public sealed class IrpCompletion
 {
-    readonly Machine machine;
+    const uint RegistrationTag = 0x736E5355; // "USns"
 
-    internal IrpCompletion(Machine machine) => this.machine = machine;
+    readonly Machine machine;
+    readonly PIO_COMPLETION_ROUTINE unloadSafeCompletion;
+
+    internal IrpCompletion(Machine machine)
+    {
+        this.machine = machine;
+        unloadSafeCompletion = machine.Code.Routine(new IO_COMPLETION_ROUTINE(UnloadSafeCompletion));
+    }
 
     /// <summary>
     /// The caller is done with the IRP: every driver above that registered an IoCompletion routine for this outcome has it
@@ -85,6 +92,40 @@ public sealed class IrpCompletion
         ref ulong parameters = ref Unsafe.As<IO_STACK_LOCATION, ulong>(ref location);
         for (int i = 1; i <= 4; i++) Unsafe.Add(ref parameters, i) = 0;
         location.FileObject = default;
+    }
+
+    /// <summary>What IoSetCompletionRoutineEx keeps until the routine has run.</summary>
+    struct Registration
+    {
+        internal PDEVICE_OBJECT Device;
+        internal PIO_COMPLETION_ROUTINE Routine;
+        internal PVOID Context;
+    }
+
+    /// <summary>
+    /// Registers a completion routine whose driver stays loaded while the routine runs. IRQL &lt;= DISPATCH_LEVEL. (REG-11 to REG-13)
+    /// </summary>
+    /// <param name="DeviceObject">Of the registering driver; referenced while the routine runs.</param>
+    /// <returns>STATUS_INSUFFICIENT_RESOURCES, and nothing is registered, when memory is short.</returns>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public NTSTATUS IoSetCompletionRoutineEx(
+        PDEVICE_OBJECT DeviceObject, PIRP Irp, PIO_COMPLETION_ROUTINE CompletionRoutine, PVOID Context, BOOLEAN InvokeOnSuccess, BOOLEAN InvokeOnError, BOOLEAN InvokeOnCancel, [Caller] ulong caller = 0)
+    {
+        ulong block = machine.Pool.Allocate(POOL_TYPE.NonPagedPool, (ulong)Unsafe.SizeOf<Registration>(), RegistrationTag, caller);
+        if (block == 0) return NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
+        GuestMemory.Ref<Registration>(block) = new Registration { Device = DeviceObject, Routine = CompletionRoutine, Context = Context };
+        IrpStackLocations.IoSetCompletionRoutine(Irp, unloadSafeCompletion, new PVOID(block), InvokeOnSuccess, InvokeOnError, InvokeOnCancel);
+        return NTSTATUS.STATUS_SUCCESS;
+    }
+
+    NTSTATUS UnloadSafeCompletion(PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Context)
+    {
+        Registration registration = GuestMemory.Ref<Registration>(Context.Address);
+        machine.Pool.Free(Context.Address, RegistrationTag);
+        machine.Objects.ObfReferenceObject(registration.Device);
+        NTSTATUS answer = machine.Code.Call(registration.Routine, DeviceObject, Irp, registration.Context);
+        machine.Objects.ObfDereferenceObject(registration.Device);
+        return answer;
     }
 
     void CompletionBegins(PIRP irp, sbyte priorityBoost)

@@ -129,14 +129,17 @@ public sealed class UserRequests
         return status;
     }
 
-    /// <summary>Whether the I/O manager waits for a request on behalf of its requestor. IRQL &lt;= DISPATCH_LEVEL. (FILE-08)</summary>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    /// <summary>Whether a request is synchronous for its requestor; also said of buffered control requests. Any IRQL. (FILE-08)</summary>
+    [KernelExport]
     public BOOLEAN IoIsOperationSynchronous(PIRP Irp)
     {
-        PFILE_OBJECT file = Irp.Tail.Overlay.OriginalFileObject;
         // Paging requests are synchronous only by a flag of their own, which means something else in other requests.
         if ((Irp.Flags & IRP_PAGING_IO) != 0) return (Irp.Flags & IRP_SYNCHRONOUS_PAGING_IO) != 0;
-        return (Irp.Flags & IRP_SYNCHRONOUS_API) != 0 || (!file.IsNull && (file.Flags & FO_SYNCHRONOUS_IO) != 0);
+        if ((Irp.Flags & IRP_SYNCHRONOUS_API) != 0) return true;
+        PIO_STACK_LOCATION location = IrpStackLocations.IoGetCurrentIrpStackLocation(Irp);
+        bool isControl = location.MajorFunction is IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL or IRP_MJ_FILE_SYSTEM_CONTROL;
+        if (isControl && (location.Parameters.DeviceIoControl.IoControlCode & 3) == METHOD_BUFFERED) return true;
+        return !location.FileObject.IsNull && (location.FileObject.Flags & FO_SYNCHRONOUS_IO) != 0;
     }
 
     /// <summary>Cancels a request that was sent with a completion; false if it was over already. (CANCEL-02)</summary>

@@ -118,20 +118,30 @@ public sealed class Dispatcher
     NTSTATUS Wait(KernelThread thread, PDISPATCHER_HEADER header, long? timeout)
     {
         machine.Scheduler.Yield(thread, SchedulingPoint.Call);
-        DeliverApcs(thread);
-        PKWAIT_BLOCK block = new(thread.Object.Address + WaitBlockOffset);
-        lock (gate)
-        {
-            if (TryAcquire(header, thread)) return NTSTATUS.STATUS_SUCCESS;
-            if (timeout == 0) return NTSTATUS.STATUS_TIMEOUT;
-            RequireWaitAllowed(thread);
-            thread.WaitSatisfied = false;
-            thread.WaitReason = $"waits for the object at {Format.Address(header.Address)}";
-            block.Thread = thread.Object;
-            block.Object = new PVOID(header.Address);
-            Lists.InsertTail(WaitersOf(header), new PLIST_ENTRY(block.Address));
-        }
         long deadline = timeout is { } time ? DeadlineOf(time) : long.MaxValue;
+        PLIST_ENTRY entry = new(thread.Object.Address + WaitBlockOffset);
+        while (true)
+        {
+            DeliverApcs(thread);
+            lock (gate)
+            {
+                if (TryAcquire(header, thread)) return NTSTATUS.STATUS_SUCCESS;
+                if (timeout == 0 || machine.Scheduler.InterruptTime >= deadline) return NTSTATUS.STATUS_TIMEOUT;
+                RequireWaitAllowed(thread);
+                thread.WaitSatisfied = false;
+                thread.WaitReason = $"waits for the object at {Format.Address(header.Address)}";
+                PKWAIT_BLOCK block = new(entry.Address);
+                block.Thread = thread.Object;
+                block.Object = new PVOID(header.Address);
+                Lists.InsertTail(WaitersOf(header), entry);
+            }
+            if (BlockUntilSatisfied(thread, entry, deadline) is { } status) return status;
+        }
+    }
+
+    /// <returns>Null when an APC interrupts the wait: it may wait itself, so this wait leaves the queue and starts anew.</returns>
+    NTSTATUS? BlockUntilSatisfied(KernelThread thread, PLIST_ENTRY entry, long deadline)
+    {
         try
         {
             while (true)
@@ -140,13 +150,11 @@ public sealed class Dispatcher
                 lock (gate)
                 {
                     if (thread.WaitSatisfied) return NTSTATUS.STATUS_SUCCESS;
-                    if (machine.Scheduler.InterruptTime >= deadline)
-                    {
-                        Lists.Remove(new PLIST_ENTRY(block.Address));
-                        return NTSTATUS.STATUS_TIMEOUT;
-                    }
+                    bool timedOut = machine.Scheduler.InterruptTime >= deadline;
+                    if (!timedOut && (thread.Apcs.Count == 0 || !CanDeliverApc(thread))) continue;
+                    Lists.Remove(entry);
+                    return timedOut ? NTSTATUS.STATUS_TIMEOUT : null;
                 }
-                DeliverApcs(thread);
             }
         }
         finally

@@ -317,7 +317,7 @@ public class DeliveryTests : DriverTest
     [InlineData(Completing.Inline, STATUS_SUCCESS)]
     [InlineData(Completing.Inline, STATUS_UNSUCCESSFUL)]
     [InlineData(Completing.FromAnotherThread, STATUS_UNSUCCESSFUL)]
-    [Spec("COMPLETE-FINAL-13"), Spec("COMPLETE-FINAL-16"), Spec("COMPLETE-FINAL-18")]
+    [Spec("COMPLETE-FINAL-13"), Spec("COMPLETE-FINAL-18")]
     public void In_every_variant_the_packet_its_buffers_and_its_list_entry_are_gone(Completing how, NTSTATUS status) => Run(() =>
     {
         PVOID buffer = Memory(64);

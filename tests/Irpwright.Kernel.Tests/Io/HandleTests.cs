@@ -282,21 +282,27 @@ public class HandleTests : DriverTest
     }
 
     [Theory]
-    [InlineData(0U, true, (IRP_FLAGS)0, false)]
-    [InlineData(0U, true, IRP_SYNCHRONOUS_API, true)]
-    [InlineData(FILE_SYNCHRONOUS_IO_NONALERT, true, (IRP_FLAGS)0, true)]
-    [InlineData(FILE_SYNCHRONOUS_IO_NONALERT, true, IRP_PAGING_IO, false)]
-    [InlineData(0U, true, IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO, true)]
-    [InlineData(0U, false, (IRP_FLAGS)0, false)]
+    [InlineData(0U, (IRP_FLAGS)0, METHOD_NEITHER, false)]
+    [InlineData(0U, IRP_SYNCHRONOUS_API, METHOD_NEITHER, true)]
+    [InlineData(FILE_SYNCHRONOUS_IO_NONALERT, (IRP_FLAGS)0, METHOD_NEITHER, true)]
+    [InlineData(FILE_SYNCHRONOUS_IO_NONALERT, IRP_PAGING_IO, METHOD_BUFFERED, false)]
+    [InlineData(0U, IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO, METHOD_NEITHER, true)]
+    [InlineData(0U, IRP_SYNCHRONOUS_PAGING_IO, METHOD_NEITHER, false)] // the flag means input then
+    [InlineData(0U, (IRP_FLAGS)0, METHOD_BUFFERED, true)]
     [Spec("FILE-08")]
-    public void Synchronous_requests_can_be_told(uint options, bool hasFile, IRP_FLAGS flags, bool synchronous) => Run(() =>
+    public void Synchronous_requests_can_be_told(uint options, IRP_FLAGS flags, uint method, bool synchronous) => Run(() =>
     {
-        PDEVICE_OBJECT device = Device((_, irp) => Complete(irp, STATUS_SUCCESS), name: Name);
-        PFILE_OBJECT file = Open(options);
-        PIRP irp = Packet(device);
-        irp.Flags = flags;
-        if (hasFile) irp.Tail.Overlay.OriginalFileObject = file;
-        Assert.Equal(synchronous, (bool)IoIsOperationSynchronous(irp));
+        Device((_, irp) =>
+        {
+            if (IoGetCurrentIrpStackLocation(irp).MajorFunction != IRP_MJ_DEVICE_CONTROL) return Complete(irp, STATUS_SUCCESS);
+            IRP_FLAGS before = irp.Flags;
+            irp.Flags = flags;
+            Step($"{IoIsOperationSynchronous(irp)}");
+            irp.Flags = before;
+            return Complete(irp, STATUS_SUCCESS);
+        }, name: Name);
+        Send(Open(options), new IoRequest(IRP_MJ_DEVICE_CONTROL, ControlCode: method), null, out _);
+        Assert.Equal([synchronous ? "TRUE" : "FALSE"], Steps);
     });
 
     /// <summary>How buffers of requests on handles arrive at the driver.</summary>

@@ -228,6 +228,35 @@ public class PatternTests : DriverTest
         Assert.Equal(["released"], Steps);
     });
 
+    [Theory, MemberData(nameof(EveryCompletion))]
+    [Spec("IMP-11")]
+    public void Finish_at_PASSIVE_LEVEL_through_a_work_item(Completing lower, Scheduling scheduling) => Run(scheduling, () =>
+    {
+        PDEVICE_OBJECT bottom = Lowest(lower, STATUS_SUCCESS, 4);
+        PDEVICE_OBJECT top = Device((device, irp) =>
+        {
+            PIO_WORKITEM item = IoAllocateWorkItem(device);
+            IoMarkIrpPending(irp);
+            IoCopyCurrentIrpStackLocationToNext(irp);
+            OnCompletion(irp, (d, i, context) =>
+            {
+                IoQueueWorkItem((PIO_WORKITEM)context, (_, packet) =>
+                {
+                    Assert.Equal(PASSIVE_LEVEL, KeGetCurrentIrql());
+                    IoFreeWorkItem(item);
+                    IoCompleteRequest((PIRP)packet, IO_NO_INCREMENT);
+                }, DelayedWorkQueue, i);
+                return STATUS_MORE_PROCESSING_REQUIRED;
+            }, item);
+            IoCallDriver(bottom, irp);
+            return STATUS_PENDING;
+        }, above: bottom);
+        PIRP irp = SendAndWait(top, out NTSTATUS returned);
+        Assert.Equal(STATUS_PENDING, returned);
+        Assert.Equal(4UL, irp.IoStatus.Information);
+        Assert.True(irp.PendingReturned);
+    });
+
     /// <summary>
     /// The documented protocol for a request with a time limit: one word, changed by interlocked operations, decides who
     /// finishes the packet.

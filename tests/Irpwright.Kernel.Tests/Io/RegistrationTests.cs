@@ -197,4 +197,89 @@ public class RegistrationTests : DriverTest
         IoCallDriver(upper, irp);
         Assert.Equal(["first round", "second round", "originator"], Steps);
     });
+
+    /// <summary>IoSetCompletionRoutineEx.</summary>
+    public class That_keeps_its_driver_loaded : DriverTest
+    {
+        PDEVICE_OBJECT lower;
+        PDEVICE_OBJECT upper;
+
+        /// <summary>A filter that registers with the Ex routine.</summary>
+        void CreateStack(IO_COMPLETION_ROUTINE routine, bool onSuccess = true)
+        {
+            lower = Device((_, irp) => Complete(irp, STATUS_SUCCESS));
+            upper = Device((device, irp) =>
+            {
+                IoCopyCurrentIrpStackLocationToNext(irp);
+                NTSTATUS status = IoSetCompletionRoutineEx(device, irp, routine, new PVOID(0x77), onSuccess, false, false);
+                return status.IsSuccess ? IoCallDriver(lower, irp) : Complete(irp, status);
+            }, above: lower);
+        }
+
+        PIRP Send()
+        {
+            PIRP irp = Packet(upper);
+            OnCompletion(irp, Keep("originator"));
+            IoCallDriver(upper, irp);
+            return irp;
+        }
+
+        [Theory]
+        [InlineData(STATUS_CONTINUE_COMPLETION)]
+        [InlineData(STATUS_MORE_PROCESSING_REQUIRED)]
+        [Spec("REG-11"), Spec("REG-12")]
+        public void Runs_with_its_own_context_and_its_answer_counts(NTSTATUS answer) => Run(() =>
+        {
+            CreateStack((device, irp, context) =>
+            {
+                Assert.Equal(upper, device);
+                Assert.Equal(0x77UL, context.Address);
+                Step("upper");
+                return answer;
+            });
+            int before = Machine.Pool.LiveBlocks.Count;
+            PIRP irp = Send();
+            Assert.Equal(answer == STATUS_MORE_PROCESSING_REQUIRED ? ["upper"] : ["upper", "originator"], Steps);
+            IoFreeIrp(irp);
+            Assert.Equal(before, Machine.Pool.LiveBlocks.Count);
+        });
+
+        [Fact]
+        [Spec("REG-11")]
+        public void Fails_without_memory_and_registers_nothing() => Run(() =>
+        {
+            CreateStack(Keep("never"));
+            PIRP irp = Packet(upper);
+            OnCompletion(irp, Keep("originator"));
+            Machine.Pool.FailAllocation = (_, _) => true;
+            Assert.Equal(STATUS_INSUFFICIENT_RESOURCES, IoCallDriver(upper, irp));
+            Machine.Pool.FailAllocation = null;
+            Assert.Equal(["originator"], Steps);
+        });
+
+        [Fact]
+        [Spec("REG-12")]
+        public void Keeps_the_device_while_it_runs() => Run(() =>
+        {
+            CreateStack((device, _, _) =>
+            {
+                IoDetachDevice(lower);
+                IoDeleteDevice(device);
+                Assert.Equal(IO_TYPE_DEVICE, device.Type);
+                return STATUS_CONTINUE_COMPLETION;
+            });
+            Send();
+            Assert.False(Machine.Pool.TryFind(upper.Address - 0x30, out _));
+        });
+
+        [Fact]
+        [Spec("REG-13")]
+        public void Leaks_its_registration_when_it_never_runs() => Run(() =>
+        {
+            CreateStack(Keep("never"), onSuccess: false);
+            int before = Machine.Pool.LiveBlocks.Count;
+            IoFreeIrp(Send());
+            Assert.Equal(before + 1, Machine.Pool.LiveBlocks.Count);
+        });
+    }
 }

@@ -151,4 +151,40 @@ public class WaitTests : DriverTest
         MachineHungException hang = Assert.Throws<MachineHungException>(() => Run(() => Wait(Event())));
         Assert.Contains("user waits for the object at", hang.Message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void A_wait_goes_on_after_an_APC_that_waited_itself() => Run(() =>
+    {
+        PIRP held = default;
+        PKEVENT target = Event();
+        Device((_, irp) =>
+        {
+            switch (IoGetCurrentIrpStackLocation(irp).MajorFunction)
+            {
+                case IRP_MJ_FLUSH_BUFFERS:
+                    IoMarkIrpPending(irp);
+                    held = irp;
+                    return STATUS_PENDING;
+                case IRP_MJ_CLOSE:
+                    Step("close");
+                    return CompleteSomehow(irp, Completing.FromADpc, STATUS_SUCCESS);
+                default:
+                    return Complete(irp, STATUS_SUCCESS);
+            }
+        }, name: @"\Device\Closing");
+        Assert.Equal(STATUS_SUCCESS, Machine.Files.Open(@"\Device\Closing", GENERIC_READ, 0, UserMode, out PFILE_OBJECT file));
+        Machine.Requests.Send(file, new IoRequest(IRP_MJ_FLUSH_BUFFERS), StatusBlock(), null, out _);
+        Machine.Files.Close(file);
+        Start(() =>
+        {
+            // Finished by APC in the waiting thread: the last reference goes, and IRP_MJ_CLOSE is waited for.
+            Complete(held, STATUS_SUCCESS);
+            KeWaitForSingleObject(Event(), Executive, KernelMode, false, -Second);
+            Step("set");
+            KeSetEvent(target, 0, false);
+        });
+        Wait(target);
+        Step("woken");
+        Assert.Equal(["close", "set", "woken"], Steps);
+    });
 }
