@@ -115,6 +115,9 @@ public sealed unsafe class KernelThread : IDisposable
     internal readonly CancellationTokenSource Abort = new();
     internal Thread? HostThread;
 
+    /// <summary>Host address below which nested calls must not go: what is left then is for ending with a report.</summary>
+    internal nuint HostStackLimit;
+
     /// <summary>DPCs queued to this thread's processor, next first; guarded by the DPC queue's lock.</summary>
     internal readonly LinkedList<PKDPC> Dpcs = [];
 

@@ -47,6 +47,11 @@ public sealed class Interrupt(string name, byte irql, Action handler)
 /// <summary>Decides who runs, and when time passes. All waiting, spinning and DPC delivery goes through it.</summary>
 public abstract class Scheduler
 {
+    // The interpreter and C# drivers nest on the host stack; guest stacks run out long before that does. C# drivers may use about
+    // eighty times what they have on Windows; more would only make the report of an endless recursion late.
+    const int HostStackSize = 16 << 20;
+    const int HostStackOfDrivers = 2 << 20;
+
     readonly List<KernelThread> threads = [];
     readonly ConcurrentDictionary<ulong, KernelThread> threadsByObject = new();
     int lastThreadId;
@@ -124,15 +129,16 @@ public abstract class Scheduler
             threads.Add(thread);
             threadsByObject[thread.Object.Address] = thread;
         }
-        // The interpreter and C# drivers nest on the host stack; guest stacks run out long before 16 MiB do.
-        thread.HostThread = new Thread(() => Root(thread, body), 16 << 20) { IsBackground = true, Name = $"{Machine.Name} {thread}" };
+        thread.HostThread = new Thread(() => Root(thread, body), HostStackSize) { IsBackground = true, Name = $"{Machine.Name} {thread}" };
         Started(thread);
         thread.HostThread.Start();
         return thread;
     }
 
-    void Root(KernelThread thread, Action body)
+    unsafe void Root(KernelThread thread, Action body)
     {
+        byte top;
+        thread.HostStackLimit = (nuint)(&top) - HostStackOfDrivers;
         KernelThread.Current = thread;
         try
         {
