@@ -30,20 +30,11 @@ public abstract partial class WdmDriver
     /// <typeparam name="T">Its layout; the size given to IoCreateDevice must be at least this.</typeparam>
     protected static ref T DeviceExtension<T>(PDEVICE_OBJECT DeviceObject) where T : unmanaged => ref GuestMemory.Ref<T>(DeviceObject.DeviceExtension.Address);
 
-    /// <summary>Selects a field of a structure, for <see cref="CONTAINING_RECORD"/>.</summary>
-    protected delegate ref TField Field<TRecord, TField>(ref TRecord record);
+    /// <summary>Bytes of a structure, as the operator sizeof gives in C.</summary>
+    protected static uint SizeOf<T>() where T : unmanaged => (uint)Unsafe.SizeOf<T>();
 
-    /// <summary>
-    /// The address of the structure that an embedded field lies in:
-    /// <c>(PIRP)CONTAINING_RECORD(entry, (ref IRP irp) => ref irp.Tail.Overlay.ListEntry)</c>.
-    /// </summary>
-    /// <param name="Address">Of the field.</param>
-    protected static PVOID CONTAINING_RECORD<TRecord, TField>(PVOID Address, Field<TRecord, TField> Field) where TRecord : unmanaged
-    {
-        TRecord record = default;
-        ref byte field = ref Unsafe.As<TField, byte>(ref Field(ref record));
-        return new PVOID(Address.Address - (ulong)Unsafe.ByteOffset(ref Unsafe.As<TRecord, byte>(ref record), ref field));
-    }
+    /// <summary>A zeroed variable that has an address: what a C driver keeps on its kernel stack.</summary>
+    protected LocalVariable<T> Local<T>() where T : unmanaged => new(Machine);
 
     internal void Bind(Machine machine)
     {

@@ -1,0 +1,30 @@
+namespace Irpwright.Kernel;
+
+/// <summary>Atomic operations under their WDK names, for C# drivers; in compiled ones they are single instructions.</summary>
+public abstract partial class WdmDriver
+{
+    /// <returns>The new value.</returns>
+    protected static int InterlockedIncrement(ref int Addend) => Interlocked.Increment(ref Addend);
+
+    /// <returns>The new value.</returns>
+    protected static int InterlockedDecrement(ref int Addend) => Interlocked.Decrement(ref Addend);
+
+    /// <returns>The value before.</returns>
+    protected static int InterlockedExchange(ref int Target, int Value) => Interlocked.Exchange(ref Target, Value);
+
+    /// <returns>The value before.</returns>
+    protected static int InterlockedExchangeAdd(ref int Addend, int Value) => Interlocked.Add(ref Addend, Value) - Value;
+
+    /// <returns>The value before.</returns>
+    protected static int InterlockedCompareExchange(ref int Destination, int Exchange, int Comparand) =>
+        Interlocked.CompareExchange(ref Destination, Exchange, Comparand);
+
+    /// <returns>The new value.</returns>
+    protected static long InterlockedIncrement64(ref long Addend) => Interlocked.Increment(ref Addend);
+
+    /// <returns>The new value.</returns>
+    protected static long InterlockedDecrement64(ref long Addend) => Interlocked.Decrement(ref Addend);
+
+    /// <returns>The value before.</returns>
+    protected static long InterlockedExchangeAdd64(ref long Addend, long Value) => Interlocked.Add(ref Addend, Value) - Value;
+}
