@@ -104,10 +104,11 @@ public sealed class DeviceStack
     /// <exception cref="IOException">With the status, when a driver refuses.</exception>
     public DeviceHandle Open() => DeviceHandle.Open(Machine, Machine.Objects.NameOf(Bottom));
 
-    /// <summary>Removes the devices above the lowest one (IRP_MN_REMOVE_DEVICE) and unloads all drivers, highest first.</summary>
+    /// <summary>Removes the devices above the lowest one (IRP_MN_REMOVE_DEVICE) and unloads all drivers, highest first; once.</summary>
     /// <exception cref="DeviceStackException">A driver is still attached, or has no unload routine.</exception>
     public void Remove() => Machine.Run(() =>
     {
+        if (drivers.Count == 0) return;
         if (Top != Bottom)
         {
             SendRemove();

@@ -39,6 +39,7 @@ public sealed class DeviceStackTests : IDisposable
         stack.Open().Dispose();
 
         stack.Remove();
+        stack.Remove();
 
         Assert.Empty(machine.Drivers.All);
         Assert.DoesNotContain(@"\Device\RamDisk0", machine.Objects.Names);

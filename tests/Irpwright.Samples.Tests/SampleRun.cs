@@ -1,0 +1,82 @@
+using Irpwright.Guest;
+using Irpwright.Kernel;
+using Irpwright.Testing;
+using Irpwright.Wdk;
+
+namespace Irpwright.Samples.Tests;
+
+/// <summary>In which form a sample is loaded.</summary>
+public enum Form
+{
+    CSharp,
+    Compiled,
+}
+
+/// <summary>A scenario with one sample driver, in a machine of its own. Scenarios do not know in which form the sample is.</summary>
+public sealed class SampleRun : IDisposable
+{
+    readonly string sample;
+    readonly Form form;
+    readonly PoolBlock[] blocksBefore;
+    GuestDrivers? guest;
+    DeviceStack? stack;
+
+    public SampleRun(string sample, Form form, MachineOptions? options = null)
+    {
+        this.sample = sample;
+        this.form = form;
+        Machine = new Machine(options);
+        Events = new IoRecorder(Machine);
+        Machine.Events.Add(Events);
+        blocksBefore = [.. Machine.Pool.LiveBlocks];
+    }
+
+    public Machine Machine { get; }
+
+    public IoRecorder Events { get; }
+
+    public void Dispose() => Machine.Dispose();
+
+    /// <summary>Stacks the sample on a device, or on nothing, and opens it.</summary>
+    public DeviceHandle Open(WdmDriver? lower = null)
+    {
+        StackDriver driver = form == Form.CSharp ? InCSharp(sample) : Compiled();
+        stack = lower is null ? DeviceStack.Build(Machine, driver) : DeviceStack.Build(Machine, lower, driver);
+        return stack.Open();
+    }
+
+    /// <summary>Removes and unloads everything, and checks that nothing is left of it.</summary>
+    public void Remove()
+    {
+        stack?.Remove();
+        Assert.Empty(Events.LivePackets);
+        Assert.Empty(Machine.Pool.LiveBlocks.Except(blocksBefore).Select(b => $"{Pool.TagText(b.Tag)} {b.Size} bytes"));
+        Assert.Empty(Machine.Drivers.All);
+        Assert.Empty(Machine.Objects.Names);
+    }
+
+    static WdmDriver InCSharp(string sample) => sample switch
+    {
+        "passthrough" => new PassThrough(),
+        "retry" => new Retry(),
+        "split" => new Split(),
+        "syncquery" => new SyncQuery(),
+        "queue" => new Queue(),
+        "broken-null" => new BrokenNull(),
+        "broken-wild" => new BrokenWild(),
+        "broken-loop" => new BrokenLoop(),
+        "broken-recurse" => new BrokenRecurse(),
+        "broken-double" => new BrokenDouble(),
+        "broken-stack" => new BrokenStack(),
+        _ => throw new ArgumentException($"there is no {sample} in C#", nameof(sample)),
+    };
+
+    Driver Compiled()
+    {
+        guest ??= new GuestDrivers(Machine);
+        Assert.True(guest.TryRead(Path.Combine(SampleFiles.NativeImages, $"{sample}.sys"), out var image, out var error), error?.ToString());
+        Assert.Empty(image.UnsupportedImports);
+        Assert.Equal(STATUS_SUCCESS, guest.Start(image, out Driver? driver));
+        return driver!;
+    }
+}
