@@ -26,6 +26,7 @@ public sealed class IrpCompletion
     [KernelExport("IofCompleteRequest", MaxIrql = DISPATCH_LEVEL)]
     public void IoCompleteRequest(PIRP Irp, sbyte PriorityBoost)
     {
+        if (KernelThread.IsStackSpent) throw machine.BugChecks.KernelStackOverflow(0);
         ref IRP irp = ref Irp.Value;
         if (irp.CurrentLocation > irp.StackCount + 1 || irp.Type != IO_TYPE_IRP) CompletedBefore(Irp);
         bool observed = machine.Events.Observer is not null || machine.Scheduler.SwitchesAtIrps;

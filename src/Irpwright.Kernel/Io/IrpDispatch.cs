@@ -16,11 +16,10 @@ public sealed class IrpDispatch
     /// 0x35 when the IRP has no stack location left (CALL-02); 0x7F when calls are nested without end.
     /// </exception>
     [KernelExport("IofCallDriver", MaxIrql = DISPATCH_LEVEL)]
-    public unsafe NTSTATUS IoCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    public NTSTATUS IoCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     {
         // Drivers that send in circles pass here; in .NET an overflow of the stack would end the process.
-        byte top;
-        if (KernelThread.Current is { } thread && (nuint)(&top) < thread.HostStackLimit) throw machine.BugChecks.KernelStackOverflow(0);
+        if (KernelThread.IsStackSpent) throw machine.BugChecks.KernelStackOverflow(0);
         if (machine.Events.Observer is not null || machine.Scheduler.SwitchesAtIrps) return CallObserved(DeviceObject, Irp);
         return machine.Code.Call(EnterLocation(DeviceObject, Irp), DeviceObject, Irp);
     }

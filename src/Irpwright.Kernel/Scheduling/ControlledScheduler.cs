@@ -21,13 +21,15 @@ public sealed class ControlledScheduler : Scheduler
     long now;
     int readyCount;
 
-    internal ControlledScheduler(Machine machine, IScheduleStrategy strategy) : base(machine) => this.strategy = strategy;
+    internal ControlledScheduler(Machine machine, IScheduleStrategy strategy) : base(machine)
+    {
+        this.strategy = strategy;
+        SwitchesAtIrps = strategy is not FifoStrategy;
+    }
 
     public override long InterruptTime => now;
 
     public override long BootTime => FixedBootTime;
-
-    public override bool SwitchesAtIrps => strategy is not FifoStrategy;
 
     public override void Yield(KernelThread thread, SchedulingPoint point)
     {

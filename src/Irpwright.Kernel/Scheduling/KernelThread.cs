@@ -56,6 +56,17 @@ public sealed unsafe class KernelThread : IDisposable
         internal set => current = value;
     }
 
+    /// <summary>Whether calls are nested so deeply on this guest thread that Windows would have no kernel stack left.</summary>
+    internal static bool IsStackSpent
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get
+        {
+            byte here;
+            return current is { } thread && (nuint)(&here) < thread.HostStackLimit;
+        }
+    }
+
     public Machine Machine { get; }
 
     /// <summary>1 for the first thread of a machine, and so on.</summary>

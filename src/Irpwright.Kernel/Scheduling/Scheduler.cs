@@ -85,7 +85,7 @@ public abstract class Scheduler
         KernelThread.Current is { } current && current.Object == thread ? current : threadsByObject.GetValueOrDefault(thread.Address);
 
     /// <summary>Whether scheduling points at IRP operations matter: only a strategy that explores looks at them.</summary>
-    public virtual bool SwitchesAtIrps => false;
+    public bool SwitchesAtIrps { get; protected init; }
 
     /// <summary>A point where another thread, DPC or interrupt may come first.</summary>
     public abstract void Yield(KernelThread thread, SchedulingPoint point);

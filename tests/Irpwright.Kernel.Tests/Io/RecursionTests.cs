@@ -38,4 +38,22 @@ public class RecursionTests : DriverTest
             device = Device((d, _) => IoCallDriver(d, Packet(d)));
             IoCallDriver(device, Packet(device));
         });
+
+    [Fact]
+    public void A_completion_routine_that_completes_ever_new_packets_overflows_the_kernel_stack() =>
+        Stops(UNEXPECTED_KERNEL_MODE_TRAP, () =>
+        {
+            void CompleteNew()
+            {
+                PIRP irp = IoAllocateIrp(1, false);
+                OnCompletion(irp, (_, _, _) =>
+                {
+                    CompleteNew();
+                    return STATUS_MORE_PROCESSING_REQUIRED;
+                });
+                IoSetNextIrpStackLocation(irp);
+                Complete(irp, STATUS_SUCCESS);
+            }
+            CompleteNew();
+        });
 }
