@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
@@ -57,14 +58,32 @@ public static unsafe class GuestMemory
     /// <summary>One <see cref="PageAccess"/> per page of the user window, by (address - UserBase) >> 12.</summary>
     public static readonly byte* UserPages = HostReservation.ReserveZeroed((WindowSize >> PageShift) + 1);
 
+    // Addresses of the kernel window have these upper bits, and differ from host addresses by a constant: for them, and for
+    // aligned values that lie in one page, a reference costs two comparisons and one lookup. Everything else takes Translate.
+    const int WindowBits = 40;
+    const ulong KernelPrefix = KernelBase >> WindowBits;
+    static readonly byte* KernelPageZero = KernelPages - (KernelBase >> PageShift);
+    static readonly byte* KernelZero = HostBase - KernelBase;
+
     /// <summary>A reference to the <typeparamref name="T"/> at a guest address; the memory must be readable.</summary>
     /// <exception cref="GuestFaultException">The address is in no window, or its page has no read access.</exception>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ref T Ref<T>(ulong address) where T : unmanaged
     {
-        ulong offset = address - KernelBase;
-        if (offset < KernelSpan && (KernelPages[offset >> PageShift] & KernelPages[(offset + (uint)sizeof(T) - 1) >> PageShift] & (byte)PageAccess.Read) != 0)
-            return ref Unsafe.AsRef<T>(HostBase + (offset & HostMask));
+        if (sizeof(T) is 1 or 2 or 4 or 8)
+        {
+            // Rotating puts the bits that an aligned address has clear above the prefix.
+            int alignment = BitOperations.Log2((uint)sizeof(T));
+            if (BitOperations.RotateRight(address, alignment) >> (WindowBits - alignment) == KernelPrefix
+                && (KernelPageZero[address >> PageShift] & (byte)PageAccess.Read) != 0)
+                return ref Unsafe.AsRef<T>(KernelZero + address);
+        }
+        else if (address >> WindowBits == KernelPrefix)
+        {
+            ulong last = address + (uint)sizeof(T) - 1;
+            if ((KernelPageZero[address >> PageShift] & KernelPageZero[last >> PageShift] & (byte)PageAccess.Read) != 0)
+                return ref Unsafe.AsRef<T>(KernelZero + address);
+        }
         return ref Unsafe.AsRef<T>(Translate(address, (uint)sizeof(T), PageAccess.Read));
     }
 
