@@ -139,6 +139,8 @@ public sealed class PageRange
     readonly Lock gate = new();
     // Free runs by first offset; adjacent runs are always merged.
     readonly SortedList<ulong, ulong> free = [];
+    // Everything below has memory of the host.
+    ulong mappedEnd;
 
     internal PageRange(AddressSpace memory, ulong start, ulong end)
     {
@@ -146,6 +148,7 @@ public sealed class PageRange
         Start = memory.SliceBase + start;
         End = memory.SliceBase + end;
         free.Add(start, end - start);
+        mappedEnd = start;
     }
 
     public ulong Start { get; }
@@ -175,8 +178,26 @@ public sealed class PageRange
             }
         }
         if (offset == 0) return 0;
-        if (access != PageAccess.None) memory.Map(offset, size, access);
+        if (access != PageAccess.None) Map(offset, size, access);
         return memory.SliceBase + offset;
+    }
+
+    // Pages that were given memory keep it when they are freed, and the lowest are handed out first: few allocations ask the host.
+    void Map(ulong offset, ulong size, PageAccess access)
+    {
+        lock (gate)
+        {
+            if (offset <= mappedEnd && offset + size > mappedEnd)
+            {
+                memory.Map(mappedEnd, offset + size - mappedEnd, access);
+                mappedEnd = offset + size;
+            }
+            else if (offset > mappedEnd)
+            {
+                memory.Map(offset, size, access);
+            }
+        }
+        memory.Protect(memory.SliceBase + offset, size, access);
     }
 
     /// <summary>Withdraws pages handed out by <see cref="Allocate"/>; they read as zero when handed out again.</summary>
