@@ -10,12 +10,14 @@ namespace Irpwright.Testing;
 /// </remarks>
 public sealed class DeviceHandle : IDisposable
 {
+    readonly UserMemory memory;
     bool closed;
 
     DeviceHandle(Machine machine, PFILE_OBJECT fileObject)
     {
         Machine = machine;
         FileObject = fileObject;
+        memory = new UserMemory(machine);
     }
 
     public Machine Machine { get; }
@@ -80,7 +82,7 @@ public sealed class DeviceHandle : IDisposable
     IoOperation Start(ReadOnlySpan<byte> input, Memory<byte> output, int outputLength, Func<UserBuffers, IoRequest> request)
     {
         ObjectDisposedException.ThrowIf(closed, this);
-        var buffers = new UserBuffers(Machine, input, output, outputLength);
+        var buffers = new UserBuffers(memory, input, output, outputLength);
         var operation = new IoOperation(this, buffers);
         operation.Start(request(buffers));
         return operation;
@@ -109,6 +111,8 @@ public sealed class DeviceHandle : IDisposable
     {
         if (closed) return;
         closed = true;
-        if (Machine.BugChecks.StopReason is null) Machine.Run(() => Machine.Files.Close(FileObject));
+        if (Machine.BugChecks.StopReason is not null) return;
+        Machine.Run(() => Machine.Files.Close(FileObject));
+        memory.Dispose();
     }
 }
