@@ -25,7 +25,7 @@ static class RunCommand
           A suffix :cancel cancels it while it is pending, :x1000 repeats it, :async does not wait for it.
 
         Exit codes:
-          0 clean, 1 bug check or hang, 2 bad usage or input, 3 could not decide
+          0 clean, 1 violation, bug check or hang, 2 bad usage or input, 3 could not decide
         """;
 
     public static Command Create(Terminal terminal, string[] args)
@@ -46,6 +46,7 @@ static class RunCommand
             Arity = ArgumentArity.OneOrMore,
             AllowMultipleArgumentsPerToken = false,
         };
+        var verify = new Option<bool>("--verify") { Description = "Check the drivers against the rules" };
         var schedule = Option(
             "--schedule", "SCHEDULE", "Who runs when: fifo and random:SEED are repeatable, free is parallel and real time [default: fifo]");
         var trace = Option("--trace", "FORMAT[:FILE]", "What happens to each IRP, as text or json");
@@ -53,7 +54,7 @@ static class RunCommand
         var watchdog = Option("--watchdog", "SECONDS", "How long driver code may run without calling the kernel [default: 10]");
         var command = new Command("run", "Load drivers, send requests, and show the results.")
         {
-            drivers, device, open, requests, schedule, trace, json, watchdog,
+            drivers, device, open, requests, verify, schedule, trace, json, watchdog,
         };
         command.SetAction(parsed =>
         {
@@ -64,6 +65,7 @@ static class RunCommand
                 Device = parsed.GetValue(device) is { } text ? DeviceSpec.Parse(text) : null,
                 Open = parsed.GetValue(open),
                 Requests = [.. (parsed.GetValue(requests) ?? []).Select(RequestSpec.Parse)],
+                Verify = parsed.GetValue(verify),
                 Strategy = strategy,
                 Seed = seed,
                 Trace = parsed.GetValue(trace) is { } format ? TraceSpec.Parse(format) : TraceSpec.None,

@@ -2,6 +2,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Irpwright.Kernel;
+using Irpwright.Verification;
 using Irpwright.Wdk;
 
 namespace Irpwright.Cli;
@@ -13,7 +14,7 @@ sealed record RunJson
 
     public required int ExitCode { get; init; }
 
-    /// <summary>clean, bugCheck, hang or undecided.</summary>
+    /// <summary>clean, violation, bugCheck, hang or undecided.</summary>
     public required string Outcome { get; init; }
 
     public string? Message { get; init; }
@@ -23,6 +24,8 @@ sealed record RunJson
     public string? Device { get; init; }
 
     public required IReadOnlyList<RequestJson> Requests { get; init; }
+
+    public IReadOnlyList<ViolationJson>? Violations { get; init; }
 
     public BugCheckJson? BugCheck { get; init; }
 
@@ -43,6 +46,19 @@ sealed record RequestJson(
 }
 
 sealed record OutcomeJson(string Status, ulong Information, string? Sha256, int Count);
+
+sealed record ViolationJson(
+    string Rule, string Family, string Severity, string? VerifierCode, string Page, string Sentence, string? Driver, string? Routine,
+    string Thread, int Irql, int Occurrences)
+{
+    public static ViolationJson Of(Violation violation)
+    {
+        RuleInfo rule = violation.Rule;
+        return new ViolationJson(
+            rule.Name, rule.Family.ToString(), rule.Severity.ToString().ToLowerInvariant(), rule.Code?.ToString(), rule.Page,
+            violation.Sentence, violation.Driver, violation.Symbol, violation.Thread, violation.Irql, violation.Occurrences);
+    }
+}
 
 sealed record BugCheckJson(
     uint Code, string Name, IReadOnlyList<string> Parameters, string Thread, int Irql, IReadOnlyList<string> CallStack)

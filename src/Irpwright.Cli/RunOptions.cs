@@ -15,6 +15,9 @@ sealed record RunOptions
 
     public IReadOnlyList<RequestSpec> Requests { get; init; } = [];
 
+    /// <summary>Whether the rules are on.</summary>
+    public bool Verify { get; init; }
+
     /// <summary>Null for the free-running scheduler.</summary>
     public IScheduleStrategy? Strategy { get; init; }
 

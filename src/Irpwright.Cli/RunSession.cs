@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using Irpwright.Kernel;
 using Irpwright.Reporting;
 using Irpwright.Testing;
+using Irpwright.Verification;
 using Irpwright.Wdk;
 
 namespace Irpwright.Cli;
@@ -14,6 +15,7 @@ sealed class RunSession : IDisposable
     readonly Machine machine;
     readonly ObjectNames names;
     readonly TextTrace story;
+    readonly Verifier? verifier;
     readonly ResultFile? traceFile;
     readonly ResultFile? jsonFile;
     readonly List<RequestResult> results = [];
@@ -36,8 +38,18 @@ sealed class RunSession : IDisposable
         story = new TextTrace(
             machine, names, options.Trace.Format == TraceFormat.Text ? traceOutput : null, terminal.OutputColours && traceFile is null);
         machine.Events.Add(story);
-        if (options.Trace.Format == TraceFormat.Json) machine.Events.Add(new JsonTrace(machine, names, traceOutput));
+        JsonTrace? jsonTrace = options.Trace.Format == TraceFormat.Json ? new JsonTrace(machine, names, traceOutput) : null;
+        if (jsonTrace is not null) machine.Events.Add(jsonTrace);
+        if (!options.Verify) return;
+        verifier = Verifier.Attach(machine);
+        verifier.Found = violation =>
+        {
+            story.Show(violation);
+            jsonTrace?.Show(violation);
+        };
     }
+
+    bool HasViolations => verifier is not null && verifier.Violations.Any(v => v.Rule.Severity != Severity.Advice);
 
     bool TracesToOutput(TraceFormat format) => options.Trace.Format == format && traceFile is null;
 
@@ -67,10 +79,11 @@ sealed class RunSession : IDisposable
         {
             PlayInMachine();
             PrintResults([]);
-            WriteJson(ExitCode.Clean, "clean", null, null);
+            int exitCode = HasViolations ? ExitCode.Violation : ExitCode.Clean;
+            WriteJson(exitCode, HasViolations ? "violation" : "clean", null, null);
             if (terminal.Interactive)
                 terminal.Error.Write($"{results.Sum(r => (long)r.Count)} requests in {clock.Elapsed.TotalMilliseconds:0} ms\n");
-            return ExitCode.Clean;
+            return exitCode;
         }
         catch (BugCheckException e)
         {
@@ -166,6 +179,8 @@ sealed class RunSession : IDisposable
         TextWriter output = TracesToOutput(TraceFormat.Json) ? terminal.Error : terminal.Output;
         if (TracesToOutput(TraceFormat.Text) && results.Count > 0) output.Write('\n');
         foreach (string line in results.SelectMany(r => r.Describe())) output.Write(line + "\n");
+        foreach (Violation violation in verifier?.Violations ?? [])
+            output.Write($"\n{string.Join('\n', ViolationText.Describe(violation))}\n");
         if (report.Count > 0 && results.Count > 0) output.Write('\n');
         foreach (string line in report) output.Write(line + "\n");
     }
@@ -180,6 +195,7 @@ sealed class RunSession : IDisposable
             Drivers = options.Drivers,
             Device = opened,
             Requests = [.. results.Select(RequestJson.Of)],
+            Violations = verifier is null ? null : [.. verifier.Violations.Select(ViolationJson.Of)],
             BugCheck = report is null ? null : BugCheckJson.Of(report),
             Reproduce = options.Reproduce,
         }.Serialize());

@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Irpwright.Kernel;
+using Irpwright.Verification;
 using Irpwright.Wdk;
 
 namespace Irpwright.Reporting;
@@ -236,6 +237,18 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
         Text = e.Report.Explanation,
         Irql = e.Report.Irql,
         CallStack = [.. e.Report.CallStack.Select(frame => frame.Symbol)],
+    });
+
+    /// <summary>Writes a broken rule where it was broken.</summary>
+    public void Show(Violation violation) => Write(new()
+    {
+        Event = "ruleBroken",
+        Irp = violation.Irp == 0 ? null : names.Irp(new PIRP(violation.Irp)),
+        Driver = violation.Driver,
+        Routine = violation.Symbol,
+        Irql = violation.Irql,
+        Rule = violation.Rule.Name,
+        Text = violation.Sentence,
     });
 
     // ---- Names

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using Irpwright.Kernel;
+using Irpwright.Verification;
 using Irpwright.Wdk;
 
 namespace Irpwright.Reporting;
@@ -292,6 +293,18 @@ public sealed class TextTrace : KernelObserver
         {
             string driver = Current()?.Driver ?? names.ModuleOf(e.Caller);
             foreach (string text in e.Text.Split('\n', StringSplitOptions.RemoveEmptyEntries)) Remark("\"", driver, "", text.TrimEnd());
+        }
+    }
+
+    /// <summary>Shows a broken rule where it was broken.</summary>
+    public void Show(Violation violation)
+    {
+        lock (gate)
+        {
+            Release();
+            BeginLine("");
+            line.Add($"!! {violation}", Ink.Bad);
+            EndLine();
         }
     }
 

@@ -80,6 +80,8 @@ public sealed record TraceRecord
 
     public string? PoolType { get; init; }
 
+    public string? Rule { get; init; }
+
     public string? Text { get; init; }
 
     public string? Code { get; init; }

@@ -49,6 +49,7 @@ public class InspectTests
     [InlineData("results-json.md", typeof(RequestJson))]
     [InlineData("results-json.md", typeof(OutcomeJson))]
     [InlineData("results-json.md", typeof(BugCheckJson))]
+    [InlineData("results-json.md", typeof(ViolationJson))]
     [InlineData("results-json.md", typeof(ImageJson))]
     [InlineData("results-json.md", typeof(SectionJson))]
     [InlineData("results-json.md", typeof(ImportJson))]

@@ -182,6 +182,34 @@ public class RunTests
     }
 
     [Fact]
+    public void With_rules_on_a_broken_rule_is_shown_where_it_was_broken_and_at_the_end()
+    {
+        string json = TestFiles.Temporary("result.json");
+        string[] drivers = [TestFiles.Sample("queue"), $"{TestFiles.Assembly}:Forgetful"];
+        Command run = Command.Run(["run", .. drivers, "-r", "read:0:16", "--verify", "--trace", "text", "--json", json]);
+        Assert.Equal(1, run.ExitCode);
+        int found = Array.FindIndex(run.Lines, l => l.TrimStart().StartsWith("!! IwPendingNotPropagated: ", StringComparison.Ordinal));
+        Assert.Contains("Forgetful", run.Lines[found], StringComparison.Ordinal);
+        Assert.Contains(run.Lines, l => l.StartsWith("ERROR  IwPendingNotPropagated  Forgetful!Done", StringComparison.Ordinal));
+        JsonElement result = JsonDocument.Parse(File.ReadAllText(json)).RootElement;
+        Assert.Equal("IwPendingNotPropagated", result.GetProperty("violations")[0].GetProperty("rule").GetString());
+    }
+
+    [Theory]
+    [InlineData("passthrough")]
+    [InlineData("retry")]
+    [InlineData("split")]
+    [InlineData("syncquery")]
+    public void With_rules_on_a_good_driver_is_clean(string driver)
+    {
+        Command run = Command.Run(
+            "run", TestFiles.Sample(driver), "--device", $"file:{TestFiles.Disk}", "-r", "read:0:64KiB", "-r", "flush", "--verify");
+        Assert.Equal("", run.Error);
+        Assert.Equal(0, run.ExitCode);
+        Assert.Equal(2, run.Lines.Length);
+    }
+
+    [Fact]
     public void A_driver_that_loops_is_stopped_by_the_watchdog()
     {
         Command run = Command.Run("run", $"{TestFiles.Assembly}:Looping", "--watchdog", "0.5");

@@ -36,6 +36,38 @@ public sealed class Mirror : WdmDriver
     void Unload(PDRIVER_OBJECT DriverObject) => IoDeleteDevice(device);
 }
 
+/// <summary>A filter that breaks a rule: its completion routine does not pass the pending mark on.</summary>
+public sealed class Forgetful : WdmDriver
+{
+    PDEVICE_OBJECT lower;
+
+    public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+    {
+        for (int i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++) DriverObject.MajorFunction[i] = Routine(Forward);
+        DriverObject.DriverExtension.AddDevice = Routine(AddDevice);
+        return STATUS_SUCCESS;
+    }
+
+    NTSTATUS AddDevice(PDRIVER_OBJECT DriverObject, PDEVICE_OBJECT PhysicalDeviceObject)
+    {
+        NTSTATUS status = IoCreateDevice(DriverObject, 0, default, FILE_DEVICE_DISK, 0, false, out PDEVICE_OBJECT device);
+        if (!status.IsSuccess) return status;
+        lower = IoAttachDeviceToDeviceStack(device, PhysicalDeviceObject);
+        device.Flags |= lower.Flags & (DO_DIRECT_IO | DO_BUFFERED_IO);
+        device.Flags &= ~DO_DEVICE_INITIALIZING;
+        return STATUS_SUCCESS;
+    }
+
+    NTSTATUS Forward(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        IoCopyCurrentIrpStackLocationToNext(Irp);
+        IoSetCompletionRoutine(Irp, Routine(Done), default, true, true, true);
+        return IoCallDriver(lower, Irp);
+    }
+
+    NTSTATUS Done(PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Context) => STATUS_CONTINUE_COMPLETION;
+}
+
 /// <summary>Refuses to load.</summary>
 public sealed class Refusing : WdmDriver
 {
