@@ -12,30 +12,35 @@ static class CommandLine
     {
         try
         {
-            ParseResult parsed = Root(args, terminal).Parse(args);
-            // Asking for help is no error, however little else is right.
-            if (parsed.Errors.Count > 0 && parsed.Action is not HelpWithExamples)
-                throw CommandException.BadInput($"{Problem(parsed)} See 'irpwright {CommandName(parsed)}--help'.");
-            return parsed.Invoke(new InvocationConfiguration
+            int exitCode = Parse(args, terminal).Invoke(new InvocationConfiguration
             {
                 Output = terminal.Output, Error = terminal.Error, EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null,
             });
+            (terminal.Output as ResultWriter)?.Complete();
+            return exitCode;
         }
         catch (CommandException e)
         {
+            // What came before the problem is shown before it.
+            terminal.Output.Flush();
             terminal.Complain(e.Message);
             return e.ExitCode;
         }
         catch (Exception e)
         {
+            terminal.Output.Flush();
             terminal.Complain($"internal error, please report it: {e.GetType().Name}: {e.Message}{PlaceOf(e)}");
             return ExitCode.Undecided;
         }
-        finally
-        {
-            terminal.Output.Flush();
-            terminal.Error.Flush();
-        }
+    }
+
+    static ParseResult Parse(string[] args, Terminal terminal)
+    {
+        ParseResult parsed = Root(args, terminal).Parse(args);
+        // Asking for help is no error, however little else is right.
+        if (parsed.Errors.Count > 0 && parsed.Action is not HelpWithExamples)
+            throw CommandException.BadInput($"{Problem(parsed)} See 'irpwright {CommandName(parsed)}--help'.");
+        return parsed;
     }
 
     static RootCommand Root(string[] args, Terminal terminal)

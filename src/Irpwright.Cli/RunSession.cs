@@ -16,8 +16,8 @@ sealed class RunSession : IDisposable
     readonly ObjectNames names;
     readonly TextTrace story;
     readonly Verifier? verifier;
-    readonly ResultFile? traceFile;
-    readonly ResultFile? jsonFile;
+    readonly ResultWriter? traceFile;
+    readonly ResultWriter? jsonFile;
     readonly List<RequestResult> results = [];
     readonly List<(IoOperation Operation, byte[] Buffer, RequestResult Result)> running = [];
     ProgressBar? progress;
@@ -28,8 +28,8 @@ sealed class RunSession : IDisposable
     {
         this.options = options;
         this.terminal = terminal;
-        traceFile = options.Trace.File is { } path ? new ResultFile("--trace", path) : null;
-        jsonFile = options.JsonFile is { } json ? new ResultFile("--json", json) : null;
+        traceFile = options.Trace.File is { } path ? ResultWriter.ToFile("--trace", path) : null;
+        jsonFile = options.JsonFile is { } json ? ResultWriter.ToFile("--json", json) : null;
         machine = new Machine(new MachineOptions { Name = "run", Strategy = options.Strategy, Watchdog = options.Watchdog });
         names = new ObjectNames(machine);
         machine.Events.Add(names);
@@ -81,8 +81,7 @@ sealed class RunSession : IDisposable
             PrintResults([]);
             int exitCode = HasViolations ? ExitCode.Violation : ExitCode.Clean;
             WriteJson(exitCode, HasViolations ? "violation" : "clean", null, null);
-            if (terminal.Interactive)
-                terminal.Error.Write($"{results.Sum(r => (long)r.Count)} requests in {clock.Elapsed.TotalMilliseconds:0} ms\n");
+            if (terminal.Interactive) terminal.Error.Write($"{Summary()} in {clock.Elapsed.TotalMilliseconds:0} ms\n");
             return exitCode;
         }
         catch (BugCheckException e)
@@ -183,6 +182,13 @@ sealed class RunSession : IDisposable
             output.Write($"\n{string.Join('\n', ViolationText.Describe(violation))}\n");
         if (report.Count > 0 && results.Count > 0) output.Write('\n');
         foreach (string line in report) output.Write(line + "\n");
+    }
+
+    string Summary()
+    {
+        long count = results.Sum(r => (long)r.Count);
+        string requests = count == 1 ? "1 request" : $"{count} requests";
+        return verifier is null ? requests : $"{requests}, {verifier.Rules.Count} rules, {verifier.Violations.Count} findings";
     }
 
     void WriteJson(int exitCode, string outcome, string? message, BugCheckReport? report)

@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace Irpwright.Cli;
 
 /// <summary>Where results and diagnostics go.</summary>
@@ -9,15 +7,13 @@ namespace Irpwright.Cli;
 /// <param name="Interactive">Whether somebody watches stderr.</param>
 sealed record Terminal(TextWriter Output, TextWriter Error, bool OutputColours = false, bool Interactive = false)
 {
-    const int BufferSize = 1 << 14;
-
     public static Terminal OfProcess()
     {
         bool isScreen = !Console.IsOutputRedirected;
-        var output = new StreamWriter(Console.OpenStandardOutput(), new UTF8Encoding(false), BufferSize) { AutoFlush = isScreen };
-        bool colours =
-            string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR")) && Environment.GetEnvironmentVariable("TERM") != "dumb";
-        return new Terminal(output, Console.Error, isScreen && colours, !Console.IsErrorRedirected);
+        bool colours = isScreen && Variable("NO_COLOR").Length == 0 && Variable("TERM") != "dumb";
+        return new Terminal(ResultWriter.StandardOutput(isScreen), Console.Error, colours, !Console.IsErrorRedirected);
+
+        static string Variable(string name) => Environment.GetEnvironmentVariable(name) ?? "";
     }
 
     /// <summary>One line of diagnostics.</summary>

@@ -23,6 +23,7 @@ sealed class InkedLine
 
     public InkedLine Add(string piece, Ink ink = Ink.Plain)
     {
+        if (piece.Length == 0) return this;
         if (inks.Count == 0 || inks[^1].Ink != ink) inks.Add((text.Length, ink));
         text.Append(piece);
         return this;

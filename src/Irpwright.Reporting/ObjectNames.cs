@@ -15,10 +15,18 @@ public sealed class ObjectNames(Machine machine) : KernelObserver
     readonly Dictionary<(string Kind, ulong Address), int> numbers = [];
     readonly Dictionary<string, int> counts = [];
     readonly Dictionary<ulong, string> devices = [];
+    // Valid until a driver comes or goes.
+    readonly Dictionary<ulong, string> drivers = [];
+    readonly Dictionary<ulong, string> routines = [];
+    readonly Dictionary<(string Driver, ulong Routine), string> shortRoutines = [];
 
     public override void On(in IrpAllocated e) => Renumber("irp", e.Irp.Address);
 
     public override void On(in PoolAllocated e) => Renumber("pool", e.Address);
+
+    public override void On(in DriverLoaded e) => Forget();
+
+    public override void On(in DriverUnloaded e) => Forget();
 
     public override void On(in DeviceCreated e)
     {
@@ -63,6 +71,12 @@ public sealed class ObjectNames(Machine machine) : KernelObserver
     /// <summary>A driver's service name.</summary>
     public string Driver(PDRIVER_OBJECT driver)
     {
+        lock (gate)
+            return drivers.TryGetValue(driver.Address, out string? name) ? name : drivers[driver.Address] = FindDriver(driver);
+    }
+
+    string FindDriver(PDRIVER_OBJECT driver)
+    {
         if (driver.IsNull || !GuestMemory.IsAccessible(driver.Address, DRIVER_OBJECT.SizeOf, PageAccess.Read)) return "";
         if (machine.Drivers.Find(driver) is { } loaded) return loaded.Name;
         UNICODE_STRING name = driver.DriverName;
@@ -74,6 +88,11 @@ public sealed class ObjectNames(Machine machine) : KernelObserver
     /// <summary>A routine or code address as a debugger shows it: <c>passthrough!PassDone</c>; <c>nt!</c> for the kernel's.</summary>
     public string Routine(ulong address)
     {
+        lock (gate) return routines.TryGetValue(address, out string? name) ? name : routines[address] = FindRoutine(address);
+    }
+
+    string FindRoutine(ulong address)
+    {
         if (machine.Code.RoutineAt(address) is { } routine) return $"{ModuleOf(routine)}!{MethodName(routine.Method.Name)}";
         if (machine.Code.ExportAt(address) is { } export) return $"nt!{export.Name}";
         return machine.BugChecks.SymbolAt?.Invoke(address) ?? Format.Address(address);
@@ -81,6 +100,16 @@ public sealed class ObjectNames(Machine machine) : KernelObserver
 
     /// <summary>A routine's name where its driver's stands beside it already.</summary>
     public string RoutineIn(string driver, ulong address)
+    {
+        lock (gate)
+        {
+            if (!shortRoutines.TryGetValue((driver, address), out string? name))
+                shortRoutines[(driver, address)] = name = Shorten(driver, address);
+            return name;
+        }
+    }
+
+    string Shorten(string driver, ulong address)
     {
         string name = Routine(address);
         int mark = name.IndexOf('!');
@@ -124,6 +153,16 @@ public sealed class ObjectNames(Machine machine) : KernelObserver
             KOBJECTS.ThreadObject => "thread",
             _ => "object",
         }, address.Address);
+    }
+
+    void Forget()
+    {
+        lock (gate)
+        {
+            drivers.Clear();
+            routines.Clear();
+            shortRoutines.Clear();
+        }
     }
 
     void Renumber(string kind, ulong address)

@@ -186,8 +186,9 @@ public sealed class TextTrace : KernelObserver
         lock (gate)
         {
             IrpStory story = StoryOf(e.Irp);
-            story.IsCompleted = true;
-            if (story.Origin != IrpOrigin.Request) Ended(story, e.Status, e.Information);
+            // A request is over when its requestor is told.
+            story.IsCompleted = story.Origin != IrpOrigin.Request;
+            if (story.IsCompleted) Ended(story, e.Status, e.Information);
             else if (output is not null) story.Digest = DigestOfResult(e.Irp, e.Status, e.Information);
         }
     }

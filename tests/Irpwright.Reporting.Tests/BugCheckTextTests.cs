@@ -50,6 +50,18 @@ public class BugCheckTextTests
         Assert.Contains(report, l => l.Contains("> 1  IRP_MJ_READ  0      pending  scripteddevice", StringComparison.Ordinal));
     }
 
+    [Fact]
+    public void A_hang_lists_requests_that_were_completed_without_their_requestor_being_told()
+    {
+        var device = new ScriptedDevice();
+        device.Enqueue(Respond.After(TimeSpan.FromMilliseconds(1)));
+        using Stack stack = new Stack(device, @"\Device\Scripted0").With(new Careless());
+        var hang = Assert.Throws<MachineHungException>(() => stack.Use(handle => handle.Read(new byte[16])));
+        IReadOnlyList<string> report = BugCheckText.DescribeHang(hang.Message, stack.Names, stack.Trace, "");
+        string title = Assert.Single(report, line => line.StartsWith("  irp#2 at ", StringComparison.Ordinal));
+        Assert.EndsWith("2 stack locations, completed", title, StringComparison.Ordinal);
+    }
+
     static string[] ReportOf(string driver)
     {
         using Stack stack = new Stack(new RamDisk(4096), @"\Device\RamDisk0").WithCompiled(driver);
