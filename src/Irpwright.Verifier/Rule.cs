@@ -17,22 +17,26 @@ public interface IWatch<TEvent> where TEvent : struct
 /// </remarks>
 public abstract class Rule
 {
+    const string NotAttached = "The rule is not attached to a machine.";
+
     Verifier? verifier;
+    IrpTracker? tracker;
     RuleInfo? info;
 
     /// <summary>What there is to know about the rule.</summary>
-    public RuleInfo Info => info ?? throw new InvalidOperationException("The rule is not attached to a machine.");
+    public RuleInfo Info => info ?? throw new InvalidOperationException(NotAttached);
 
     protected Machine Machine => Verifier.Machine;
 
-    /// <summary>What the event at hand is about.</summary>
-    protected IrpTracker Tracker => Verifier.Tracker;
+    Verifier Verifier => verifier ?? throw new InvalidOperationException(NotAttached);
 
-    Verifier Verifier => verifier ?? throw new InvalidOperationException("The rule is not attached to a machine.");
+    /// <summary>What the event at hand is about.</summary>
+    protected IrpTracker Tracker => tracker ?? throw new InvalidOperationException(NotAttached);
 
     internal void Bind(Verifier verifier, RuleInfo info)
     {
         this.verifier = verifier;
+        tracker = verifier.Tracker;
         this.info = info;
     }
 

@@ -17,11 +17,11 @@ public enum RuleFamily : byte
     Allocation,
     Cancel,
     Completion,
-    Device,
     Forwarding,
     Irql,
     Lock,
     Pending,
+    PlugAndPlay,
     Reuse,
 }
 

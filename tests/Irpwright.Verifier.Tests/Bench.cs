@@ -7,6 +7,9 @@ sealed class Bench : IDisposable
 
     readonly List<Probe> filters = [];
 
+    /// <summary>The filters, lowest first.</summary>
+    public IReadOnlyList<Probe> Filters => filters;
+
     public Bench(int filterCount = 1, MachineOptions? options = null)
     {
         Machine = new Machine(options);

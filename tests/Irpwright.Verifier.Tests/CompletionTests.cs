@@ -269,6 +269,54 @@ public class CompletionTests
         Assert.Contains("IwUninitializedStatus", bench.Broken());
     }
 
+    [Theory, Spec("BUILD-15")]
+    [InlineData(true, true, "IwEventSetBeforeSending")]
+    [InlineData(true, false, null)]
+    [InlineData(false, true, null)]
+    public void Sending_a_threaded_IRP_with_its_event_set_breaks_IwEventSetBeforeSending_if_it_pends(bool set, bool pends, string? rule)
+    {
+        using var bench = new Bench();
+        if (pends) CompleteControlsLater(bench);
+        bench.Upper.Read = irp =>
+        {
+            PKEVENT done = bench.Upper.NewEvent();
+            if (set) bench.Upper.KeSetEvent(done, 0, false);
+            PIO_STATUS_BLOCK iosb = new(bench.Upper.Allocate(16).Address);
+            NTSTATUS status = bench.Upper.IoCallDriver(bench.Upper.Lower, bench.Upper.BuildControl(0x00222000, done, iosb));
+            if (status == STATUS_PENDING) bench.Upper.Wait(done);
+            return bench.Upper.SkipDown(irp);
+        };
+        if (rule is null) bench.IsSilent();
+        else bench.Breaks(rule, "upper");
+    }
+
+    [Fact, Spec("BUILD-15")]
+    public void Setting_the_event_of_a_threaded_IRP_breaks_IoBuildDeviceIoControlSetEvent()
+    {
+        using var bench = new Bench();
+        PKEVENT done = default;
+        bench.Upper.Read = irp =>
+        {
+            done = bench.Upper.NewEvent();
+            PIO_STATUS_BLOCK iosb = new(bench.Upper.Allocate(16).Address);
+            PIRP own = bench.Upper.BuildControl(0x00222000, done, iosb);
+            bench.Upper.SetCompletionRoutine(own, bench.Upper.CompletionRoutine);
+            bench.Upper.IoCallDriver(bench.Upper.Lower, own);
+            return bench.Upper.SkipDown(irp);
+        };
+        bench.Upper.Done = _ =>
+        {
+            bench.Upper.KeSetEvent(done, 0, false);
+            return STATUS_CONTINUE_COMPLETION;
+        };
+        bench.Breaks("IoBuildDeviceIoControlSetEvent", "upper");
+    }
+
+    static void CompleteControlsLater(Bench bench) =>
+        bench.Lower.Other = irp => bench.Lower.IoGetCurrentIrpStackLocation(irp).MajorFunction == IRP_MJ_DEVICE_CONTROL
+            ? bench.Lower.CompleteLater(irp)
+            : bench.Lower.Complete(irp, STATUS_SUCCESS);
+
     [Theory, Spec("COMPLETE-FINAL-11")]
     [InlineData(17, "IwInformationTooLarge")]
     [InlineData(16, null)]

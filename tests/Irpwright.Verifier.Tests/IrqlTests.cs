@@ -168,6 +168,25 @@ public class IrqlTests
         Assert.Equal(2, bench.Verifier.Violations.Count);
     }
 
+    [Theory, Spec("SYNC-08")]
+    [InlineData(APC_LEVEL, "IwThreadedAtApcLevel")]
+    [InlineData(PASSIVE_LEVEL, null)]
+    public void Sending_a_threaded_IRP_at_APC_LEVEL_breaks_IwThreadedAtApcLevel(byte irql, string? rule)
+    {
+        using var bench = new Bench();
+        bench.Upper.Read = irp =>
+        {
+            PIO_STATUS_BLOCK iosb = new(bench.Upper.Allocate(16).Address);
+            PIRP own = bench.Upper.BuildControl(0x00222000, bench.Upper.NewEvent(), iosb);
+            byte previous = bench.Upper.KfRaiseIrql(irql);
+            bench.Upper.IoCallDriver(bench.Upper.Lower, own);
+            bench.Upper.KeLowerIrql(previous);
+            return bench.Upper.SkipDown(irp);
+        };
+        if (rule is null) bench.IsSilent();
+        else bench.Breaks(rule, "upper");
+    }
+
     [Theory, Spec("DPC-08")]
     [InlineData(true, "IwWaitAtDispatch")]
     [InlineData(false, null)]

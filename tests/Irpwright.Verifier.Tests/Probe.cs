@@ -190,6 +190,9 @@ sealed class Probe(string? deviceName) : WdmDriver
     public PIRP BuildSynchronousFlush(PKEVENT done, PIO_STATUS_BLOCK iosb) =>
         IoBuildSynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, Lower, default, 0, null, done, iosb);
 
+    public PIRP BuildPnp(PKEVENT done, PIO_STATUS_BLOCK iosb) =>
+        IoBuildSynchronousFsdRequest(IRP_MJ_PNP, Lower, default, 0, null, done, iosb);
+
     public PIRP BuildAsynchronousFlush() => IoBuildAsynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, Lower, default, 0, null, default);
 
     public new BOOLEAN IoForwardIrpSynchronously(PDEVICE_OBJECT DeviceObject, PIRP Irp) =>

@@ -26,6 +26,7 @@ public sealed class IrpTracker
     readonly Stack<IrpRecord> freeRecords = new();
     readonly Stack<Visit> freeVisits = new();
     readonly (ulong Irp, IrpName Name, CodePlace By)[] completions = new (ulong, IrpName, CodePlace)[RememberedCompletions];
+    IrpRecord? latest;
     ThreadContext? context;
     Visit? visit;
     RoutineFrame? frame;
@@ -92,7 +93,7 @@ public sealed class IrpTracker
 
     // ---- Packets
 
-    internal void Allocated(in IrpAllocated e) => Known = irps.GetValueOrDefault(e.Irp.Address);
+    internal void Allocated(in IrpAllocated e) => Known = Get(e.Irp.Address);
 
     internal void AllocatedDone(in IrpAllocated e)
     {
@@ -137,6 +138,7 @@ public sealed class IrpTracker
         if (IsFreedByDriver) Thread.Call = default;
         Abandon(Irp);
         irps.Remove(Irp.Name.Address);
+        latest = null;
         freeRecords.Push(Irp);
     }
 
@@ -145,9 +147,23 @@ public sealed class IrpTracker
     /// <summary>Driver code called IoFreeIrp, as opposed to the kernel releasing an IRP of its own.</summary>
     public bool IsFreedByDriver => Thread.Call.Export == KernelExports.IoFreeIrp;
 
+    /// <summary>Driver code called KeSetEvent, as opposed to the kernel setting an event.</summary>
+    public bool IsSetByDriver => Thread.Call.Export == KernelExports.KeSetEvent;
+
+    /// <summary>Driver code called IoCompleteRequest, as opposed to the kernel completing for a driver without a dispatch routine.</summary>
+    public bool IsCompletedByDriver => Thread.Call.Export == KernelExports.IofCompleteRequest;
+
+    // Most events are about the IRP of the one before.
+    IrpRecord? Get(ulong irp)
+    {
+        if (latest is not null && latest.Name.Address == irp) return latest;
+        if (irps.TryGetValue(irp, out IrpRecord? record)) latest = record;
+        return record;
+    }
+
     IrpRecord Find(PIRP irp)
     {
-        if (irps.TryGetValue(irp.Address, out IrpRecord? record)) return record;
+        if (Get(irp.Address) is { } record) return record;
         // Allocated before the verifier came, or no IRP at all.
         irps.Add(irp.Address, record = new IrpRecord());
         sbyte stackCount = GuestMemory.IsAccessible(irp.Address, IRP.SizeOf, PageAccess.Read) ? irp.StackCount : (sbyte)0;
@@ -179,7 +195,7 @@ public sealed class IrpTracker
         }
         if (!freeVisits.TryPop(out visit)) visit = new Visit(machine);
         bool marked = (record.ControlOf(location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
-        visit.Begin(record.Name, e.DeviceObject, e.Routine, location, marked, e.Irp.CancelRoutine);
+        visit.Begin(record.Name, e.DeviceObject, e.Routine, location, marked);
         record.Visits.Add(visit);
     }
 
@@ -196,7 +212,7 @@ public sealed class IrpTracker
         frame = Thread.Unwind(RoutineKind.Dispatch, e.Routine.Address, e.Irp.Address);
         if (frame is null) return false;
         visit = frame.Visit!;
-        if (irps.TryGetValue(e.Irp.Address, out IrpRecord? record) && record.Name.Number == visit.Irp.Number)
+        if (Get(e.Irp.Address) is { } record && record.Name.Number == visit.Irp.Number)
         {
             Known = record;
             if (record.Owner == visit) SampleOwner(record);
@@ -248,7 +264,7 @@ public sealed class IrpTracker
         sbyte location = e.Irp.CurrentLocation;
         PassBelow(record, location, e.Irp.IoStatus.Status);
         Visit? owner = record.Owner;
-        RoutineFrame entered = Thread.Push(RoutineKind.Completion, e.Routine.Address, DriverOf(e.DeviceObject));
+        RoutineFrame entered = Thread.Push(RoutineKind.Completion, e.Routine.Address, DriverOf(Known, e.DeviceObject));
         entered.Irp = record.Name;
         entered.Visit = owner;
         entered.Location = location;
@@ -257,13 +273,15 @@ public sealed class IrpTracker
         entered.MarkedBefore = location <= record.StackCount && (record.ControlOf(location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
     }
 
-    static PDRIVER_OBJECT DriverOf(PDEVICE_OBJECT device) => device.IsNull ? default : device.DriverObject;
+    // The device object itself may be deleted by now.
+    static PDRIVER_OBJECT DriverOf(IrpRecord irp, PDEVICE_OBJECT device) =>
+        irp.Owner is { } owner && owner.Device == device ? owner.Driver : default;
 
     internal bool RoutineReturned(in CompletionRoutineReturned e)
     {
         frame = Thread.Unwind(RoutineKind.Completion, e.Routine.Address, e.Irp.Address);
         if (frame is null) return false;
-        if (irps.TryGetValue(e.Irp.Address, out IrpRecord? record) && record.Name.Number == frame.Irp.Number)
+        if (Get(e.Irp.Address) is { } record && record.Name.Number == frame.Irp.Number)
         {
             Known = record;
             SampleRoutine(frame, record);
@@ -317,7 +335,7 @@ public sealed class IrpTracker
     {
         Known = Find(e.Irp);
         if (e.Routine.IsNull) return;
-        RoutineFrame entered = Thread.Push(RoutineKind.Cancel, e.Routine.Address, DriverOf(e.DeviceObject));
+        RoutineFrame entered = Thread.Push(RoutineKind.Cancel, e.Routine.Address, DriverOf(Known, e.DeviceObject));
         entered.Irp = Known.Name;
         // It runs at DISPATCH_LEVEL with the lock, and ends without both.
         entered.Irql = e.Irp.CancelIrql;
@@ -337,14 +355,14 @@ public sealed class IrpTracker
 
     internal void EventSet(in EventSet e)
     {
-        bool byDriver = Thread.Call.Export == KernelExports.KeSetEvent;
-        Thread.Call = default;
-        if (!byDriver || Thread.Frame is not { Kind: RoutineKind.Completion } running) return;
+        if (!IsSetByDriver || Thread.Frame is not { Kind: RoutineKind.Completion } running) return;
         running.EventSet = e.Event;
         // Whoever waits for the event may be done with the IRP before the routine returns.
-        if (irps.TryGetValue(running.Irp.Address, out IrpRecord? record) && record.Name.Number == running.Irp.Number)
+        if (Get(running.Irp.Address) is { } record && record.Name.Number == running.Irp.Number)
             SampleRoutine(running, record);
     }
+
+    internal void EventSetDone() => Thread.Call = default;
 
     internal void WaitStarted(in WaitStarted e)
     {

@@ -55,6 +55,9 @@ public sealed class Visit
     /// <summary>The status the IRP had then; null when it was freed or reused instead.</summary>
     public NTSTATUS? FinalStatus { get; internal set; }
 
+    /// <summary>The status the IRP had when it came.</summary>
+    public NTSTATUS EntryStatus { get; internal set; }
+
     /// <summary>A cancel routine that was set already when the IRP came.</summary>
     public PDRIVER_CANCEL InheritedCancelRoutine { get; internal set; }
 
@@ -66,16 +69,17 @@ public sealed class Visit
     /// <summary>The dispatch routine.</summary>
     public CodePlace Place => new(machine, Driver, Routine.Address, 0);
 
-    internal void Begin(
-        IrpName irp, PDEVICE_OBJECT device, PDRIVER_DISPATCH routine, sbyte location, bool marked, PDRIVER_CANCEL cancelRoutine)
+    internal void Begin(in IrpName irp, PDEVICE_OBJECT device, PDRIVER_DISPATCH routine, sbyte location, bool marked)
     {
         Irp = irp;
+        PIRP packet = new(irp.Address);
+        EntryStatus = packet.IoStatus.Status;
+        InheritedCancelRoutine = packet.CancelRoutine;
         Device = device;
         Driver = device.DriverObject;
         Routine = routine;
         Location = location;
         MarkedAtEntry = marked;
-        InheritedCancelRoutine = cancelRoutine;
         WasMisled = Marked = Forwarded = Skipped = CompletedByDispatch = Completed = Passed = Returned = false;
         LowerStatus = FinalStatus = null;
         WaitingFor = default;

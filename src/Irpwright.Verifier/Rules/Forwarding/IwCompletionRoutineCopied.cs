@@ -8,6 +8,10 @@ sealed class IwCompletionRoutineCopied : Rule, IWatch<IrpForwarded>
         "A stack location was copied as a whole, so that the completion routine of a driver above stands in the next location too.",
         static () => new IwCompletionRoutineCopied());
 
+    // The last such routine, because finding its driver takes long.
+    ulong ownRoutine;
+    PDRIVER_OBJECT ownDriver;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not { Skipped: false } owner || e.Irp.CurrentLocation != owner.Location - 1) return;
@@ -16,7 +20,13 @@ sealed class IwCompletionRoutineCopied : Rule, IWatch<IrpForwarded>
         if ((copy.Control & own.Control & IrpRecord.Invoke) == 0) return;
         if (copy.CompletionRoutine != own.CompletionRoutine || copy.Context != own.Context) return;
         // The same driver may be in the stack twice, and register the same routine each time.
-        if (CodePlace.Find(Machine, copy.CompletionRoutine.Address) is not { } driver || driver.Object == owner.Driver) return;
+        if (copy.CompletionRoutine.Address == ownRoutine && owner.Driver == ownDriver) return;
+        if (CodePlace.Find(Machine, copy.CompletionRoutine.Address) is not { } driver) return;
+        if (driver.Object == owner.Driver)
+        {
+            (ownRoutine, ownDriver) = (copy.CompletionRoutine.Address, owner.Driver);
+            return;
+        }
         Report(Tracker.Caller, owner.Irp,
             $"{owner} sent {owner.Irp} with the completion routine of {driver.Name}, a driver above, copied into the next location. "
                 + "Use IoCopyCurrentIrpStackLocationToNext.");
