@@ -52,7 +52,8 @@ public sealed class Verifier : KernelObserver
         informationTooLarge = Of<InformationTooLarge>();
         bugCheckRaised = Of<BugCheckRaised>();
 
-        Watch<TEvent>[] Of<TEvent>() where TEvent : struct => [.. rules.OfType<IWatch<TEvent>>().Select(rule => new Watch<TEvent>(rule.On))];
+        Watch<TEvent>[] Of<TEvent>() where TEvent : struct =>
+            [.. rules.OfType<IWatch<TEvent>>().Select(rule => new Watch<TEvent>(rule.On))];
     }
 
     /// <summary>Watches a machine from now on, best before its first driver is loaded.</summary>

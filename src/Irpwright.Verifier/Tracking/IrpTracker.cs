@@ -150,7 +150,7 @@ public sealed class IrpTracker
     /// <summary>Driver code called KeSetEvent, as opposed to the kernel setting an event.</summary>
     public bool IsSetByDriver => Thread.Call.Export == KernelExports.KeSetEvent;
 
-    /// <summary>Driver code called IoCompleteRequest, as opposed to the kernel completing for a driver without a dispatch routine.</summary>
+    /// <summary>Driver code called IoCompleteRequest, as opposed to the kernel for a driver without a dispatch routine.</summary>
     public bool IsCompletedByDriver => Thread.Call.Export == KernelExports.IofCompleteRequest;
 
     // Most events are about the IRP of the one before.

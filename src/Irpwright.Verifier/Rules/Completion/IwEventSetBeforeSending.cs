@@ -23,6 +23,7 @@ sealed class IwEventSetBeforeSending : Rule, IWatch<IrpForwarded>, IWatch<Dispat
     {
         if (suspects.Count == 0 || !suspects.Remove(Tracker.Visit.Irp.Number, out CodePlace place)) return;
         if (e.Status != NTSTATUS.STATUS_PENDING) return;
-        Report(place, Tracker.Visit.Irp, $"{place} sent {Tracker.Visit.Irp} with an event that was signalled already: a wait for it ends at once.");
+        Report(place, Tracker.Visit.Irp,
+            $"{place} sent {Tracker.Visit.Irp} with an event that was signalled already: a wait for it ends at once.");
     }
 }

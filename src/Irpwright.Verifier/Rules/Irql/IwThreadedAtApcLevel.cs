@@ -13,6 +13,7 @@ sealed class IwThreadedAtApcLevel : Rule, IWatch<IrpForwarded>
         IrpRecord irp = Tracker.Irp;
         if (irp.Forwards != 1 || irp.Origin != IrpOrigin.Threaded || Tracker.Thread.Thread.Irql != APC_LEVEL) return;
         Report(Tracker.Caller, irp.Name,
-            $"{Tracker.Caller} sent {irp}, a threaded IRP, at APC_LEVEL: the APC that finishes it cannot come, and a wait for it never ends.");
+            $"{Tracker.Caller} sent {irp}, a threaded IRP, at APC_LEVEL: the APC that finishes it cannot come, and a wait for it never "
+                + "ends.");
     }
 }

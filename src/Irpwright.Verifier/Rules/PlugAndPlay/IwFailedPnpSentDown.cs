@@ -13,6 +13,7 @@ sealed class IwFailedPnpSentDown : Rule, IWatch<IrpForwarded>
         if (Tracker.Visit.Irp.MajorFunction != IRP_MJ_PNP || Tracker.Owner is null) return;
         NTSTATUS status = e.Irp.IoStatus.Status;
         if (status >= 0 || status == NTSTATUS.STATUS_NOT_SUPPORTED) return;
-        Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} failed {Tracker.Irp} with {status.Name}, and sent it down all the same. Complete it.");
+        Report(Tracker.Caller, Tracker.Irp.Name,
+            $"{Tracker.Caller} failed {Tracker.Irp} with {status.Name}, and sent it down all the same. Complete it.");
     }
 }

@@ -1,6 +1,6 @@
 namespace Irpwright.Verification.Rules;
 
-/// <summary>STATUS_NOT_SUPPORTED says that nobody has handled the IRP; a driver leaves a status that it has no opinion on (PNP-07).</summary>
+/// <summary>STATUS_NOT_SUPPORTED says that nobody has handled the IRP; a driver leaves other statuses alone (PNP-07).</summary>
 sealed class IwPnpNotSupportedAgain : Rule, IWatch<IrpCompleting>, IWatch<IrpForwarded>
 {
     public static RuleInfo Definition { get; } = new(nameof(IwPnpNotSupportedAgain), RuleFamily.PlugAndPlay, Error,
@@ -20,6 +20,7 @@ sealed class IwPnpNotSupportedAgain : Rule, IWatch<IrpCompleting>, IWatch<IrpFor
         if (Tracker.Owner is not { Irp.MajorFunction: IRP_MJ_PNP } owner || status != NTSTATUS.STATUS_NOT_SUPPORTED) return;
         if (owner.LowerStatus is not null || owner.EntryStatus == status) return;
         Report(Tracker.Caller, owner.Irp,
-            $"{Tracker.Caller} changed the status of {owner.Irp} from {owner.EntryStatus.Name} to STATUS_NOT_SUPPORTED, which means that nobody handled it.");
+            $"{Tracker.Caller} changed the status of {owner.Irp} from {owner.EntryStatus.Name} to STATUS_NOT_SUPPORTED, which means "
+                + "that nobody handled it.");
     }
 }

@@ -12,6 +12,7 @@ sealed class IwRemoveFailed : Rule, IWatch<IrpCompleting>
     {
         if (e.Status >= 0 || Tracker.Owner is not { Irp.MajorFunction: IRP_MJ_PNP } owner || !Tracker.IsCompletedByDriver) return;
         if (Tracker.Irp.LocationAt(owner.Location).MinorFunction != IRP_MN_REMOVE_DEVICE) return;
-        Report(Tracker.Caller, owner.Irp, $"{Tracker.Caller} failed {owner.Irp}, IRP_MN_REMOVE_DEVICE, with {e.Status.Name}: a removal cannot fail.");
+        Report(Tracker.Caller, owner.Irp,
+            $"{Tracker.Caller} failed {owner.Irp}, IRP_MN_REMOVE_DEVICE, with {e.Status.Name}: a removal cannot fail.");
     }
 }

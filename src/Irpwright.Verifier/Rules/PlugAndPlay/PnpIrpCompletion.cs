@@ -1,6 +1,6 @@
 namespace Irpwright.Verification.Rules;
 
-/// <summary>Every driver of the stack gets a PnP IRP, unless one fails it (PNP-02, PNP-07); for an untouched one the code is 0x22F.</summary>
+/// <summary>Every driver of the stack gets a PnP IRP, unless one fails it (PNP-02, PNP-07). Untouched: 0x22F.</summary>
 sealed class PnpIrpCompletion : Rule, IWatch<IrpCompleting>
 {
     public static RuleInfo Definition { get; } = new(nameof(PnpIrpCompletion), RuleFamily.PlugAndPlay, Error,
