@@ -46,7 +46,7 @@ public class PlugAndPlayTests
         Assert.Empty(Send(bench, IRP_MN_START_DEVICE));
     }
 
-    [Fact, Spec("PNP-02")]
+    [Fact]
     public void Sending_down_what_it_does_not_know_is_right()
     {
         using Bench bench = NewBench((bench, irp) => bench.Upper.SkipDown(irp));
