@@ -27,7 +27,7 @@ sealed class RequestResult(RequestSpec spec)
     /// <summary>The data of the last one, if it is short.</summary>
     public byte[]? Data { get; private set; }
 
-    /// <summary>How many were cancelled while they were pending.</summary>
+    /// <summary>For how many IoCancelIrp was called while they were pending; they may have ended in any way.</summary>
     public int Cancelled { get; set; }
 
     public void Add(IoResult result, ReadOnlyMemory<byte> buffer)
@@ -61,6 +61,7 @@ sealed class RequestResult(RequestSpec spec)
     string DescribeCancellation()
     {
         if (Cancelled == 0) return "over before it could be cancelled";
-        return Count == 1 ? "cancelled while it was pending" : $"{Cancelled} cancelled while they were pending";
+        const string called = "IoCancelIrp was called";
+        return Count == 1 ? $"{called} while it was pending" : $"{called} for {Cancelled} while they were pending";
     }
 }

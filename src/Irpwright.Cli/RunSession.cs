@@ -1,13 +1,11 @@
 using System.Runtime.InteropServices;
 using Irpwright.Kernel;
 using Irpwright.Reporting;
-using Irpwright.Testing;
 using Irpwright.Verification;
-using Irpwright.Wdk;
 
 namespace Irpwright.Cli;
 
-/// <summary>One execution of <c>run</c>: a machine, its drivers, the requests, and what came of it.</summary>
+/// <summary>One execution of <c>run</c>: the machine, who watches it, and how its end is reported.</summary>
 sealed class RunSession : IDisposable
 {
     readonly RunOptions options;
@@ -18,10 +16,7 @@ sealed class RunSession : IDisposable
     readonly Verifier? verifier;
     readonly ResultWriter? traceFile;
     readonly ResultWriter? jsonFile;
-    readonly List<RequestResult> results = [];
-    readonly List<(IoOperation Operation, byte[] Buffer, RequestResult Result)> running = [];
-    ProgressBar? progress;
-    string? opened;
+    readonly RunScenario scenario;
     bool interrupted;
 
     public RunSession(RunOptions options, Terminal terminal)
@@ -33,6 +28,7 @@ sealed class RunSession : IDisposable
         machine = new Machine(new MachineOptions { Name = "run", Strategy = options.Strategy, Watchdog = options.Watchdog });
         names = new ObjectNames(machine);
         machine.Events.Add(names);
+        scenario = new RunScenario(machine, options, names);
         TextWriter traceOutput = traceFile is null ? terminal.Output : traceFile;
         // Always there, as a bug check report shows the last steps.
         story = new TextTrace(
@@ -77,7 +73,7 @@ sealed class RunSession : IDisposable
         using var signal = PosixSignalRegistration.Create(PosixSignal.SIGINT, Interrupt);
         try
         {
-            PlayInMachine();
+            Play();
             PrintResults([]);
             int exitCode = HasViolations ? ExitCode.Violation : ExitCode.Clean;
             WriteJson(exitCode, HasViolations ? "violation" : "clean", null, null);
@@ -110,58 +106,13 @@ sealed class RunSession : IDisposable
         }
     }
 
-    void PlayInMachine()
+    void Play()
     {
-        using var bar = TracesToOutput(TraceFormat.Text) ? null : ProgressBar.Start(terminal, options.Requests.Sum(r => (long)r.Repeat));
-        progress = bar;
-        var stack = new DriverStack(machine, options.Device, options.Seed);
-        foreach (string driver in options.Drivers) stack.Add(driver);
-        machine.Run(() => Play(stack));
-    }
-
-    void Play(DriverStack stack)
-    {
-        stack.Start();
-        if (options.Requests.Count > 0 || options.Open is not null) SendAll(opened = stack.DeviceToOpen(options.Open));
-        stack.Unload();
-    }
-
-    void SendAll(string device)
-    {
-        NTSTATUS status = DeviceHandle.TryOpen(machine, device, out DeviceHandle? handle);
-        if (handle is null)
-            throw CommandException.Undecided($"{device} cannot be opened: its driver answered IRP_MJ_CREATE with {status.Name}.");
-        foreach (RequestSpec request in options.Requests) Send(handle, request);
-        foreach ((IoOperation operation, byte[] buffer, RequestResult result) in running) Finish(operation, buffer, result);
-        handle.Dispose();
-    }
-
-    void Send(DeviceHandle handle, RequestSpec request)
-    {
-        var result = new RequestResult(request);
-        results.Add(result);
-        byte[] buffer = new byte[request.Length];
-        for (int i = 0; i < request.Repeat; i++)
-        {
-            // A request on its way needs its own buffer.
-            if (request.Async && i > 0) buffer = new byte[request.Length];
-            IoOperation operation = request.Kind switch
-            {
-                RequestKind.Read => handle.StartRead(buffer, request.Offset),
-                RequestKind.Write => handle.StartWrite(request.Data, request.Offset),
-                RequestKind.Control => handle.StartControl(request.Code, request.Data, buffer),
-                _ => handle.StartFlush(),
-            };
-            if (request.Cancel && operation.Cancel()) result.Cancelled++;
-            if (request.Async) running.Add((operation, buffer, result));
-            else Finish(operation, buffer, result);
-        }
-    }
-
-    void Finish(IoOperation operation, byte[] buffer, RequestResult result)
-    {
-        result.Add(operation.Wait(), buffer);
-        progress?.Advance();
+        // The trace on a screen is progress enough.
+        using ProgressBar? bar =
+            TracesToOutput(TraceFormat.Text) ? null : ProgressBar.Start(terminal, options.Requests.Sum(r => (long)r.Repeat));
+        scenario.Progress = bar;
+        scenario.Play();
     }
 
     void Interrupt(PosixSignalContext context)
@@ -176,17 +127,18 @@ sealed class RunSession : IDisposable
         story.Flush();
         // A JSON trace on stdout stays JSON.
         TextWriter output = TracesToOutput(TraceFormat.Json) ? terminal.Error : terminal.Output;
-        if (TracesToOutput(TraceFormat.Text) && results.Count > 0) output.Write('\n');
-        foreach (string line in results.SelectMany(r => r.Describe())) output.Write(line + "\n");
+        string[] results = [.. scenario.Loaded, .. scenario.Results.SelectMany(r => r.Describe())];
+        if (TracesToOutput(TraceFormat.Text) && results.Length > 0) output.Write('\n');
+        foreach (string line in results) output.Write(line + "\n");
         foreach (Violation violation in verifier?.Violations ?? [])
             output.Write($"\n{string.Join('\n', ViolationText.Describe(violation))}\n");
-        if (report.Count > 0 && results.Count > 0) output.Write('\n');
+        if (report.Count > 0 && results.Length > 0) output.Write('\n');
         foreach (string line in report) output.Write(line + "\n");
     }
 
     string Summary()
     {
-        long count = results.Sum(r => (long)r.Count);
+        long count = scenario.Results.Sum(r => (long)r.Count);
         string requests = count == 1 ? "1 request" : $"{count} requests";
         return verifier is null ? requests : $"{requests}, {verifier.Rules.Count} rules, {verifier.Violations.Count} findings";
     }
@@ -199,8 +151,8 @@ sealed class RunSession : IDisposable
             Outcome = outcome,
             Message = message,
             Drivers = options.Drivers,
-            Device = opened,
-            Requests = [.. results.Select(RequestJson.Of)],
+            Device = scenario.Device,
+            Requests = [.. scenario.Results.Select(RequestJson.Of)],
             Violations = verifier is null ? null : [.. verifier.Violations.Select(ViolationJson.Of)],
             BugCheck = report is null ? null : BugCheckJson.Of(report),
             Reproduce = options.Reproduce,

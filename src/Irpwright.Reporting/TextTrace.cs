@@ -34,7 +34,7 @@ public sealed class TextTrace : KernelObserver
     long lastTime;
 
     /// <summary>A line about a routine that was entered, and has not done anything that shows yet.</summary>
-    sealed record Held(string Margin, int Depth, char Mark, string Driver, string Routine, string Before, Frame Frame);
+    sealed record Held(string Margin, int Depth, char Mark, string Driver, string Routine, string Before, string? Time, Frame Frame);
 
     /// <param name="names">Attached to the same machine, before this.</param>
     /// <param name="output">Null to keep only <see cref="Recent"/>.</param>
@@ -351,7 +351,8 @@ public sealed class TextTrace : KernelObserver
     void Enter(char mark, Frame frame, string before)
     {
         Release();
-        held = new Held(frame.Story!.Name, frame.Depth, mark, frame.Driver, names.RoutineIn(frame.Driver, frame.Routine), before, frame);
+        string routine = names.RoutineIn(frame.Driver, frame.Routine);
+        held = new Held(frame.Story!.Name, frame.Depth, mark, frame.Driver, routine, before, TimeIfPassed(), frame);
         Push(frame);
     }
 
@@ -374,13 +375,16 @@ public sealed class TextTrace : KernelObserver
         Row("", Current()?.Depth ?? -1, mark[0], driver, routine, text, ink);
     }
 
-    void Row(string margin, int depth, char mark, string driver, string routine, string text, Ink ink = Ink.Plain)
+    void Row(string margin, int depth, char mark, string driver, string routine, string text, Ink ink = Ink.Plain) =>
+        Row(margin, depth, mark, driver, routine, text, ink, TimeIfPassed());
+
+    void Row(string margin, int depth, char mark, string driver, string routine, string text, Ink ink, string? time)
     {
         BeginLine(margin);
         line.Add(new string(' ', 2 * Math.Max(0, depth + 1))).Add($"{mark}  ", Ink.Faint).Add(driver);
         line.PadTo(RoutineColumn).Add(routine);
         if (text.Length > 0) line.PadTo(TextColumn).Add(text, ink);
-        if (TimeIfPassed() is { } time) line.Add("  at " + time, Ink.Faint);
+        if (time is not null) line.Add("  at " + time, Ink.Faint);
         EndLine();
     }
 
@@ -389,7 +393,7 @@ public sealed class TextTrace : KernelObserver
     {
         if (held is not { } h) return;
         held = null;
-        Row(h.Margin, h.Depth, h.Mark, h.Driver, h.Routine, h.Before + what, ink);
+        Row(h.Margin, h.Depth, h.Mark, h.Driver, h.Routine, h.Before + what, ink, h.Time);
     }
 
     void BeginLine(string margin)

@@ -77,9 +77,9 @@ public class RunTests
         Assert.Equal(
             [
                 "read:0:16:cancel  STATUS_CANCELLED  0 bytes",
-                "  cancelled while it was pending",
+                "  IoCancelIrp was called while it was pending",
                 "read:0:16:cancel:x3  3 times  STATUS_CANCELLED  0 bytes",
-                "  3 cancelled while they were pending",
+                "  IoCancelIrp was called for 3 while they were pending",
             ],
             run.Lines);
     }
@@ -223,6 +223,14 @@ public class RunTests
         Command run = Command.Run("run", $"{TestFiles.Assembly}:Throwing");
         Assert.Equal(1, run.ExitCode);
         Assert.Contains("A C# driver threw FormatException: oops", run.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Without_requests_the_drivers_and_their_devices_are_listed()
+    {
+        Command run = Command.Run("run", TestFiles.Sample("queue"), "passthrough");
+        Assert.Equal(0, run.ExitCode);
+        Assert.Equal([@"queue        loaded  \Device\Queue0", "passthrough  loaded  passthrough#1"], run.Lines);
     }
 
     [Fact]
