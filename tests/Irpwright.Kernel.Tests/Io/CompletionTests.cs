@@ -546,7 +546,7 @@ public class CompletionTests : DriverTest
             PDEVICE_OBJECT device = Marking();
             int size = IoSizeOfIrp(1);
             PIRP irp = new(Memory(size + 0x60).Address);
-            Fill(new PVOID(irp.Address + (ulong)size), 0x60);
+            GuestMemory.Write(irp.Address + (ulong)size, 0x60).Fill(0xAA); // in which the pending bit would show
             byte[] behind = Bytes(new PVOID(irp.Address + (ulong)size), 0x60);
             IoInitializeIrp(irp, (ushort)size, 1);
             IoGetNextIrpStackLocation(irp).MajorFunction = IRP_MJ_READ;
