@@ -134,7 +134,7 @@ public sealed class BugChecks
     {
         return exception switch
         {
-            BugCheckException or MachineHungException or MachineUnsupportedException or ThreadAbortException => exception,
+            BugCheckException or MachineHungException or MachineUnsupportedException => exception,
             ObjectDisposedException when stopped == exception => exception,
             GuestFaultException fault => PageFault(fault.Address, fault.Access, 0),
             NtStatusException raised => Unhandled(raised.Status, 0, 0, 0, $"{raised.Status} was raised and no handler caught it."),

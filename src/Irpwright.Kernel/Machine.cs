@@ -166,7 +166,7 @@ public sealed partial class Machine : IDisposable
             {
                 scenario();
             }
-            catch (Exception e) when (BugChecks.StopReason is null && e is not (GuestFaultException or NtStatusException or ThreadAbortException))
+            catch (Exception e) when (BugChecks.StopReason is null && e is not (GuestFaultException or NtStatusException))
             {
                 failure = System.Runtime.ExceptionServices.ExceptionDispatchInfo.Capture(e);
             }
@@ -193,8 +193,7 @@ public sealed partial class Machine : IDisposable
         {
             if (BugChecks.StopReason is not null)
             {
-                if (!thread.HostThread.Join(TimeSpan.FromSeconds(1))) thread.Abort.Cancel();
-                thread.HostThread.Join(TimeSpan.FromSeconds(5));
+                Scheduler.End(thread);
                 return;
             }
             if (heartbeat != Scheduler.Heartbeat)
@@ -214,7 +213,7 @@ public sealed partial class Machine : IDisposable
         KernelThread? stuck = Scheduler.Threads.FirstOrDefault(t => t.State == SchedulerState.Running && (t.Kind == ThreadKind.System || t.SystemCalls > 0));
         if (stuck is null) return;
         BugChecks.Looping(stuck, $"{stuck} has executed driver code for more than {Options.Watchdog.TotalSeconds:0} s without calling the kernel: the driver loops.");
-        stuck.Abort.Cancel();
+        Scheduler.End(stuck);
     }
 
     /// <summary>What the kernel does for a thread that ends: its IRPs are cancelled and waited for.</summary>
@@ -225,8 +224,9 @@ public sealed partial class Machine : IDisposable
         if (disposed) return;
         disposed = true;
         BugChecks.StopDisposed();
-        Scheduler.WaitForExit(TimeSpan.FromSeconds(2));
+        bool ended = Scheduler.EndAll();
         if (Guest is IDisposable guest) guest.Dispose();
-        Memory.Dispose();
+        // A C# driver that computes for ever cannot be stopped; nobody else may get the memory that it might reach.
+        if (ended) Memory.Dispose();
     }
 }

@@ -19,6 +19,7 @@ public sealed unsafe class AddressSpace : IDisposable
     static readonly SortedSet<int> FreeSlices = [.. Enumerable.Range(0, GuestMemory.SliceCount)];
 
     readonly int slice;
+    readonly Lock withdrawing = new();
     bool disposed;
 
     /// <exception cref="InsufficientMemoryException">All slices of the process are in use, or the host has no memory left.</exception>
@@ -110,12 +111,50 @@ public sealed unsafe class AddressSpace : IDisposable
     }
 
     /// <summary>Sets what may be done with whole pages through the window that <paramref name="address"/> lies in.</summary>
-    public void Protect(ulong address, ulong size, PageAccess access)
+    public void Protect(ulong address, ulong size, PageAccess access) => PagesOf(address, size).Fill((byte)access);
+
+    /// <summary>One <see cref="PageAccess"/> for each page that begins in a range of one window.</summary>
+    static Span<byte> PagesOf(ulong address, ulong size)
     {
         byte* pages = address >= GuestMemory.KernelBase
             ? GuestMemory.KernelPages + ((address - GuestMemory.KernelBase) >> GuestMemory.PageShift)
             : GuestMemory.UserPages + ((address - GuestMemory.UserBase) >> GuestMemory.PageShift);
-        new Span<byte>(pages, checked((int)((size + GuestMemory.PageSize - 1) >> GuestMemory.PageShift))).Fill((byte)access);
+        return new Span<byte>(pages, checked((int)((size + GuestMemory.PageSize - 1) >> GuestMemory.PageShift)));
+    }
+
+    /// <summary>Makes every access to the machine's memory a fault, until the result is disposed.</summary>
+    internal Withdrawal Withdraw() => new(this);
+
+    /// <summary>Gives the access back when disposed. Withdrawals of one machine come after each other.</summary>
+    internal readonly ref struct Withdrawal : IDisposable
+    {
+        readonly AddressSpace memory;
+        readonly byte[] kernel, systemMapping, user;
+
+        internal Withdrawal(AddressSpace memory)
+        {
+            this.memory = memory;
+            memory.withdrawing.Enter();
+            kernel = Take(memory.SliceBase);
+            systemMapping = Take(memory.ToSystemMapping(memory.SliceBase));
+            user = Take(memory.UserSliceBase);
+        }
+
+        static byte[] Take(ulong window)
+        {
+            Span<byte> pages = PagesOf(window, GuestMemory.SliceSize);
+            byte[] taken = pages.ToArray();
+            pages.Clear();
+            return taken;
+        }
+
+        public void Dispose()
+        {
+            kernel.CopyTo(PagesOf(memory.SliceBase, GuestMemory.SliceSize));
+            systemMapping.CopyTo(PagesOf(memory.ToSystemMapping(memory.SliceBase), GuestMemory.SliceSize));
+            user.CopyTo(PagesOf(memory.UserSliceBase, GuestMemory.SliceSize));
+            memory.withdrawing.Exit();
+        }
     }
 
     byte* HostAddress(ulong offset) => GuestMemory.HostBase + (ulong)slice * GuestMemory.SliceSize + offset;

@@ -123,8 +123,10 @@ public sealed unsafe class KernelThread : IDisposable
     internal long Deadline = long.MaxValue;
     internal bool Permit;
     internal readonly SemaphoreSlim Baton = new(0);
-    internal readonly CancellationTokenSource Abort = new();
     internal Thread? HostThread;
+
+    /// <summary>Nothing ends it.</summary>
+    internal bool IsRunaway;
 
     /// <summary>Host address below which nested calls must not go: what is left then is for ending with a report.</summary>
     internal nuint HostStackLimit;
@@ -164,7 +166,6 @@ public sealed unsafe class KernelThread : IDisposable
     public void Dispose()
     {
         Baton.Dispose();
-        Abort.Dispose();
     }
 }
 

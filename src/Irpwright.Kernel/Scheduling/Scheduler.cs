@@ -52,6 +52,10 @@ public abstract class Scheduler
     const int HostStackSize = 16 << 20;
     const int HostStackOfDrivers = 2 << 20;
 
+    // With the threads of a stopped machine: while they may still come across the stop, and when they have lost their memory.
+    static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(300);
+    static readonly TimeSpan LastPatience = TimeSpan.FromSeconds(2);
+
     readonly List<KernelThread> threads = [];
     readonly ConcurrentDictionary<ulong, KernelThread> threadsByObject = new();
     int lastThreadId;
@@ -142,11 +146,9 @@ public abstract class Scheduler
         KernelThread.Current = thread;
         try
         {
-#pragma warning disable SYSLIB0046 // The only way to end a C# driver that loops for ever without ending the process.
-            System.Runtime.ControlledExecution.Run(() => Body(thread, body), thread.Abort.Token);
-#pragma warning restore SYSLIB0046
+            Body(thread, body);
         }
-        catch (Exception e) when (Machine.BugChecks.StopReason is not null || e is OperationCanceledException)
+        catch (Exception) when (Machine.BugChecks.StopReason is not null)
         {
             // The stop is recorded and reported to whoever waits; this thread only had to end.
         }
@@ -213,14 +215,31 @@ public abstract class Scheduler
         }
     }
 
-    internal void WaitForExit(TimeSpan timeout)
+    /// <summary>
+    /// Waits for a thread of a stopped machine to end; false if it cannot be ended: C# code that neither calls the kernel nor touches
+    /// the machine's memory.
+    /// </summary>
+    internal bool End(KernelThread thread)
+    {
+        Thread host = thread.HostThread!;
+        if (host.Join(thread.IsRunaway ? TimeSpan.Zero : Patience)) return true;
+        if (thread.IsRunaway) return false;
+        // C# code notices the stop where it calls the kernel. Code that loops without doing so is stopped by its next access to the
+        // machine's memory. (.NET can abort threads, but on Unix that may end the process.)
+        using (Machine.Memory.Withdraw()) thread.IsRunaway = !host.Join(LastPatience);
+        return !thread.IsRunaway;
+    }
+
+    /// <summary>Waits for all threads of a stopped machine to end; false if one cannot be ended.</summary>
+    internal bool EndAll()
     {
         KernelThread[] remaining;
         lock (Gate) remaining = [.. threads];
+        bool ended = true;
         foreach (KernelThread thread in remaining)
         {
-            if (thread == KernelThread.Current || thread.HostThread is not { } host) continue;
-            if (!host.Join(timeout)) thread.Abort.Cancel();
+            if (thread != KernelThread.Current && thread.HostThread is not null) ended &= End(thread);
         }
+        return ended;
     }
 }

@@ -85,7 +85,7 @@ static class QueueScenarios
         Assert.False(read.Cancel());
     }
 
-    [SampleScenario("queue", FreeRunning = true)]
+    [SampleScenario("queue")]
     public static void Closing_a_handle_cancels_its_requests_and_no_others(SampleRun run)
     {
         using DeviceHandle handle = run.Open();
