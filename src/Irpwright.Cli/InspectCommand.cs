@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Irpwright.Guest.Images;
+using Irpwright.Kernel;
 
 namespace Irpwright.Cli;
 
@@ -26,7 +27,8 @@ static class InspectCommand
         {
             if (!PortableExecutable.TryReadFile(parsed.GetValue(driver)!, out PortableExecutable? image, out ImageDiagnostic? error))
                 throw CommandException.BadInput(error.ToString());
-            ImageReport report = ImageReport.Create(image, DriverImageLoader.IsSupported);
+            using var machine = new Machine();
+            ImageReport report = ImageReport.Create(image, new DriverImageLoader(machine).IsSupported);
             foreach (ImageDiagnostic warning in image.Warnings) terminal.Complain($"warning: {warning}");
             if (parsed.GetValue(json)) terminal.Output.Write(ImageJson.Of(report).Serialize());
             else new ImageText(terminal.Output, report).Write();

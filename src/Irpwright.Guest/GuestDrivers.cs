@@ -31,8 +31,14 @@ public sealed class GuestDrivers
     public bool TryRead(string path, [NotNullWhen(true)] out DriverImage? image, [NotNullWhen(false)] out ImageDiagnostic? error)
     {
         image = null;
-        return PortableExecutable.TryReadFile(path, out PortableExecutable? file, out error) && loader.TryLoad(file, out image, out error);
+        return PortableExecutable.TryReadFile(path, out PortableExecutable? file, out error) && TryPlace(file, out image, out error);
     }
+
+    /// <summary>Places an image that was read before.</summary>
+    /// <inheritdoc cref="TryRead"/>
+    public bool TryPlace(
+        PortableExecutable file, [NotNullWhen(true)] out DriverImage? image, [NotNullWhen(false)] out ImageDiagnostic? error) =>
+        loader.TryLoad(file, out image, out error);
 
     /// <summary>Calls DriverEntry. Runs on a guest thread.</summary>
     /// <param name="serviceName">Names the driver object; the image's name if null.</param>

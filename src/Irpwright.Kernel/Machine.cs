@@ -34,6 +34,8 @@ public sealed partial class Machine : IDisposable
         Events = new KernelEvents(this);
         BugChecks = new BugChecks(this);
         Code = new CodeMap(this);
+        Variables = new KernelVariables(this);
+        SystemRoutines = new SystemRoutines(this);
         Scheduler = Options.Strategy is { } strategy ? new ControlledScheduler(this, strategy) : new FreeRunningScheduler(this);
         Pool = new Pool(this);
         Dispatcher = new Dispatcher(this);
@@ -74,6 +76,10 @@ public sealed partial class Machine : IDisposable
     public BugChecks BugChecks { get; }
 
     public CodeMap Code { get; }
+
+    public KernelVariables Variables { get; }
+
+    public SystemRoutines SystemRoutines { get; }
 
     public Scheduler Scheduler { get; }
 

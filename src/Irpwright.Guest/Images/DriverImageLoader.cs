@@ -47,7 +47,7 @@ public sealed class DriverImageLoader
     }
 
     /// <summary>Whether the kernel has what an image imports.</summary>
-    public static bool IsSupported(ImageImport import) => Find(import) is not null;
+    public bool IsSupported(ImageImport import) => Find(import) is not null;
 
     /// <summary>
     /// Places an image, relocates it, gives it a security cookie, binds its imports and protects its pages; in that order.
@@ -172,9 +172,9 @@ public sealed class DriverImageLoader
         var missing = ImmutableArray.CreateBuilder<ImageImport>();
         foreach (ImageImport import in image.File.Imports)
         {
-            if (Find(import) is { } export)
+            if (Find(import) is { } address)
             {
-                image.WriteUInt64(import.AddressRva, machine.Code.AddressOf(export));
+                image.WriteUInt64(import.AddressRva, address);
                 continue;
             }
             missing.Add(import);
@@ -183,10 +183,10 @@ public sealed class DriverImageLoader
         image.UnsupportedImports = missing.ToImmutable();
     }
 
-    static KernelExport? Find(ImageImport import) =>
+    ulong? Find(ImageImport import) =>
         // Ordinals of the kernel's exports change with every build of Windows; no driver can rely on one.
         import.Ordinal is null && KernelModules.Contains(import.Module, StringComparer.OrdinalIgnoreCase)
-            ? KernelExports.Find(import.Name)
+            ? machine.SystemRoutines.Find(import.Name)
             : null;
 
     ulong AddressOfUnsupported(ImageImport import)

@@ -17,12 +17,17 @@ public sealed class SystemTime
     const long TicksPerDay = 864_000_000_000;
 
     readonly Machine machine;
+    readonly PKSYSTEM_TIME tickCount;
     Interrupt? clock;
 
     internal SystemTime(Machine machine)
     {
         this.machine = machine;
         InitializePage();
+        const uint freeBuild = 0xF000_0000;
+        machine.Variables.DefineValue("NtBuildNumber", freeBuild | Page.NtBuildNumber);
+        machine.Variables.DefineValue("KeNumberProcessors", (sbyte)Page.ActiveProcessorCount);
+        tickCount = new PKSYSTEM_TIME(machine.Variables.Define("KeTickCount", KSYSTEM_TIME.SizeOf));
         Refresh();
     }
 
@@ -61,6 +66,7 @@ public sealed class SystemTime
         Write(ref page.InterruptTime, interruptTime);
         Write(ref page.SystemTime, machine.Scheduler.BootTime + interruptTime);
         Write(ref page.TickCount, interruptTime / TimeIncrement);
+        Write(ref tickCount.Value, interruptTime / TimeIncrement);
     }
 
     // Readers compare the two high parts; all three are read as one quadword by newer ones.

@@ -12,6 +12,7 @@ public sealed unsafe class AddressSpace : IDisposable
     public const ulong ExportThunkOffset = 0x0010_0000;
     public const ulong RoutineOffset = 0x0020_0000;
     public const ulong TrapEndOffset = 0x0040_0000;
+    const ulong KernelDataOffset = 0x0040_0000;
     const ulong SharedUserDataOffset = 0x0080_0000;
     const ulong DriverDataOffset = 0x0090_0000;
 
@@ -40,6 +41,7 @@ public sealed unsafe class AddressSpace : IDisposable
         User = new PageRange(this, 0xC000_0000, 0xFFFF_0000);
         Map(SharedUserDataOffset, GuestMemory.PageSize, PageAccess.ReadWrite);
         DriverData = new PageRange(this, DriverDataOffset, 0x0100_0000);
+        KernelData = new PageRange(this, KernelDataOffset, SharedUserDataOffset);
     }
 
     /// <summary>Kernel-window address of offset 0.</summary>
@@ -71,6 +73,9 @@ public sealed unsafe class AddressSpace : IDisposable
 
     /// <summary>Constant data of C# drivers (their counterpart of .rdata).</summary>
     public PageRange DriverData { get; }
+
+    /// <summary>Variables that the kernel exports.</summary>
+    public PageRange KernelData { get; }
 
     public bool Contains(ulong address) => GuestMemory.SliceOf(address) == slice;
 

@@ -17,6 +17,12 @@ public sealed unsafe class Mdls
     /// <summary>MmHighestUserAddress.</summary>
     public const ulong HighestUserAddress = 0x7FFF_FFFE_FFFF;
 
+    /// <summary>MmUserProbeAddress.</summary>
+    public const ulong UserProbeAddress = HighestUserAddress + 1;
+
+    /// <summary>MmSystemRangeStart.</summary>
+    public const ulong SystemRangeStart = 0xFFFF_8000_0000_0000;
+
     const uint Tag = 0x206C_644D; // "Mdl "
     const ulong PageMask = GuestMemory.PageSize - 1;
 
@@ -29,7 +35,13 @@ public sealed unsafe class Mdls
     ushort[]? userMappings;
     int lockedPages;
 
-    internal Mdls(Machine machine) => this.machine = machine;
+    internal Mdls(Machine machine)
+    {
+        this.machine = machine;
+        machine.Variables.DefineValue("MmHighestUserAddress", HighestUserAddress);
+        machine.Variables.DefineValue("MmUserProbeAddress", UserProbeAddress);
+        machine.Variables.DefineValue("MmSystemRangeStart", SystemRangeStart);
+    }
 
     /// <summary>Pages that MmProbeAndLockPages locked and nobody unlocked yet; one counts once for each MDL.</summary>
     public int LockedPages => Volatile.Read(ref lockedPages);

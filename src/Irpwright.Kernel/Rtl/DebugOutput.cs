@@ -11,7 +11,12 @@ public sealed class DebugOutput
 
     readonly Machine machine;
 
-    internal DebugOutput(Machine machine) => this.machine = machine;
+    internal DebugOutput(Machine machine)
+    {
+        this.machine = machine;
+        machine.Variables.DefineValue<BOOLEAN>("KdDebuggerEnabled", false);
+        machine.Variables.DefineValue<BOOLEAN>("KdDebuggerNotPresent", true);
+    }
 
     /// <summary>Prints a message. IRQL &lt;= DIRQL; with wide text PASSIVE_LEVEL.</summary>
     [KernelExport]

@@ -19,7 +19,25 @@ public sealed unsafe class Strings
     ulong constantsNext;
     ulong constantsEnd;
 
-    internal Strings(Machine machine) => this.machine = machine;
+    internal Strings(Machine machine)
+    {
+        this.machine = machine;
+        DefineCodePages();
+    }
+
+    /// <summary>Code pages 1252 and 437: no character has two bytes, so no byte leads one.</summary>
+    void DefineCodePages()
+    {
+        const ulong leadBytesSize = 256 * sizeof(ushort);
+        KernelVariables variables = machine.Variables;
+        ulong leadBytes = variables.Room(leadBytesSize);
+        variables.DefineValue<BOOLEAN>("NlsMbCodePageTag", false);
+        variables.DefineValue<BOOLEAN>("NlsMbOemCodePageTag", false);
+        variables.DefineValue("NlsLeadByteInfo", leadBytes);
+        variables.DefineValue("NlsOemLeadByteInfo", leadBytes);
+        variables.DefineValue<ushort>("NlsAnsiCodePage", 1252);
+        variables.DefineValue<ushort>("NlsOemCodePage", 437);
+    }
 
     /// <summary>The characters of a counted string; a NULL string is empty.</summary>
     /// <exception cref="GuestFaultException">The string or its buffer is not readable; names the first bad address.</exception>

@@ -119,6 +119,17 @@ public sealed class DriverImageLoaderTests : IDisposable
     }
 
     [Fact]
+    public void Imported_variables_are_bound_to_their_addresses()
+    {
+        DriverImage image = Load(new ImageBuilder().Section(".text", Code, [0xC3])
+            .Imports(("ntoskrnl.exe", ["MmUserProbeAddress", "NtBuildNumber"])));
+        Assert.Empty(image.UnsupportedImports);
+        Assert.Equal([0x7FFF_FFFF_0000, 0xF000_4A65], image.File.Imports.Select((import, i) => i == 0
+            ? Read(Read(image.Base + import.AddressRva))
+            : GuestMemory.Ref<uint>(Read(image.Base + import.AddressRva))));
+    }
+
+    [Fact]
     public void All_unsupported_imports_are_collected_and_each_has_an_address_of_its_own()
     {
         DriverImage image = Load(new ImageBuilder().Section(".text", Code, [0xC3])

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using Iced.Intel;
 
 namespace Irpwright.Guest.Tests.Images;
 
@@ -15,6 +16,7 @@ sealed class ImageBuilder
     readonly List<(string Name, uint Rva, uint VirtualSize, byte[] Bytes, uint Characteristics)> sections = [];
     readonly (uint Rva, uint Size)[] directories = new (uint, uint)[16];
     readonly List<(string Name, uint Rva, bool IsFunction)> symbols = [];
+    readonly Dictionary<string, uint> slots = [];
 
     public ulong ImageBase { get; init; } = 0x1_4000_0000;
     public uint SectionAlignment { get; init; } = 0x1000;
@@ -69,6 +71,34 @@ sealed class ImageBuilder
         return this;
     }
 
+    /// <summary>A section of assembled code that runs where it is placed; the image enters its first one.</summary>
+    public ImageBuilder Assemble(string name, Action<Assembler> write, uint characteristics = Code)
+    {
+        var assembler = new Assembler(64);
+        write(assembler);
+        using var bytes = new MemoryStream();
+        assembler.Assemble(new StreamCodeWriter(bytes), ImageBase + NextRva);
+        if (!sections.Exists(section => (section.Characteristics & Code) == Code)) EntryPoint = NextRva;
+        return Section(name, characteristics, bytes.ToArray());
+    }
+
+    /// <summary>The RVA of the slot of an import that was declared before.</summary>
+    public uint SlotOf(string import) => slots[import];
+
+    /// <summary>Assembles a call through the slot of an import.</summary>
+    public void Call(Assembler assembler, string import) =>
+        assembler.AddInstruction(Instruction.Create(Iced.Intel.Code.Call_rm64, At(slots[import])));
+
+    /// <summary>Assembles a load of the 8 bytes at an RVA.</summary>
+    public void Load(Assembler assembler, AssemblerRegister64 register, uint rva) =>
+        assembler.AddInstruction(Instruction.Create(Iced.Intel.Code.Mov_r64_rm64, register, At(rva)));
+
+    /// <summary>Assembles a store to the 8 bytes at an RVA.</summary>
+    public void Store(Assembler assembler, uint rva, AssemblerRegister64 register) =>
+        assembler.AddInstruction(Instruction.Create(Iced.Intel.Code.Mov_rm64_r64, At(rva), register));
+
+    MemoryOperand At(uint rva) => new(Register.RIP, (long)(ImageBase + rva));
+
     public ImageBuilder Directory(int index, uint rva, uint size)
     {
         directories[index] = (rva, size);
@@ -106,6 +136,7 @@ sealed class ImageBuilder
                 else bytes.Write(Encoding.ASCII.GetBytes("\0\0" + name + "\0"));
                 Quadwords(entry).CopyTo(tables, lookupAt + thunk * 8);
                 Quadwords(entry).CopyTo(tables, addressesAt + thunk * 8);
+                slots[name] = rva + (uint)(addressesAt + thunk * 8);
                 thunk++;
             }
             thunk++;
