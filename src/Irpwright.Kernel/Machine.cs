@@ -42,6 +42,7 @@ public sealed partial class Machine : IDisposable
         Dpcs = new Dpcs(this);
         Timers = new Timers(this);
         SpinLocks = new SpinLocks(this);
+        DeviceQueues = new DeviceQueues(this);
         Irqls = new Irqls(this);
         Mdls = new Mdls(this);
         Strings = new Strings(this);
@@ -57,6 +58,8 @@ public sealed partial class Machine : IDisposable
         Dispatch = new IrpDispatch(this);
         Completion = new IrpCompletion(this);
         Cancellation = new IrpCancellation(this);
+        CancelSafeQueues = new CancelSafeQueues(this);
+        StartIo = new StartIo(this);
         Builders = new IrpBuilders(this);
         SynchronousIrps = new SynchronousIrps(this);
         RemoveLocks = new RemoveLocks(this);
@@ -96,6 +99,8 @@ public sealed partial class Machine : IDisposable
 
     public SpinLocks SpinLocks { get; }
 
+    public DeviceQueues DeviceQueues { get; }
+
     public Irqls Irqls { get; }
 
     public Mdls Mdls { get; }
@@ -125,6 +130,10 @@ public sealed partial class Machine : IDisposable
     public IrpCompletion Completion { get; }
 
     public IrpCancellation Cancellation { get; }
+
+    public CancelSafeQueues CancelSafeQueues { get; }
+
+    public StartIo StartIo { get; }
 
     public IrpBuilders Builders { get; }
 

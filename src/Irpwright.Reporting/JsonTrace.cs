@@ -140,6 +140,19 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
     public override void On(in CancelRoutineReturned e) =>
         Write(new() { Event = "cancelRoutineReturned", Irp = names.Irp(e.Irp), Routine = names.Routine(e.Routine.Address) });
 
+    public override void On(in StartIoCalled e) => WriteStartIo("startIoCalled", e.Irp, e.DeviceObject, e.Routine);
+
+    public override void On(in StartIoReturned e) => WriteStartIo("startIoReturned", e.Irp, e.DeviceObject, e.Routine);
+
+    void WriteStartIo(string name, PIRP irp, PDEVICE_OBJECT device, PDRIVER_STARTIO routine) => Write(new()
+    {
+        Event = name,
+        Irp = names.Irp(irp),
+        Device = Name(device),
+        Driver = names.DriverOf(device),
+        Routine = names.Routine(routine.Address),
+    });
+
     public override void On(in RequestSent e) =>
         Write(new() { Event = "requestSent", Irp = names.Irp(e.Irp), File = names.File(e.FileObject), Device = Name(e.DeviceObject) });
 

@@ -38,7 +38,7 @@ public abstract class DriverTest : WdmDriver, IDisposable
     public static TheoryData<Scheduling> EverySchedule => [Scheduling.Controlled, Scheduling.FreeRunning];
 
     /// <summary>Sees the events of the machine from its start.</summary>
-    protected KernelObserver? Observer { get; init; }
+    protected KernelObserver? Observer { get; set; }
 
     public static MatrixTheoryData<Completing, Scheduling> EveryCompletion =>
         new(Enum.GetValues<Completing>(), Enum.GetValues<Scheduling>());

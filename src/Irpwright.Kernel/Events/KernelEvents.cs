@@ -58,6 +58,12 @@ public enum IrpOrigin : byte
 
 [KernelEvent] public readonly record struct CancelRoutineReturned(PIRP Irp, PDRIVER_CANCEL Routine);
 
+/// <summary>The IRP is the device's current one, and its driver's StartIo routine is about to be called.</summary>
+[KernelEvent] public readonly record struct StartIoCalled(PIRP Irp, PDEVICE_OBJECT DeviceObject, PDRIVER_STARTIO Routine);
+
+/// <summary>The routine returned. The IRP may be gone.</summary>
+[KernelEvent] public readonly record struct StartIoReturned(PIRP Irp, PDEVICE_OBJECT DeviceObject, PDRIVER_STARTIO Routine);
+
 // Requests on handles
 
 [KernelEvent] public readonly record struct RequestSent(PIRP Irp, PFILE_OBJECT FileObject, PDEVICE_OBJECT DeviceObject);

@@ -46,10 +46,7 @@ public sealed class Devices
         device.Flags = DO_DEVICE_INITIALIZING | (Exclusive ? DO_EXCLUSIVE : 0) | (name is null ? 0 : DO_DEVICE_HAS_NAME);
         device.DeviceExtension = new PVOID(DeviceExtensionSize == 0 ? 0 : address + DEVICE_OBJECT.SizeOf);
         if (IsDiskLike(DeviceType)) device.SectorSize = 512;
-        PKDEVICE_QUEUE queue = new(address + 0xA0);
-        queue.Type = 0x14;
-        queue.Size = KDEVICE_QUEUE.SizeOf;
-        Lists.Initialize(new PLIST_ENTRY(queue.Address + 8));
+        machine.DeviceQueues.KeInitializeDeviceQueue(new PKDEVICE_QUEUE(address + 0xA0));
         Dispatcher.InitializeHeader(new PDISPATCHER_HEADER(address + 0x118), (byte)EVENT_TYPE.SynchronizationEvent, KEVENT.SizeOf, 1);
         PDEVOBJ_EXTENSION extension = new(address + size);
         extension.Type = IO_TYPE_DEVICE_OBJECT_EXTENSION;

@@ -55,13 +55,20 @@ public sealed class IrpCancellation
             throw machine.BugChecks.Stop(BugCheckCode.CANCEL_STATE_IN_COMPLETED_IRP, Irp.Address, routine.Address, 0, 0,
                 $"The IRP at {Format.Address(Irp.Address)} is cancelled after it was completed, and still has a cancel routine: its driver completed it without IoSetCancelRoutine(Irp, NULL).");
         }
-        Irp.CancelIrql = irql;
         PDEVICE_OBJECT device = Irp.CurrentLocation <= Irp.StackCount ? Irp.Tail.Overlay.CurrentStackLocation.DeviceObject : default;
-        machine.Events.Emit(new IrpCancelled(Irp, device, routine));
-        machine.Code.Call(routine, device, Irp);
-        machine.Events.Emit(new CancelRoutineReturned(Irp, routine));
-        if (GuestMemory.Ref<ulong>(cancelLock.Address) == (thread.Object.Address | 1)) KeptTheLock(routine);
+        CallWithLock(routine, device, Irp, irql);
         return true;
+    }
+
+    /// <summary>Calls a cancel routine that was taken out of its IRP; the caller holds the cancel spin lock, the routine releases it.</summary>
+    /// <param name="irql">To return to when the lock is released.</param>
+    internal void CallWithLock(PDRIVER_CANCEL routine, PDEVICE_OBJECT device, PIRP irp, byte irql)
+    {
+        irp.CancelIrql = irql;
+        machine.Events.Emit(new IrpCancelled(irp, device, routine));
+        machine.Code.Call(routine, device, irp);
+        machine.Events.Emit(new CancelRoutineReturned(irp, routine));
+        if (GuestMemory.Ref<ulong>(cancelLock.Address) == (machine.CurrentThread.Object.Address | 1)) KeptTheLock(routine);
     }
 
     /// <summary>CANCEL-03: nobody else would ever release it.</summary>

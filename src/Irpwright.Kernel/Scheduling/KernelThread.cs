@@ -18,10 +18,12 @@ public sealed unsafe class KernelThread : IDisposable
     const ulong AreaSize = 16 * GuestMemory.PageSize;
     const ulong StackSize = 24 * 1024;
     const ulong IrpListOffset = 0x5A0;
+    const int CellCount = 0x100;
 
     [ThreadStatic] static KernelThread? current;
 
     readonly byte* irql;
+    int cells;
 
     internal KernelThread(Machine machine, int id, string name, ThreadKind kind)
     {
@@ -96,6 +98,20 @@ public sealed unsafe class KernelThread : IDisposable
 
     /// <summary>Where arguments beyond the fourth are laid for calls that do not come from guest code.</summary>
     internal ulong ArgumentScratch => Area + GuestMemory.PageSize + 0xE00;
+
+    /// <summary>
+    /// A zeroed byte of guest memory for what a C kernel would keep in a local variable while it calls a driver; last taken, first
+    /// given back.
+    /// </summary>
+    internal PUCHAR PushCell()
+    {
+        if (cells == CellCount) throw Machine.BugChecks.KernelStackOverflow(0);
+        var cell = new PUCHAR(Area + GuestMemory.PageSize + 0xF00 + (ulong)cells++);
+        cell.Value = 0;
+        return cell;
+    }
+
+    internal void PopCell() => cells--;
 
     /// <summary>IRQL of the virtual processor; the cell is what cr8 reads and writes.</summary>
     public byte Irql
