@@ -37,7 +37,7 @@ struct BitComplement : IBitChange
     public static ulong Compute(ulong value, ulong bit) => value ^ bit;
 }
 
-/// <summary>bt bts btr btc bsf bsr tzcnt lzcnt popcnt bswap.</summary>
+/// <summary>bt bts btr btc bsf bsr tzcnt lzcnt popcnt bswap movbe crc32.</summary>
 static unsafe class Bits<TMode> where TMode : struct, IMode
 {
     /// <summary>The bit number is a constant or, for a register operand, taken modulo the width.</summary>
@@ -117,6 +117,42 @@ static unsafe class Bits<TMode> where TMode : struct, IMode
         return TMode.Next(cpu, op + 1);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* LoadSwapped<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
+    {
+        byte* from = Far.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
+        if (from == null) return TMode.Missed(cpu, op);
+        TWidth.StoreRegister((byte*)cpu + op->Destination, BinaryPrimitives.ReverseEndianness(TWidth.Load(from)) >> (64 - TWidth.Bits));
+        return TMode.Next(cpu, op + 1);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* StoreSwapped<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
+    {
+        byte* to = Far.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Write);
+        if (to == null) return TMode.Missed(cpu, op);
+        ulong value = TWidth.Load((byte*)cpu + op->Source);
+        TWidth.Store(to, BinaryPrimitives.ReverseEndianness(value) >> (64 - TWidth.Bits));
+        return TMode.Next(cpu, op + 1);
+    }
+
+    /// <summary>Adds a value to the checksum of the polynomial 11EDC6F41h (Castagnoli).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* Checksum<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
+    {
+        byte* from = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Read);
+        if (from == null) return TMode.Missed(cpu, op);
+        ulong* sum = (ulong*)((byte*)cpu + op->Destination);
+        *sum = TWidth.Size switch
+        {
+            1 => BitOperations.Crc32C((uint)*sum, *from),
+            2 => BitOperations.Crc32C((uint)*sum, *(ushort*)from),
+            4 => BitOperations.Crc32C((uint)*sum, *(uint*)from),
+            _ => BitOperations.Crc32C((uint)*sum, *(ulong*)from),
+        };
+        return TMode.Next(cpu, op + 1);
+    }
+
     public static bool TryEmit(Chain chain, in Instruction instruction)
     {
         switch (instruction.Mnemonic)
@@ -130,6 +166,26 @@ static unsafe class Bits<TMode> where TMode : struct, IMode
             case Mnemonic.Tzcnt: return EmitCount(chain, instruction, 0, &Count<W16>, &Count<W32>, &Count<W64>);
             case Mnemonic.Lzcnt: return EmitCount(chain, instruction, 1, &Count<W16>, &Count<W32>, &Count<W64>);
             case Mnemonic.Popcnt: return EmitCount(chain, instruction, 2, &Count<W16>, &Count<W32>, &Count<W64>);
+            case Mnemonic.Movbe:
+                ref Op swap = ref chain.AddWithOperands<TMode>(instruction);
+                bool loads = instruction.Op1Kind == OpKind.Memory;
+                swap.Handler = OperandEncoding.SizeOf(instruction, 0) switch
+                {
+                    2 => loads ? &LoadSwapped<W16> : &StoreSwapped<W16>,
+                    4 => loads ? &LoadSwapped<W32> : &StoreSwapped<W32>,
+                    _ => loads ? &LoadSwapped<W64> : &StoreSwapped<W64>,
+                };
+                return true;
+            case Mnemonic.Crc32:
+                ref Op checksum = ref chain.AddWithRegisterOrMemory<TMode>(instruction, 1);
+                checksum.Handler = OperandEncoding.SizeOf(instruction, 1) switch
+                {
+                    1 => &Checksum<W8>,
+                    2 => &Checksum<W16>,
+                    4 => &Checksum<W32>,
+                    _ => &Checksum<W64>,
+                };
+                return true;
             case Mnemonic.Bswap when instruction.Op0Register.GetSize() != 2:
                 chain.AddWithOperands<TMode>(instruction).Handler = instruction.Op0Register.GetSize() == 4 ? &Swap32 : &Swap64;
                 return true;

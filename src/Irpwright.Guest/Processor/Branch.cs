@@ -159,11 +159,23 @@ static unsafe class Branch<TMode> where TMode : struct, IMode
         return TMode.Next(cpu, op->Target);
     }
 
+    /// <summary>loop loope loopne: counts down, flags untouched.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* CountDown<TCondition, TWidth>(Cpu* cpu, Op* op) where TCondition : struct, ICondition where TWidth : struct, IWidth
+    {
+        ulong count = TWidth.Load((byte*)&cpu->Rcx) - 1;
+        TWidth.StoreRegister((byte*)&cpu->Rcx, count);
+        if (TWidth.Extend(count) == 0 || !TCondition.Of(cpu->Flags)) return TMode.Next(cpu, op + 1);
+        if (--cpu->Budget < 0) return Spent(cpu, op);
+        return TMode.Next(cpu, op->Target);
+    }
+
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static Op* Spent(Cpu* cpu, Op* op) => Stop.Because(cpu, op->Target, StopReason.BudgetSpent);
 
     public static bool TryEmit(Chain chain, in Instruction instruction)
     {
+        if (instruction.IsLoop || instruction.IsLoopcc) return TryEmitCountDown(chain, instruction);
         if (instruction.ConditionCode != ConditionCode.None) return TryEmitConditional(chain, instruction);
         switch (instruction.Mnemonic)
         {
@@ -190,6 +202,24 @@ static unsafe class Branch<TMode> where TMode : struct, IMode
             default:
                 return false;
         }
+    }
+
+    static bool TryEmitCountDown(Chain chain, in Instruction instruction)
+    {
+        Handler handler = instruction.Code switch
+        {
+            Code.Loop_rel8_64_RCX => &CountDown<Always, W64>,
+            Code.Loop_rel8_64_ECX => &CountDown<Always, W32>,
+            Code.Loope_rel8_64_RCX => &CountDown<Equal, W64>,
+            Code.Loope_rel8_64_ECX => &CountDown<Equal, W32>,
+            Code.Loopne_rel8_64_RCX => &CountDown<Not<Equal>, W64>,
+            Code.Loopne_rel8_64_ECX => &CountDown<Not<Equal>, W32>,
+            _ => null,
+        };
+        if (handler == null) return false;
+        chain.Add(instruction).Handler = handler;
+        chain.LinkTo(instruction.NearBranchTarget);
+        return true;
     }
 
     static bool TryEmitConditional(Chain chain, in Instruction instruction) => instruction.ConditionCode switch
@@ -220,7 +250,7 @@ static unsafe class Branch<TMode> where TMode : struct, IMode
             chain.LinkTo(instruction.NearBranchTarget);
             return true;
         }
-        if (instruction.OpCount == 1 && !instruction.IsLoopcc)
+        if (instruction.OpCount == 1)
         {
             chain.AddWithRegisterOrMemory<TMode>(instruction, 0).Handler = &Set<TCondition>;
             return true;

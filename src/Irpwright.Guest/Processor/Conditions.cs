@@ -19,6 +19,13 @@ struct Not<TCondition> : ICondition where TCondition : struct, ICondition
     public static bool OfTest<TWidth>(ulong result) where TWidth : struct, IWidth => !TCondition.OfTest<TWidth>(result);
 }
 
+struct Always : ICondition
+{
+    public static bool Of(in LazyFlags flags) => true;
+    public static bool OfCompare<TWidth>(ulong left, ulong right) where TWidth : struct, IWidth => true;
+    public static bool OfTest<TWidth>(ulong result) where TWidth : struct, IWidth => true;
+}
+
 struct Overflow : ICondition
 {
     public static bool Of(in LazyFlags flags) => flags.Overflow;

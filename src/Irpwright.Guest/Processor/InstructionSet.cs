@@ -45,10 +45,12 @@ sealed unsafe class InstructionSet<TMode> : IInstructionSet where TMode : struct
             || Shift<TMode>.TryEmit(chain, instruction, keepFlags)
             || Multiply<TMode>.TryEmit(chain, instruction, keepFlags)
             || Bits<TMode>.TryEmit(chain, instruction)
+            || BitFields<TMode>.TryEmit(chain, instruction)
             || Atomics<TMode>.TryEmit(chain, instruction)
             || Control<TMode>.TryEmit(chain, instruction)
             || Strings<TMode>.TryEmit(chain, instruction)
             || VectorMove<TMode>.TryEmit(chain, instruction)
+            || VectorText<TMode>.TryEmit(chain, instruction)
             || Vector<TMode>.TryEmit(chain, instruction);
     }
 }
@@ -84,12 +86,7 @@ static class OperandEncoding
         {
             if (!HasMemory(instruction)) return ref chain.Add(instruction);
             ushort @base = OffsetOf(instruction.MemoryBase), index = OffsetOf(instruction.MemoryIndex);
-            ushort segment = instruction.MemorySegment switch
-            {
-                Register.GS => Cpu.GsBaseOffset,
-                Register.FS => Cpu.FsBaseOffset,
-                _ => Cpu.ZeroOffset,
-            };
+            ushort segment = SegmentOf(instruction);
             bool narrow = IsNarrow(instruction.MemoryBase) || IsNarrow(instruction.MemoryIndex);
             byte scale = (byte)System.Numerics.BitOperations.Log2((uint)instruction.MemoryIndexScale);
             long displacement = (long)instruction.MemoryDisplacement64;
@@ -119,6 +116,14 @@ static class OperandEncoding
             return ref op;
         }
     }
+
+    /// <summary>Where the base of the memory operand's segment lies in <see cref="Cpu"/>.</summary>
+    public static ushort SegmentOf(in Instruction instruction) => instruction.MemorySegment switch
+    {
+        Register.GS => Cpu.GsBaseOffset,
+        Register.FS => Cpu.FsBaseOffset,
+        _ => Cpu.ZeroOffset,
+    };
 
     /// <summary>The combination of the first two operands.</summary>
     public static Form FormOf(in Instruction instruction, in Op op)

@@ -4,7 +4,7 @@ using Irpwright.Wdk;
 
 namespace Irpwright.Guest.Processor;
 
-/// <summary>mov movzx movsx movsxd lea.</summary>
+/// <summary>mov movzx movsx movsxd lea xlat.</summary>
 static unsafe class Move<TMode> where TMode : struct, IMode
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -68,12 +68,23 @@ static unsafe class Move<TMode> where TMode : struct, IMode
     /// <summary>An address computed in 32 bits (prefix 67h).</summary>
     public static Op* Address32(Cpu* cpu, Op* op) => LoadAddress<W32>(cpu, op);
 
+    /// <summary>xlat: al becomes the byte at rbx + al; the base lies in <see cref="Op.Base"/>, a segment's in <see cref="Op.Index"/>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* LookUp(Cpu* cpu, Op* op)
+    {
+        byte* from = TMode.Translate(cpu, op, Far.Address(cpu, op) + (byte)cpu->Rax, 1, PageAccess.Read);
+        if (from == null) return TMode.Missed(cpu, op);
+        *(byte*)&cpu->Rax = *from;
+        return TMode.Next(cpu, op + 1);
+    }
+
     public static bool TryEmit(Chain chain, in Instruction instruction) => instruction.Mnemonic switch
     {
         Mnemonic.Mov => TryEmitCopy(chain, instruction),
         Mnemonic.Movzx => EmitZeroExtend(chain, instruction),
         Mnemonic.Movsx or Mnemonic.Movsxd => EmitSignExtend(chain, instruction),
         Mnemonic.Lea => EmitLoadAddress(chain, instruction),
+        Mnemonic.Xlatb when instruction.MemoryBase == Register.RBX => EmitLookUp(chain, instruction),
         _ => false,
     };
 
@@ -144,6 +155,15 @@ static unsafe class Move<TMode> where TMode : struct, IMode
         4 => &SignExtend<TNarrow, W32, RegisterOrMemory>,
         _ => &SignExtend<TNarrow, W64, RegisterOrMemory>,
     };
+
+    static bool EmitLookUp(Chain chain, in Instruction instruction)
+    {
+        ref Op op = ref chain.Add(instruction);
+        op.Base = OperandEncoding.OffsetOf(Register.RBX);
+        op.Index = OperandEncoding.SegmentOf(instruction);
+        op.Handler = &LookUp;
+        return true;
+    }
 
     static bool EmitLoadAddress(Chain chain, in Instruction instruction)
     {

@@ -139,6 +139,10 @@ static unsafe class Multiply<TMode> where TMode : struct, IMode
 /// <summary>Arithmetic on the double-width accumulator: rdx:rax, or ax for bytes.</summary>
 static unsafe class WideMath
 {
+    // A handler that called Math.BigMul itself would need stack for the lower half, and could not end in a jump.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static UInt128 Product(ulong left, ulong right) => Math.BigMul(left, right);
+
     public static void Multiply<TWidth>(Cpu* cpu, ulong factor) where TWidth : struct, IWidth
     {
         ulong high = Math.BigMul(TWidth.Load((byte*)&cpu->Rax), factor, out ulong low);

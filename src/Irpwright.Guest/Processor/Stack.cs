@@ -4,7 +4,7 @@ using Irpwright.Wdk;
 
 namespace Irpwright.Guest.Processor;
 
-/// <summary>push pop leave pushfq popfq.</summary>
+/// <summary>push pop enter leave pushfq popfq.</summary>
 static unsafe class Stack<TMode> where TMode : struct, IMode
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -46,6 +46,19 @@ static unsafe class Stack<TMode> where TMode : struct, IMode
             return TMode.Missed(cpu, op);
         }
         TWidth.Store(to, TWidth.Load(from));
+        return TMode.Next(cpu, op + 1);
+    }
+
+    /// <summary>enter without nesting: saves rbp and makes room.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* Enter(Cpu* cpu, Op* op)
+    {
+        ulong frame = cpu->Rsp - 8;
+        byte* to = TMode.Translate(cpu, op, frame, 8, PageAccess.Write);
+        if (to == null) return TMode.Missed(cpu, op);
+        *(ulong*)to = cpu->Rbp;
+        cpu->Rbp = frame;
+        cpu->Rsp = frame - op->Immediate;
         return TMode.Next(cpu, op + 1);
     }
 
@@ -104,6 +117,11 @@ static unsafe class Stack<TMode> where TMode : struct, IMode
                 return true;
             case Mnemonic.Leave when instruction.Code == Code.Leaveq:
                 chain.Add(instruction).Handler = &Leave;
+                return true;
+            case Mnemonic.Enter when instruction.Code == Code.Enterq_imm16_imm8 && instruction.Immediate8_2nd == 0:
+                ref Op enter = ref chain.Add(instruction);
+                enter.Immediate = instruction.Immediate16;
+                enter.Handler = &Enter;
                 return true;
             case Mnemonic.Pushfq:
                 chain.Add(instruction).Handler = &PushFlags;

@@ -22,6 +22,10 @@ public enum StopReason
     Unwinding,
     /// <summary>Valid x64, but not modelled. <see cref="Interpreter.Describe"/> names it.</summary>
     Unimplemented,
+    /// <summary>
+    /// Floating-point arithmetic while mxcsr asks for another rounding than to nearest, for traps, or for subnormal numbers as zero.
+    /// </summary>
+    FloatingPointMode,
     /// <summary>Touches hardware that is not modelled: ports, model-specific registers, descriptor tables.</summary>
     Privileged,
     /// <summary><c>ud2</c>, or bytes that are no instruction.</summary>

@@ -7,6 +7,32 @@ using Iced.Intel;
 
 namespace Irpwright.Guest.Processor;
 
+/// <summary>What becomes of two neighbouring elements.</summary>
+interface IPair<T>
+{
+    static abstract T Join(T first, T second);
+}
+
+struct SumOf<T> : IPair<T> where T : INumberBase<T>
+{
+    public static T Join(T first, T second) => first + second;
+}
+
+struct DifferenceOf<T> : IPair<T> where T : INumberBase<T>
+{
+    public static T Join(T first, T second) => first - second;
+}
+
+struct SaturatedSum : IPair<short>
+{
+    public static short Join(short first, short second) => short.CreateSaturating(first + second);
+}
+
+struct SaturatedDifference : IPair<short>
+{
+    public static short Join(short first, short second) => short.CreateSaturating(first - second);
+}
+
 /// <summary>Logical and integer operations on vectors: (destination, source, constant). The source may be the destination.</summary>
 static unsafe class VectorInteger
 {
@@ -53,6 +79,74 @@ static unsafe class VectorInteger
         }
     }
 
+    static void MultiplyLow32(byte* to, byte* from, byte constant) => Of<int>(to) *= Of<int>(from);
+
+    static void MultiplyEvenSigned(byte* to, byte* from, byte constant)
+    {
+        for (int i = 0; i < 2; i++) ((long*)to)[i] = (long)((int*)to)[2 * i] * ((int*)from)[2 * i];
+    }
+
+    /// <summary>The upper half of a product of fractions, rounded.</summary>
+    static void MultiplyHighRounded(byte* to, byte* from, byte constant)
+    {
+        for (int i = 0; i < 8; i++) ((short*)to)[i] = (short)((((short*)to)[i] * ((short*)from)[i] >> 14) + 1 >> 1);
+    }
+
+    /// <summary>pmaddubsw: unsigned bytes times signed ones.</summary>
+    static void MultiplyAddBytes(byte* to, byte* from, byte constant)
+    {
+        for (int i = 0; i < 16; i += 2)
+            *(short*)(to + i) = short.CreateSaturating(to[i] * (sbyte)from[i] + to[i + 1] * (sbyte)from[i + 1]);
+    }
+
+    static void Absolute<T>(byte* to, byte* from, byte constant) => Of<T>(to) = Vector128.Abs(Of<T>(from));
+
+    /// <summary>psign: takes the sign of the source, which may be that of zero.</summary>
+    static void Sign<T>(byte* to, byte* from, byte constant) where T : unmanaged, IBinaryInteger<T>
+    {
+        for (int i = 0; i < 16 / sizeof(T); i++)
+        {
+            T sign = ((T*)from)[i];
+            ((T*)to)[i] = T.IsNegative(sign) ? T.Zero - ((T*)to)[i] : T.IsZero(sign) ? T.Zero : ((T*)to)[i];
+        }
+    }
+
+    /// <summary>Joins neighbours: the pairs of the destination, then those of the source.</summary>
+    public static void Horizontal<T, TPair>(byte* to, byte* from, byte constant) where T : unmanaged where TPair : struct, IPair<T>
+    {
+        Vector128<T> left = Of<T>(to), right = Of<T>(from);
+        int half = 8 / sizeof(T);
+        for (int i = 0; i < half; i++)
+        {
+            ((T*)to)[i] = TPair.Join(left[2 * i], left[2 * i + 1]);
+            ((T*)to)[half + i] = TPair.Join(right[2 * i], right[2 * i + 1]);
+        }
+    }
+
+    /// <summary>The least of eight, and where it is.</summary>
+    static void HorizontalMinimum(byte* to, byte* from, byte constant)
+    {
+        int least = 0;
+        for (int i = 1; i < 8; i++)
+        {
+            if (((ushort*)from)[i] < ((ushort*)from)[least]) least = i;
+        }
+        Of<ulong>(to) = Vector128.Create(((ushort*)from)[least] | (ulong)least << 16, 0);
+    }
+
+    /// <summary>mpsadbw: a block of four bytes against each of eight neighbouring ones.</summary>
+    static void BlockDifferences(byte* to, byte* from, byte constant)
+    {
+        Vector128<byte> left = Of<byte>(to), right = Of<byte>(from);
+        int start = (constant & 4) != 0 ? 4 : 0, block = 4 * (constant & 3);
+        for (int i = 0; i < 8; i++)
+        {
+            int sum = 0;
+            for (int j = 0; j < 4; j++) sum += Math.Abs(left[start + i + j] - right[block + j]);
+            ((ushort*)to)[i] = (ushort)sum;
+        }
+    }
+
     static void SumDifferences(byte* to, byte* from, byte constant)
     {
         for (int half = 0; half < 2; half++)
@@ -62,21 +156,6 @@ static unsafe class VectorInteger
             ((ulong*)to)[half] = sum;
         }
     }
-
-    /// <summary>punpckl and punpckh: elements of both, alternating, from one half.</summary>
-    static void Interleave<T>(byte* to, byte* from, bool high) where T : unmanaged
-    {
-        Vector128<byte> left = Of<byte>(to), right = Of<byte>(from);
-        int first = high ? 8 / sizeof(T) : 0;
-        for (int i = 0; i < 8 / sizeof(T); i++)
-        {
-            ((T*)to)[2 * i] = left.As<byte, T>()[first + i];
-            ((T*)to)[2 * i + 1] = right.As<byte, T>()[first + i];
-        }
-    }
-
-    static void InterleaveLow<T>(byte* to, byte* from, byte constant) where T : unmanaged => Interleave<T>(to, from, high: false);
-    static void InterleaveHigh<T>(byte* to, byte* from, byte constant) where T : unmanaged => Interleave<T>(to, from, high: true);
 
     /// <summary>Narrows the elements of both, clamping each to what fits.</summary>
     static void Pack<TWide, TNarrow>(byte* to, byte* from, byte constant)
@@ -90,31 +169,6 @@ static unsafe class VectorInteger
             ((TNarrow*)to)[count + i] = TNarrow.CreateSaturating(right.As<byte, TWide>()[i]);
         }
     }
-
-    static void Shuffle32(byte* to, byte* from, byte constant)
-    {
-        Vector128<uint> source = Of<uint>(from);
-        for (int i = 0; i < 4; i++) ((uint*)to)[i] = source[constant >> 2 * i & 3];
-    }
-
-    static void Shuffle16(byte* to, byte* from, byte constant, int first)
-    {
-        Vector128<ushort> source = Of<ushort>(from);
-        Of<ushort>(to) = source;
-        for (int i = 0; i < 4; i++) ((ushort*)to)[first + i] = source[first + (constant >> 2 * i & 3)];
-    }
-
-    static void ShuffleLow16(byte* to, byte* from, byte constant) => Shuffle16(to, from, constant, 0);
-    static void ShuffleHigh16(byte* to, byte* from, byte constant) => Shuffle16(to, from, constant, 4);
-
-    static void ShufflePair32(byte* to, byte* from, byte constant)
-    {
-        Vector128<uint> left = Of<uint>(to), right = Of<uint>(from);
-        Of<uint>(to) = Vector128.Create(left[constant & 3], left[constant >> 2 & 3], right[constant >> 4 & 3], right[constant >> 6 & 3]);
-    }
-
-    static void ShufflePair64(byte* to, byte* from, byte constant) =>
-        Of<ulong>(to) = Vector128.Create(Of<ulong>(to)[constant & 1], Of<ulong>(from)[constant >> 1 & 1]);
 
     // Shifts: the distance is a constant, or the low 64 bits of the source; beyond the width nothing is left.
     static void ShiftLeft<T>(byte* to, ulong distance) where T : unmanaged, IBinaryInteger<T>
@@ -148,8 +202,6 @@ static unsafe class VectorInteger
     static void ShiftBytesLeft(byte* to, byte* from, byte constant) => *(UInt128*)to = constant < 16 ? *(UInt128*)to << 8 * constant : 0;
     static void ShiftBytesRight(byte* to, byte* from, byte constant) => *(UInt128*)to = constant < 16 ? *(UInt128*)to >> 8 * constant : 0;
 
-    static void Insert16(byte* to, byte* from, byte constant) => ((ushort*)to)[constant & 7] = *(ushort*)from;
-
     /// <summary>The function of an instruction, or null.</summary>
     public static VectorFunction Find(in Instruction instruction)
     {
@@ -182,6 +234,16 @@ static unsafe class VectorInteger
             case Mnemonic.Pcmpgtb: return &Greater<sbyte>;
             case Mnemonic.Pcmpgtw: return &Greater<short>;
             case Mnemonic.Pcmpgtd: return &Greater<int>;
+            case Mnemonic.Pcmpeqq: return &Equals<ulong>;
+            case Mnemonic.Pcmpgtq: return &Greater<long>;
+            case Mnemonic.Pminsb: return &Minimum<sbyte>;
+            case Mnemonic.Pminuw: return &Minimum<ushort>;
+            case Mnemonic.Pminsd: return &Minimum<int>;
+            case Mnemonic.Pminud: return &Minimum<uint>;
+            case Mnemonic.Pmaxsb: return &Maximum<sbyte>;
+            case Mnemonic.Pmaxuw: return &Maximum<ushort>;
+            case Mnemonic.Pmaxsd: return &Maximum<int>;
+            case Mnemonic.Pmaxud: return &Maximum<uint>;
             case Mnemonic.Pminub: return &Minimum<byte>;
             case Mnemonic.Pminsw: return &Minimum<short>;
             case Mnemonic.Pmaxub: return &Maximum<byte>;
@@ -193,23 +255,29 @@ static unsafe class VectorInteger
             case Mnemonic.Pmulhuw: return &MultiplyHigh<ushort>;
             case Mnemonic.Pmuludq: return &MultiplyEven;
             case Mnemonic.Pmaddwd: return &MultiplyAddPairs;
+            case Mnemonic.Pmulld: return &MultiplyLow32;
+            case Mnemonic.Pmuldq: return &MultiplyEvenSigned;
+            case Mnemonic.Pmulhrsw: return &MultiplyHighRounded;
+            case Mnemonic.Pmaddubsw: return &MultiplyAddBytes;
+            case Mnemonic.Pabsb: return &Absolute<sbyte>;
+            case Mnemonic.Pabsw: return &Absolute<short>;
+            case Mnemonic.Pabsd: return &Absolute<int>;
+            case Mnemonic.Psignb: return &Sign<sbyte>;
+            case Mnemonic.Psignw: return &Sign<short>;
+            case Mnemonic.Psignd: return &Sign<int>;
+            case Mnemonic.Phaddw: return &Horizontal<short, SumOf<short>>;
+            case Mnemonic.Phaddd: return &Horizontal<int, SumOf<int>>;
+            case Mnemonic.Phaddsw: return &Horizontal<short, SaturatedSum>;
+            case Mnemonic.Phsubw: return &Horizontal<short, DifferenceOf<short>>;
+            case Mnemonic.Phsubd: return &Horizontal<int, DifferenceOf<int>>;
+            case Mnemonic.Phsubsw: return &Horizontal<short, SaturatedDifference>;
+            case Mnemonic.Phminposuw: return &HorizontalMinimum;
+            case Mnemonic.Mpsadbw: return &BlockDifferences;
+            case Mnemonic.Packusdw: return &Pack<int, ushort>;
             case Mnemonic.Psadbw: return &SumDifferences;
-            case Mnemonic.Punpcklbw: return &InterleaveLow<byte>;
-            case Mnemonic.Punpcklwd: return &InterleaveLow<ushort>;
-            case Mnemonic.Punpckldq or Mnemonic.Unpcklps: return &InterleaveLow<uint>;
-            case Mnemonic.Punpcklqdq or Mnemonic.Unpcklpd: return &InterleaveLow<ulong>;
-            case Mnemonic.Punpckhbw: return &InterleaveHigh<byte>;
-            case Mnemonic.Punpckhwd: return &InterleaveHigh<ushort>;
-            case Mnemonic.Punpckhdq or Mnemonic.Unpckhps: return &InterleaveHigh<uint>;
-            case Mnemonic.Punpckhqdq or Mnemonic.Unpckhpd: return &InterleaveHigh<ulong>;
             case Mnemonic.Packsswb: return &Pack<short, sbyte>;
             case Mnemonic.Packssdw: return &Pack<int, short>;
             case Mnemonic.Packuswb: return &Pack<short, byte>;
-            case Mnemonic.Pshufd: return &Shuffle32;
-            case Mnemonic.Pshuflw: return &ShuffleLow16;
-            case Mnemonic.Pshufhw: return &ShuffleHigh16;
-            case Mnemonic.Shufps: return &ShufflePair32;
-            case Mnemonic.Shufpd: return &ShufflePair64;
             case Mnemonic.Psllw: return constant ? &ShiftLeftConstant<ushort> : &ShiftLeftBy<ushort>;
             case Mnemonic.Pslld: return constant ? &ShiftLeftConstant<uint> : &ShiftLeftBy<uint>;
             case Mnemonic.Psllq: return constant ? &ShiftLeftConstant<ulong> : &ShiftLeftBy<ulong>;
@@ -220,7 +288,6 @@ static unsafe class VectorInteger
             case Mnemonic.Psrad: return constant ? &ShiftRightSignedConstant<int> : &ShiftRightSignedBy<int>;
             case Mnemonic.Pslldq: return &ShiftBytesLeft;
             case Mnemonic.Psrldq: return &ShiftBytesRight;
-            case Mnemonic.Pinsrw: return &Insert16;
             default: return null;
         }
     }

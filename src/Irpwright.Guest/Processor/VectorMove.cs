@@ -59,13 +59,47 @@ static unsafe class VectorMove<TMode> where TMode : struct, IMode
         return TMode.Next(cpu, op + 1);
     }
 
+    /// <summary>pextr: an element, extended if it goes to a register.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* Extract<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
+    {
+        byte* to = RegisterOrMemory.Locate<TMode>(cpu, op, TWidth.Size, PageAccess.Write);
+        if (to == null) return TMode.Missed(cpu, op);
+        ulong value = TWidth.Load((byte*)cpu + op->Source);
+        if (op->IsMemory) TWidth.Store(to, value);
+        else *(ulong*)to = value;
+        return TMode.Next(cpu, op + 1);
+    }
+
+    /// <summary>maskmovdqu: stores the bytes whose mask byte is negative at rdi; none if one of them cannot be.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* StoreMasked(Cpu* cpu, Op* op) => TryStoreMasked(cpu, op) ? TMode.Next(cpu, op + 1) : null;
+
+    static bool TryStoreMasked(Cpu* cpu, Op* op)
+    {
+        byte* from = (byte*)cpu + op->Destination, mask = (byte*)cpu + op->Source;
+        byte** to = stackalloc byte*[16];
+        for (int i = 0; i < 16; i++)
+        {
+            if ((mask[i] & 0x80) == 0) continue;
+            to[i] = TMode.TranslateNow(cpu, op, cpu->Rdi + (ulong)i, 1, PageAccess.Write);
+            if (to[i] == null) return false;
+        }
+        for (int i = 0; i < 16; i++)
+        {
+            if ((mask[i] & 0x80) != 0) *to[i] = from[i];
+        }
+        return true;
+    }
+
     public static bool TryEmit(Chain chain, in Instruction instruction)
     {
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Movups or Mnemonic.Movupd or Mnemonic.Movdqu or Mnemonic.Lddqu:
                 return EmitWhole(chain, instruction, aligned: false);
-            case Mnemonic.Movaps or Mnemonic.Movapd or Mnemonic.Movdqa or Mnemonic.Movntdq or Mnemonic.Movntps or Mnemonic.Movntpd:
+            case Mnemonic.Movaps or Mnemonic.Movapd or Mnemonic.Movdqa or Mnemonic.Movntdq or Mnemonic.Movntps or Mnemonic.Movntpd
+                or Mnemonic.Movntdqa:
                 return EmitWhole(chain, instruction, aligned: true);
             case Mnemonic.Movss: return EmitScalar<W32>(chain, instruction);
             case Mnemonic.Movsd when !instruction.IsStringInstruction: return EmitScalar<W64>(chain, instruction);
@@ -74,6 +108,19 @@ static unsafe class VectorMove<TMode> where TMode : struct, IMode
             case Mnemonic.Movhps or Mnemonic.Movhpd: return EmitHalf(chain, instruction, 8, 8);
             case Mnemonic.Movlhps: return EmitHalf(chain, instruction, 8, 0);
             case Mnemonic.Movhlps: return EmitHalf(chain, instruction, 0, 8);
+            case Mnemonic.Pinsrb: return EmitInsert<W8>(chain, instruction, &Merge<W8>);
+            case Mnemonic.Pinsrw when !UsesMmx(instruction): return EmitInsert<W16>(chain, instruction, &Merge<W16>);
+            case Mnemonic.Pinsrd: return EmitInsert<W32>(chain, instruction, &Merge<W32>);
+            case Mnemonic.Pinsrq: return EmitInsert<W64>(chain, instruction, &Merge<W64>);
+            case Mnemonic.Pextrb: return EmitExtract<W8>(chain, instruction);
+            case Mnemonic.Pextrw when !UsesMmx(instruction): return EmitExtract<W16>(chain, instruction);
+            case Mnemonic.Pextrd or Mnemonic.Extractps: return EmitExtract<W32>(chain, instruction);
+            case Mnemonic.Pextrq: return EmitExtract<W64>(chain, instruction);
+            case Mnemonic.Maskmovdqu when instruction.Op0Kind == OpKind.MemorySegRDI && !HasSegmentBase(instruction):
+                ref Op masked = ref chain.Add(instruction);
+                (masked.Destination, masked.Source) = (OperandEncoding.OffsetOf(instruction.Op1Register), OperandEncoding.OffsetOf(instruction.Op2Register));
+                masked.Handler = &StoreMasked;
+                return true;
             case Mnemonic.Movnti:
                 ref Op op = ref chain.AddWithOperands<TMode>(instruction);
                 op.Handler = instruction.Op1Register.GetSize() == 4 ? &StoreLow<W32> : &StoreLow<W64>;
@@ -81,6 +128,28 @@ static unsafe class VectorMove<TMode> where TMode : struct, IMode
             default: return false;
         }
     }
+
+    static bool HasSegmentBase(in Instruction instruction) => instruction.SegmentPrefix is Register.FS or Register.GS;
+
+    /// <summary>The constant chooses the element, which is part of the register.</summary>
+    static bool EmitInsert<TWidth>(Chain chain, in Instruction instruction, Handler merge) where TWidth : struct, IWidth
+    {
+        ref Op op = ref chain.AddWithRegisterOrMemory<TMode>(instruction, 1);
+        op.Destination += PartOf<TWidth>(instruction);
+        op.Handler = merge;
+        return true;
+    }
+
+    static bool EmitExtract<TWidth>(Chain chain, in Instruction instruction) where TWidth : struct, IWidth
+    {
+        ref Op op = ref chain.AddWithRegisterOrMemory<TMode>(instruction, 0);
+        op.Source += PartOf<TWidth>(instruction);
+        op.Handler = &Extract<TWidth>;
+        return true;
+    }
+
+    static ushort PartOf<TWidth>(in Instruction instruction) where TWidth : struct, IWidth =>
+        (ushort)((instruction.Immediate8 * TWidth.Size) & 15);
 
     public static bool UsesMmx(in Instruction instruction)
     {

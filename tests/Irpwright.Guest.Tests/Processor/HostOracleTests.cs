@@ -48,8 +48,14 @@ public sealed unsafe class HostOracleTests : IDisposable
         int forms = 0;
         var failures = new List<string>();
         var unsupported = new SortedSet<string>();
+        var absent = new SortedSet<string>();
         foreach (InstructionForm form in InstructionForms.All)
         {
+            if (!HostProcessor.Has(form.Code))
+            {
+                absent.Add(form.ToString());
+                continue;
+            }
             switch (Compare(form))
             {
                 case null: unsupported.Add(form.Code.Mnemonic().ToString()); break;
@@ -58,12 +64,13 @@ public sealed unsafe class HostOracleTests : IDisposable
             }
         }
         TestContext.Current.TestOutputHelper?.WriteLine($"{forms} forms agree; not modelled: {string.Join(' ', unsupported)}");
+        if (absent.Count > 0) TestContext.Current.TestOutputHelper?.WriteLine($"not compared, as this host lacks them: {string.Join(' ', absent)}");
         Assert.True(failures.Count == 0, $"{failures.Count} forms differ:\n" + string.Join('\n', failures.Take(60)));
-        Assert.True(forms >= MinimumForms, $"only {forms} forms were compared");
+        Assert.True(forms + absent.Count >= MinimumForms, $"only {forms} forms were compared");
     }
 
     /// <summary>So that a form which silently stops being modelled is noticed.</summary>
-    const int MinimumForms = 1450;
+    const int MinimumForms = 1700;
 
     /// <summary>Empty: agrees. Null: not modelled. Otherwise the first difference.</summary>
     string? Compare(InstructionForm form)
@@ -199,7 +206,7 @@ public sealed unsafe class HostOracleTests : IDisposable
         StopReason reason = RunGuest(&before, pointers, delta);
         difference = null;
         if (reason is StopReason.Unimplemented or StopReason.IllegalInstruction) return false;
-        if (reason is StopReason.DivideError or StopReason.Fault || IsUndefined(instruction, &before)) return true;
+        if (reason is StopReason.DivideError or StopReason.Fault or StopReason.FloatingPointMode || IsUndefined(instruction, &before)) return true;
         if (reason != StopReason.Breakpoint)
         {
             difference = $"stopped: {reason}";
@@ -220,6 +227,8 @@ public sealed unsafe class HostOracleTests : IDisposable
     {
         for (int i = 0; i < 16; i++) state->Gpr[i] = OperandValues.Integer(random);
         for (int i = 0; i < 32; i++) state->Xmm[i] = OperandValues.Vector(random);
+        // Every fourth case rounds in one of the four ways.
+        state->Mxcsr = 0x1F80 | (random.Next(4) == 0 ? (uint)random.Next(4) << 13 : 0);
         state->Rflags = 2 | (uint)random.Next(0x1000) & Arithmetic;
         uint pointers = 0;
         bool isVector = instruction.IsStringInstruction || instruction.MemorySize.GetSize() >= 16;
@@ -229,7 +238,7 @@ public sealed unsafe class HostOracleTests : IDisposable
             state->Gpr[number] = hostBuffer + 256 + (ulong)(isVector ? 16 * random.Next(4) : random.Next(64));
             pointers |= 1u << number;
             ulong index = (ulong)(isVector ? 16 * random.Next(-1, 2) : random.Next(-8, 8));
-            if (instruction.MemoryIndex != Register.None) state->Gpr[instruction.MemoryIndex - Register.RAX] = index;
+            if (instruction.MemoryIndex.IsGPR64()) state->Gpr[instruction.MemoryIndex - Register.RAX] = index;
             // A bit number in a register reaches beyond the operand.
             bool isBit = instruction.Mnemonic is Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc;
             if (isBit && instruction.Op1Kind == OpKind.Register)
@@ -238,6 +247,11 @@ public sealed unsafe class HostOracleTests : IDisposable
                 ulong near = (ulong)random.Next(-512, 512);
                 bit = instruction.Op1Register.GetSize() == 8 ? near : (uint)near | (bit & ~0xFFFFFFFFUL);
             }
+        }
+        if (instruction.Mnemonic == Mnemonic.Maskmovdqu)
+        {
+            state->Gpr[7] = hostBuffer + 400 + (ulong)random.Next(64);
+            pointers |= 1u << 7;
         }
         if (instruction.IsStringInstruction)
         {
@@ -261,6 +275,7 @@ public sealed unsafe class HostOracleTests : IDisposable
         }
         for (int i = 0; i < 16; i++) cpu->XmmRegister(i) = new UInt128(state->Xmm[2 * i + 1], state->Xmm[2 * i]);
         cpu->Rflags = state->Rflags;
+        cpu->Mxcsr = state->Mxcsr;
         return Interpreter.Run(cpu, guest.Code);
     }
 
@@ -279,7 +294,7 @@ public sealed unsafe class HostOracleTests : IDisposable
         for (int i = 0; i < 16; i++)
         {
             UInt128 expected = new(after->Xmm[2 * i + 1], after->Xmm[2 * i]), actual = guest.Cpu->XmmRegister(i);
-            if (actual != expected && !AreSameNumbers(actual, expected)) text.Append($" XMM{i} {actual:X32} expected {expected:X32}");
+            if (actual != expected && !AreSameNumbers(actual, expected, IsEstimate(instruction.Mnemonic))) text.Append($" XMM{i} {actual:X32} expected {expected:X32}");
         }
         uint mask = keepFlags ? DefinedFlags(instruction, before) : 0;
         uint flags = (uint)guest.Cpu->Rflags, flagsExpected = (uint)after->Rflags;
@@ -295,14 +310,17 @@ public sealed unsafe class HostOracleTests : IDisposable
         return $"{instruction}:{text}; {registers}{(keepFlags ? "" : " (flags dead)")}";
     }
 
-    /// <summary>Which payload a NaN made of two NaNs has is not worth imitating.</summary>
-    static bool AreSameNumbers(UInt128 actual, UInt128 expected)
+    static bool IsEstimate(Mnemonic mnemonic) => mnemonic is Mnemonic.Rcpps or Mnemonic.Rcpss or Mnemonic.Rsqrtps or Mnemonic.Rsqrtss;
+
+    /// <summary>Which payload a NaN made of two NaNs has is not worth imitating; estimates may differ as much as their manual says.</summary>
+    static bool AreSameNumbers(UInt128 actual, UInt128 expected, bool estimate)
     {
         bool floats = true, doubles = true;
         for (int i = 0; i < 4; i++)
         {
             uint a = (uint)(actual >> 32 * i), e = (uint)(expected >> 32 * i);
-            floats &= a == e || (float.IsNaN(BitConverter.UInt32BitsToSingle(a)) && float.IsNaN(BitConverter.UInt32BitsToSingle(e)));
+            float one = BitConverter.UInt32BitsToSingle(a), other = BitConverter.UInt32BitsToSingle(e);
+            floats &= a == e || (float.IsNaN(one) && float.IsNaN(other)) || (estimate && AreClose(one, other));
         }
         for (int i = 0; i < 2; i++)
         {
@@ -311,6 +329,9 @@ public sealed unsafe class HostOracleTests : IDisposable
         }
         return floats || doubles;
     }
+
+    static bool AreClose(double one, double other) =>
+        Math.Sign(one) == Math.Sign(other) && Math.Abs(one - other) <= 2 * 1.5 / 4096 * Math.Max(Math.Abs(one), Math.Abs(other));
 
     /// <summary>A double shift by more bits than the operand has.</summary>
     static bool IsUndefined(in Instruction instruction, HostState* before) =>

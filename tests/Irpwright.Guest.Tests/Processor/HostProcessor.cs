@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
 using Iced.Intel;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -10,6 +11,7 @@ unsafe struct HostState
 {
     [FieldOffset(0x00)] public fixed ulong Gpr[16];
     [FieldOffset(0x80)] public ulong Rflags;
+    [FieldOffset(0x88)] public uint Mxcsr;
     [FieldOffset(0x100)] public fixed ulong Xmm[32];
 }
 
@@ -17,7 +19,11 @@ unsafe struct HostState
 /// <remarks>The instruction must not fault, branch, or use rsp.</remarks>
 sealed unsafe partial class HostProcessor : IDisposable
 {
-    const int Size = 0x1000, FrameSize = 0xB8, StateSlot = 0xA0, RaxSlot = 0xA8, InstructionBytes = 16;
+    const int Size = 0x1000, FrameSize = 0xC8, StateSlot = 0xA0, RaxSlot = 0xA8, MxcsrSlot = 0xB0;
+
+    /// <summary>Room for what <see cref="Load"/> takes.</summary>
+    public const int InstructionBytes = 0x400;
+    const int LongestJump = 5;
 
     static readonly AssemblerRegister64[] Registers = [rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15];
     static readonly AssemblerRegisterXMM[] Vectors =
@@ -32,21 +38,41 @@ sealed unsafe partial class HostProcessor : IDisposable
             ? (byte*)VirtualAlloc(0, Size, 0x3000, 0x40)
             : (byte*)Mmap(0, Size, 7, OperatingSystem.IsMacOS() ? 0x1002 : 0x22, -1, 0);
         if (memory == null || memory == (byte*)-1) throw new InvalidOperationException("The host refuses writable code.");
-        byte[] before = Assemble(WriteLoad, 0), after;
+        byte[] before = Assemble(WriteLoad, 0);
         instructionOffset = before.Length;
-        after = Assemble(WriteStore, instructionOffset + InstructionBytes);
+        byte[] after = Assemble(WriteStore, instructionOffset + InstructionBytes + LongestJump);
         before.CopyTo(new Span<byte>(memory, before.Length));
-        after.CopyTo(new Span<byte>(memory + instructionOffset + InstructionBytes, after.Length));
+        after.CopyTo(new Span<byte>(memory + instructionOffset + InstructionBytes + LongestJump, after.Length));
     }
 
     public static bool IsAvailable => RuntimeInformation.ProcessArchitecture == Architecture.X64;
 
-    /// <summary>Puts an instruction, or several that fit, in place.</summary>
-    public void Load(ReadOnlySpan<byte> instruction)
+    /// <summary>Whether this host has the extension that an instruction belongs to.</summary>
+    public static bool Has(Code code) => code.CpuidFeatures().ToArray().All(Has);
+
+    static bool Has(CpuidFeature feature) => feature switch
     {
-        var slot = new Span<byte>(memory + instructionOffset, InstructionBytes);
-        slot.Fill(0x90);
-        instruction.CopyTo(slot);
+        CpuidFeature.SSE3 => Sse3.IsSupported,
+        CpuidFeature.SSSE3 => Ssse3.IsSupported,
+        CpuidFeature.SSE4_1 => Sse41.IsSupported,
+        CpuidFeature.SSE4_2 => Sse42.IsSupported,
+        CpuidFeature.POPCNT => Popcnt.IsSupported,
+        CpuidFeature.LZCNT => Lzcnt.IsSupported,
+        CpuidFeature.BMI1 => Bmi1.IsSupported,
+        CpuidFeature.BMI2 => Bmi2.IsSupported,
+        CpuidFeature.MOVBE => (X86Base.CpuId(1, 0).Ecx & 1 << 22) != 0,
+        CpuidFeature.CMPXCHG16B => (X86Base.CpuId(1, 0).Ecx & 1 << 13) != 0,
+        _ => true,
+    };
+
+    /// <summary>Puts an instruction, or several that fit, in place.</summary>
+    public void Load(ReadOnlySpan<byte> instructions)
+    {
+        // The rest is skipped by a jump.
+        var slot = new Span<byte>(memory + instructionOffset, InstructionBytes + LongestJump);
+        instructions.CopyTo(slot);
+        slot[instructions.Length] = 0xE9;
+        BitConverter.TryWriteBytes(slot[(instructions.Length + 1)..], InstructionBytes - instructions.Length);
     }
 
     public void Run(HostState* state) => ((delegate* unmanaged<HostState*, void>)memory)(state);
@@ -67,6 +93,8 @@ sealed unsafe partial class HostProcessor : IDisposable
         for (int i = 6; i < 16; i++) c.movups(__[rsp + 16 * (i - 6)], Vectors[i]);
         c.mov(rax, OperatingSystem.IsWindows() ? rcx : rdi);
         c.mov(__qword_ptr[rsp + StateSlot], rax);
+        c.stmxcsr(__dword_ptr[rsp + MxcsrSlot]);
+        c.ldmxcsr(__dword_ptr[rax + 0x88]);
         for (int i = 0; i < 16; i++) c.movups(Vectors[i], __[rax + 0x100 + 16 * i]);
         c.push(__qword_ptr[rax + 0x80]);
         c.popfq();
@@ -90,6 +118,8 @@ sealed unsafe partial class HostProcessor : IDisposable
         c.pushfq();
         c.pop(__qword_ptr[rax + 0x80]);
         c.cld();
+        c.stmxcsr(__dword_ptr[rax + 0x88]);
+        c.ldmxcsr(__dword_ptr[rsp + MxcsrSlot]);
         for (int i = 0; i < 16; i++) c.movups(__[rax + 0x100 + 16 * i], Vectors[i]);
         for (int i = 6; i < 16; i++) c.movups(Vectors[i], __[rsp + 16 * (i - 6)]);
         c.add(rsp, FrameSize);

@@ -27,7 +27,8 @@ static class InstructionForms
     static bool IsCandidate(Code code)
     {
         OpCodeInfo info = code.ToOpCode();
-        if (!info.IsInstruction || !info.Mode64 || info.Encoding != EncodingKind.Legacy || info.AddressSize is 16 or 32) return false;
+        if (!info.IsInstruction || !info.Mode64 || info.AddressSize is 16 or 32) return false;
+        if (info.Encoding != EncodingKind.Legacy && !IsBitField(code)) return false;
         Instruction probe = default;
         probe.Code = code;
         if (probe.FlowControl != FlowControl.Next || probe.IsPrivileged || probe.IsStackInstruction) return false;
@@ -35,8 +36,15 @@ static class InstructionForms
             or Mnemonic.Leave or Mnemonic.Enter or Mnemonic.Pushfq or Mnemonic.Popfq or Mnemonic.Cli or Mnemonic.Sti or Mnemonic.Std
             or Mnemonic.Ldmxcsr or Mnemonic.Stmxcsr or Mnemonic.Wbinvd or Mnemonic.Reservednop
             or Mnemonic.In or Mnemonic.Out or Mnemonic.Rdpmc
-            or Mnemonic.Prefetchw or Mnemonic.Prefetch or Mnemonic.Clflush);
+            or Mnemonic.Prefetchw or Mnemonic.Prefetch or Mnemonic.Clflush
+            or Mnemonic.Str or Mnemonic.Sldt or Mnemonic.Smsw or Mnemonic.Sgdt or Mnemonic.Sidt
+            or Mnemonic.Fxsave or Mnemonic.Fxsave64 or Mnemonic.Fxrstor or Mnemonic.Fxrstor64
+            or Mnemonic.Rdfsbase or Mnemonic.Rdgsbase or Mnemonic.Wrfsbase or Mnemonic.Wrgsbase);
     }
+
+    /// <summary>The instructions on general registers that are encoded as vector instructions are.</summary>
+    static bool IsBitField(Code code) => code.ToOpCode().Encoding == EncodingKind.VEX
+        && code.CpuidFeatures() is [CpuidFeature.BMI1 or CpuidFeature.BMI2];
 
     static IEnumerable<InstructionForm> Variants(Code code)
     {
@@ -94,8 +102,10 @@ static class InstructionForms
             OpCodeOperandKind.r16_or_mem or OpCodeOperandKind.r16_reg or OpCodeOperandKind.r16_opcode or OpCodeOperandKind.r16_rm
                 => General(Register.AX, random),
             OpCodeOperandKind.r32_or_mem or OpCodeOperandKind.r32_reg or OpCodeOperandKind.r32_opcode or OpCodeOperandKind.r32_rm
+                or OpCodeOperandKind.r32_vvvv
                 => General(Register.EAX, random),
             OpCodeOperandKind.r64_or_mem or OpCodeOperandKind.r64_reg or OpCodeOperandKind.r64_opcode or OpCodeOperandKind.r64_rm
+                or OpCodeOperandKind.r64_vvvv
                 => General(Register.RAX, random),
             OpCodeOperandKind.xmm_or_mem or OpCodeOperandKind.xmm_reg or OpCodeOperandKind.xmm_rm => Register.XMM0 + random.Next(16),
             _ => Register.None,
@@ -122,8 +132,15 @@ static class InstructionForms
         {
             OpCodeOperandKind.seg_rSI => OpKind.MemorySegRSI,
             OpCodeOperandKind.es_rDI => OpKind.MemoryESRDI,
+            OpCodeOperandKind.seg_rDI => OpKind.MemorySegRDI,
             _ => null,
         };
+        if (kind == OpCodeOperandKind.seg_rBX_al)
+        {
+            instruction.SetOpKind(operand, OpKind.Memory);
+            (instruction.MemoryBase, instruction.MemoryIndex) = (Register.RBX, Register.AL);
+            return true;
+        }
         if (implied is not { } value) return false;
         instruction.SetOpKind(operand, value);
         return true;
