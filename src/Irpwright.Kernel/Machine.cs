@@ -64,7 +64,10 @@ public sealed partial class Machine : IDisposable
         SynchronousIrps = new SynchronousIrps(this);
         RemoveLocks = new RemoveLocks(this);
         Files = new FileObjects(this);
-        Requests = new UserRequests(this);
+        Outstanding = new OutstandingIrps(this);
+        Requests = new FileRequests(this);
+        Queues = new Queues(this);
+        Ports = new CompletionPorts(this);
         Drivers = new Drivers(this);
     }
 
@@ -143,7 +146,13 @@ public sealed partial class Machine : IDisposable
 
     public FileObjects Files { get; }
 
-    public UserRequests Requests { get; }
+    internal OutstandingIrps Outstanding { get; }
+
+    public FileRequests Requests { get; }
+
+    public Queues Queues { get; }
+
+    public CompletionPorts Ports { get; }
 
     public Drivers Drivers { get; }
 

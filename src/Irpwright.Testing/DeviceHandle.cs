@@ -11,6 +11,7 @@ namespace Irpwright.Testing;
 public sealed class DeviceHandle : IDisposable
 {
     readonly UserMemory memory;
+    ulong lastContext;
     bool closed;
 
     DeviceHandle(Machine machine, PFILE_OBJECT fileObject)
@@ -78,6 +79,21 @@ public sealed class DeviceHandle : IDisposable
 
     /// <summary>Sends a flush and comes back at once. Only inside a scenario.</summary>
     public IoOperation StartFlush() => Start(default, default, 0, _ => new IoRequest(IRP_MJ_FLUSH_BUFFERS));
+
+    internal ulong NextContext() => Interlocked.Increment(ref lastContext);
+
+    /// <summary>Asks for cancellation of every request on the handle (CancelIoEx); each may still end in any way.</summary>
+    /// <returns>False if there is none.</returns>
+    public bool CancelAll() => Machine.Run(() => Machine.Cancellation.CancelRequests(FileObject)).IsSuccess;
+
+    /// <summary>Asks for cancellation of the requests that the current guest thread sent (CancelIo).</summary>
+    public void CancelOfThisThread() => Machine.Run(() => Machine.Cancellation.CancelThreadRequests(FileObject));
+
+    /// <summary>Leaves notifications out (SetFileCompletionNotificationModes); they cannot be had back.</summary>
+    /// <param name="portOnSuccess">No entry in the completion port for requests that are over at once.</param>
+    /// <param name="fileEvent">The file object's event is not set.</param>
+    public void Skip(bool portOnSuccess = false, bool fileEvent = false) => Machine.Run(() => Machine.Ports.SetNotificationModes(FileObject,
+        (portOnSuccess ? FILE_SKIP_COMPLETION_PORT_ON_SUCCESS : 0) | (fileEvent ? FILE_SKIP_SET_EVENT_ON_HANDLE : 0)));
 
     IoOperation Start(ReadOnlySpan<byte> input, Memory<byte> output, int outputLength, Func<UserBuffers, IoRequest> request)
     {

@@ -18,8 +18,12 @@ public sealed class IoOperation : IRequestCompletion
     {
         this.handle = handle;
         this.buffers = buffers;
+        Context = handle.NextContext();
         thread = handle.Machine.CurrentThread;
     }
+
+    /// <summary>Tells the request from others of its handle where it is reported to a <see cref="CompletionPort"/>.</summary>
+    public ulong Context { get; }
 
     /// <summary>What the system service returned: STATUS_PENDING if the request was not over at once.</summary>
     public NTSTATUS InitialStatus { get; private set; }
@@ -34,7 +38,8 @@ public sealed class IoOperation : IRequestCompletion
 
     internal void Start(in IoRequest request)
     {
-        InitialStatus = handle.Machine.Requests.Send(handle.FileObject, in request, buffers.Iosb, this, out irp);
+        InitialStatus = handle.Machine.Requests.Send(
+            handle.FileObject, request with { ApcContext = new PVOID(Context) }, buffers.Iosb, this, out irp);
         // Refused before there was an IRP.
         if (irp.IsNull) Finish(new IoResult(InitialStatus, 0));
     }

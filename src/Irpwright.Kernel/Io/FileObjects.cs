@@ -61,6 +61,15 @@ public sealed class FileObjects
         return status;
     }
 
+    /// <summary>Signalled when a request on the file is over that has no event of its own.</summary>
+    internal static PKEVENT EventOf(PFILE_OBJECT file) => new(file.Address + 0x98);
+
+    /// <summary>Held during each request on a synchronous file.</summary>
+    internal static PKEVENT LockOf(PFILE_OBJECT file) => new(file.Address + 0x80);
+
+    /// <summary>Requests that belong to no thread (CANCEL-17).</summary>
+    internal static PLIST_ENTRY IrpListOf(PFILE_OBJECT file) => new(file.Address + 0xC0);
+
     PFILE_OBJECT CreateFileObject(PDEVICE_OBJECT device, string fileName, uint access, uint options)
     {
         PFILE_OBJECT created = default;
@@ -72,9 +81,9 @@ public sealed class FileObjects
         created.ReadAccess = (access & (FILE_READ_DATA | GENERIC_READ)) != 0;
         created.WriteAccess = (access & (FILE_WRITE_DATA | GENERIC_WRITE)) != 0;
         if ((options & (FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT)) != 0) created.Flags |= FO_SYNCHRONOUS_IO;
-        Dispatcher.InitializeHeader(new PDISPATCHER_HEADER(created.Address + 0x80), (byte)EVENT_TYPE.SynchronizationEvent, KEVENT.SizeOf, 1);
-        Dispatcher.InitializeHeader(new PDISPATCHER_HEADER(created.Address + 0x98), (byte)EVENT_TYPE.NotificationEvent, KEVENT.SizeOf, 0);
-        Lists.Initialize(new PLIST_ENTRY(created.Address + 0xC0));
+        Dispatcher.InitializeHeader(new PDISPATCHER_HEADER(LockOf(created).Address), (byte)EVENT_TYPE.SynchronizationEvent, KEVENT.SizeOf, 1);
+        Dispatcher.InitializeHeader(new PDISPATCHER_HEADER(EventOf(created).Address), (byte)EVENT_TYPE.NotificationEvent, KEVENT.SizeOf, 0);
+        Lists.Initialize(IrpListOf(created));
         if (fileName.Length > 0)
         {
             ushort bytes = (ushort)(fileName.Length * 2);
@@ -105,7 +114,7 @@ public sealed class FileObjects
         irp.UserIosb = block.Iosb;
         NTSTATUS status = machine.Requests.SendAndOwn(file, irp, top, mode);
         if (status != NTSTATUS.STATUS_PENDING) return status;
-        WaitFor(new PKEVENT(file.Address + 0x98));
+        WaitFor(EventOf(file));
         return block.Iosb.Status;
     }
 
@@ -133,6 +142,7 @@ public sealed class FileObjects
             SendAndForget(file, IRP_MJ_CLOSE);
             ReleaseDevice(device);
         }
+        machine.Ports.Detach(file);
         if (!file.FileName.Buffer.IsNull) machine.Pool.Free(file.FileName.Buffer.Address, Tag);
     }
 

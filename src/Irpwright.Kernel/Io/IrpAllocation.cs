@@ -85,18 +85,4 @@ public sealed class IrpAllocation
     }
 
     internal static PLIST_ENTRY ThreadListEntryOf(PIRP irp) => new(irp.Address + 0x20);
-
-    /// <summary>Puts an IRP into its thread's list (IoQueueThreadIrp).</summary>
-    internal static void QueueToThread(PIRP irp, KernelThread thread)
-    {
-        lock (thread.Apcs) Lists.InsertTail(thread.IrpList, ThreadListEntryOf(irp));
-    }
-
-    /// <summary>Takes an IRP out of its thread's list; harmless if it is in none.</summary>
-    internal static void RemoveFromThread(PIRP irp, KernelThread? thread)
-    {
-        if (thread is null) Lists.Initialize(ThreadListEntryOf(irp));
-        else
-            lock (thread.Apcs) Lists.Remove(ThreadListEntryOf(irp));
-    }
 }

@@ -194,7 +194,7 @@ public sealed class IrpBuilders
     {
         KernelThread thread = machine.CurrentThread;
         irp.Tail.Overlay.Thread = thread.Object;
-        IrpAllocation.QueueToThread(irp, thread);
+        machine.Outstanding.Add(irp, thread.IrpList);
     }
 
     /// <summary>Releases what a half-built IRP holds.</summary>

@@ -80,28 +80,42 @@ public sealed class IrpCancellation
     internal void CancelThreadIrps(KernelThread thread)
     {
         machine.Dispatcher.DeliverApcs(thread);
-        PLIST_ENTRY head = thread.IrpList;
-        if (Lists.IsEmpty(head)) return;
-        // A completing IRP leaves the list, so look from the head again after each.
-        PIRP previous = default;
-        while (NextUncancelled(thread) is { IsNull: false } irp && irp != previous)
-        {
-            previous = irp;
-            IoCancelIrp(irp);
-        }
-        machine.Dispatcher.WaitUntil(thread, () => Lists.IsEmpty(head), "ends, but has requests that were cancelled and never completed");
+        PLIST_ENTRY list = thread.IrpList;
+        if (machine.Outstanding.Cancel([list], irp => !irp.Cancel) == 0 && machine.Outstanding.IsEmpty(list)) return;
+        machine.Dispatcher.WaitUntil(thread, () => machine.Outstanding.IsEmpty(list), "ends, but has requests that were cancelled and never completed");
     }
 
-    static PIRP NextUncancelled(KernelThread thread)
+    /// <summary>NtCancelIoFile, CancelIo: the calling thread's requests on a file. Does not wait for their end. (CANCEL-16)</summary>
+    public void CancelThreadRequests(PFILE_OBJECT file) =>
+        Cancel([machine.CurrentThread.IrpList], irp => irp.Tail.Overlay.OriginalFileObject == file);
+
+    /// <summary>NtCancelIoFileEx, CancelIoEx: requests on a file, whoever sent them. Does not wait for their end. (CANCEL-16)</summary>
+    /// <param name="iosb">Only the request with this status block; null for all.</param>
+    /// <returns>STATUS_NOT_FOUND when there is none.</returns>
+    public NTSTATUS CancelRequests(PFILE_OBJECT file, PIO_STATUS_BLOCK iosb = default) =>
+        Cancel([.. machine.Scheduler.Threads.Select(thread => thread.IrpList), FileObjects.IrpListOf(file)],
+            irp => irp.Tail.Overlay.OriginalFileObject == file && (iosb.IsNull || irp.UserIosb == iosb));
+
+    /// <summary>NtCancelSynchronousIoFile, CancelSynchronousIo: what another thread waits for inside a system service.</summary>
+    /// <returns>STATUS_NOT_FOUND when it waits for no request.</returns>
+    public NTSTATUS CancelSynchronousRequests(KernelThread thread) => Cancel([thread.IrpList], IsSynchronous);
+
+    static bool IsSynchronous(PIRP irp)
     {
-        lock (thread.Apcs)
+        PFILE_OBJECT file = irp.Tail.Overlay.OriginalFileObject;
+        return !file.IsNull && ((irp.Flags & IRP_SYNCHRONOUS_API) != 0 || (file.Flags & FO_SYNCHRONOUS_IO) != 0);
+    }
+
+    NTSTATUS Cancel(PLIST_ENTRY[] lists, Func<PIRP, bool> wanted)
+    {
+        using SystemCall call = machine.CurrentThread.Enter();
+        try
         {
-            for (PLIST_ENTRY entry = thread.IrpList.Flink; entry != thread.IrpList; entry = entry.Flink)
-            {
-                PIRP irp = new(entry.Address - 0x20);
-                if (!irp.Cancel) return irp;
-            }
+            return machine.Outstanding.Cancel(lists, wanted) > 0 ? NTSTATUS.STATUS_SUCCESS : NTSTATUS.STATUS_NOT_FOUND;
         }
-        return default;
+        catch (Exception e) when (machine.BugChecks.Escaped(e, out Exception stop))
+        {
+            throw stop;
+        }
     }
 }

@@ -38,6 +38,7 @@ public sealed class IrpCompletion
     /// <returns>False when a routine kept the IRP; it must not be touched any more then (CMP-15).</returns>
     bool Walk(PIRP irpHandle, ref IRP irp, bool observed)
     {
+        NTSTATUS recorded = NTSTATUS.STATUS_SUCCESS;
         while (irp.CurrentLocation <= irp.StackCount)
         {
             ref IO_STACK_LOCATION left = ref irp.Tail.Overlay.CurrentStackLocation.Value;
@@ -45,11 +46,14 @@ public sealed class IrpCompletion
             SL_CONTROL control = left.Control;
             bool pending = (control & SL_PENDING_RETURNED) != 0;
             irp.PendingReturned = pending;
-            if (MustInvoke(control, in irp))
+            bool invoke = MustInvoke(control, in irp);
+            Clear(ref left);
+            NTSTATUS status = irp.IoStatus.Status;
+            if (status < 0 && status != recorded) Record(ref left, recorded = status);
+            if (invoke)
             {
                 PIO_COMPLETION_ROUTINE routine = left.CompletionRoutine;
                 PVOID context = left.Context;
-                Clear(ref left);
                 PDEVICE_OBJECT device = reachedDriver ? irp.Tail.Overlay.CurrentStackLocation.DeviceObject : default;
                 NTSTATUS answer = observed ? CallObserved(routine, device, irpHandle, context) : machine.Code.Call(routine, device, irpHandle, context);
                 if (answer == NTSTATUS.STATUS_MORE_PROCESSING_REQUIRED) return false;
@@ -57,7 +61,6 @@ public sealed class IrpCompletion
             else
             {
                 if (pending && reachedDriver) irp.Tail.Overlay.CurrentStackLocation.Control |= SL_PENDING_RETURNED;
-                Clear(ref left);
             }
         }
         // One past "completed": completing the packet again is recognised by it (CMP-24).
@@ -93,6 +96,13 @@ public sealed class IrpCompletion
         ref ulong parameters = ref Unsafe.As<IO_STACK_LOCATION, ulong>(ref location);
         for (int i = 1; i <= 4; i++) Unsafe.Add(ref parameters, i) = 0;
         location.FileObject = default;
+    }
+
+    /// <summary>STK-12: where a failure came from, for who debugs; an equal one of a higher driver is the same one.</summary>
+    static void Record(ref IO_STACK_LOCATION location, NTSTATUS status)
+    {
+        location.Control = SL_ERROR_RETURNED;
+        location.Parameters.Others.Argument4 = new PVOID((uint)status);
     }
 
     /// <summary>What IoSetCompletionRoutineEx keeps until the routine has run.</summary>
@@ -159,23 +169,44 @@ public sealed class IrpCompletion
             FinishAssociated(Irp, priorityBoost);
             return;
         }
+        FinishReparse(ref irp);
         if ((irp.Flags & IRP_CLOSE_OPERATION) != 0 || IsSynchronousPaging(in irp))
         {
             FinishWithoutApc(Irp);
             return;
         }
-        UnlockMdls(Irp);
+        bool paging = (irp.Flags & IRP_PAGING_IO) != 0;
+        // The pages of a paging request are locked by whoever sent it.
+        if (!paging) UnlockMdls(Irp);
         if ((irp.Flags & IRP_DEFER_IO_COMPLETION) != 0 && !irp.PendingReturned) return;
         if (irp.Tail.Overlay.Thread.IsNull) NobodyToFinish(Irp);
+        PFILE_OBJECT file = irp.Tail.Overlay.OriginalFileObject;
         if (machine.Scheduler.FindThread(irp.Tail.Overlay.Thread) is { } thread) machine.Dispatcher.QueueApc(thread, Irp);
+        else if (!file.IsNull && FileRequests.BelongsToFile(file)) machine.Ports.FinishInWorker(Irp);
         else Drop(Irp);
+    }
+
+    /// <summary>COMPLETE-FINAL-03: nobody looked at a reparse point that only a file system or filter could have handled.</summary>
+    void FinishReparse(ref IRP irp)
+    {
+        bool isMountPoint = false;
+        if (irp.IoStatus.Status == NTSTATUS.STATUS_REPARSE && irp.IoStatus.Information > IO_REPARSE_TAG_RESERVED_RANGE)
+        {
+            isMountPoint = irp.IoStatus.Information == IO_REPARSE_TAG_MOUNT_POINT;
+            if (!isMountPoint) irp.IoStatus.Status = NTSTATUS.STATUS_IO_REPARSE_TAG_NOT_HANDLED;
+        }
+        // Where a mount point leads is in the buffer; whoever opens the file frees it.
+        if (irp.Tail.Overlay.AuxiliaryBuffer.IsNull || (isMountPoint && (irp.Flags & IRP_CREATE_OPERATION) != 0)) return;
+        machine.Pool.Free(irp.Tail.Overlay.AuxiliaryBuffer.Address, 0);
+        irp.Tail.Overlay.AuxiliaryBuffer = default;
     }
 
     /// <summary>Its thread has ended: nobody is left to deliver to.</summary>
     void Drop(PIRP irp)
     {
         FreeBuffers(irp);
-        Release(irp, null);
+        machine.Outstanding.Remove(irp);
+        machine.Irps.IoFreeIrp(irp);
     }
 
     static bool IsSynchronousPaging(in IRP irp) =>
@@ -233,6 +264,11 @@ public sealed class IrpCompletion
     /// <summary>Delivers the outcome to the requestor and releases the IRP (COMPLETE-FINAL-10 to 19).</summary>
     internal void FinishInThread(KernelThread thread, PIRP irp)
     {
+        if ((irp.Flags & IRP_PAGING_IO) != 0)
+        {
+            FinishPaging(thread, irp);
+            return;
+        }
         PFILE_OBJECT file = irp.Tail.Overlay.OriginalFileObject;
         bool ownsReference = !file.IsNull && (irp.Flags & IRP_CREATE_OPERATION) == 0;
         thread.Irql = APC_LEVEL;
@@ -242,9 +278,22 @@ public sealed class IrpCompletion
         if (ownsReference) machine.Objects.ObfDereferenceObject(file);
     }
 
+    /// <summary>COMPLETE-FINAL-05: who sent an asynchronous paging request is called, and does everything else itself.</summary>
+    void FinishPaging(KernelThread thread, PIRP irp)
+    {
+        IRP.AsynchronousParametersFields sender = irp.Overlay.AsynchronousParameters;
+        PIO_STATUS_BLOCK block = irp.UserIosb;
+        thread.Irql = APC_LEVEL;
+        CopyStatus(irp);
+        machine.Outstanding.Remove(irp);
+        machine.Irps.IoFreeIrp(irp);
+        if (!sender.UserApcRoutine.IsNull) machine.Code.Call(sender.UserApcRoutine, sender.UserApcContext, block, 0u);
+        thread.Irql = PASSIVE_LEVEL;
+    }
+
     void Deliver(PIRP Irp)
     {
-        machine.Requests.WaitForCancel(Irp);
+        Requestor requestor = machine.Outstanding.Remove(Irp);
         CopyBufferedData(Irp);
         FreeBuffers(Irp);
 
@@ -253,7 +302,8 @@ public sealed class IrpCompletion
         PFILE_OBJECT file = Irp.Tail.Overlay.OriginalFileObject;
         bool synchronousFile = !file.IsNull && (file.Flags & FO_SYNCHRONOUS_IO) != 0;
         bool synchronous = synchronousFile || (Irp.Flags & IRP_SYNCHRONOUS_API) != 0;
-        if (!status.IsError || (Irp.PendingReturned && !synchronous))
+        bool isReported = !status.IsError || (Irp.PendingReturned && !synchronous);
+        if (isReported)
         {
             CopyStatus(Irp);
             SignalRequestor(Irp, file, synchronousFile, status);
@@ -264,18 +314,18 @@ public sealed class IrpCompletion
             if ((Irp.Flags & IRP_SYNCHRONOUS_API) != 0)
             {
                 CopyStatus(Irp);
-                Signal(!Irp.UserEvent.IsNull ? Irp.UserEvent : EventOf(file));
+                Signal(!Irp.UserEvent.IsNull ? Irp.UserEvent : FileObjects.EventOf(file));
             }
             else
             {
                 file.FinalStatus = status;
-                Signal(EventOf(file));
+                Signal(FileObjects.EventOf(file));
             }
         }
-        Release(Irp, machine.Scheduler.FindThread(Irp.Tail.Overlay.Thread));
-        if (file.IsNull) return;
-        machine.Events.Emit(new RequestFinished(Irp, status, information));
-        machine.Requests.Finished(Irp, status, information);
+        if (!requestor.Event.IsNull) machine.Objects.ObfDereferenceObject(requestor.Event);
+        if (!file.IsNull) machine.Events.Emit(new RequestFinished(Irp, status, information));
+        if (!isReported || !machine.Ports.Take(Irp, file)) machine.Irps.IoFreeIrp(Irp);
+        requestor.Completion?.Finished(status, information);
     }
 
     /// <summary>COMPLETE-FINAL-10, -11: Information bytes go to the requestor, never more than it has room for.</summary>
@@ -316,11 +366,10 @@ public sealed class IrpCompletion
     {
         PKEVENT userEvent = irp.UserEvent;
         if (!userEvent.IsNull) Signal(userEvent);
-        if (!file.IsNull && (userEvent.IsNull || synchronousFile))
-        {
-            file.FinalStatus = status;
-            Signal(EventOf(file));
-        }
+        if (file.IsNull || !(userEvent.IsNull || synchronousFile)) return;
+        file.FinalStatus = status;
+        // COMPLETE-FINAL-17
+        if ((file.Flags & FO_SKIP_SET_EVENT) == 0 || synchronousFile) Signal(FileObjects.EventOf(file));
     }
 
     void Signal(PKEVENT target)
@@ -329,11 +378,4 @@ public sealed class IrpCompletion
         machine.Dispatcher.Signal(new PDISPATCHER_HEADER(target.Address));
     }
 
-    static PKEVENT EventOf(PFILE_OBJECT file) => new(file.Address + 0x98);
-
-    void Release(PIRP irp, KernelThread? thread)
-    {
-        IrpAllocation.RemoveFromThread(irp, thread);
-        machine.Irps.IoFreeIrp(irp);
-    }
 }

@@ -215,22 +215,39 @@ public sealed class Dispatcher
         {
             int previous = header.SignalState;
             header.SignalState = 1;
-            PLIST_ENTRY head = WaitersOf(header);
-            while (header.SignalState > 0 && !Lists.IsEmpty(head))
-            {
-                PLIST_ENTRY entry = head.Flink;
-                PKWAIT_BLOCK block = new(entry.Address);
-                if (machine.Scheduler.FindThread(block.Thread) is not { } waiter)
-                {
-                    throw machine.BugChecks.Stop(BugCheckCode.KERNEL_SECURITY_CHECK_FAILURE, 3, 0, 0, 0,
-                        $"The list of waiting threads in the object at {Format.Address(header.Address)} is corrupt: the object was overwritten or freed while a thread waits for it.");
-                }
-                Lists.Remove(entry);
-                TryAcquire(header, waiter);
-                waiter.WaitSatisfied = true;
-                machine.Scheduler.Unblock(waiter);
-            }
+            Wake(header);
             return previous;
+        }
+    }
+
+    /// <summary>Adds to an object that counts, and wakes as many who wait for it.</summary>
+    internal int Release(PDISPATCHER_HEADER header, int count)
+    {
+        lock (gate)
+        {
+            int previous = header.SignalState;
+            header.SignalState += count;
+            Wake(header);
+            return previous;
+        }
+    }
+
+    void Wake(PDISPATCHER_HEADER header)
+    {
+        PLIST_ENTRY head = WaitersOf(header);
+        while (header.SignalState > 0 && !Lists.IsEmpty(head))
+        {
+            PLIST_ENTRY entry = head.Flink;
+            PKWAIT_BLOCK block = new(entry.Address);
+            if (machine.Scheduler.FindThread(block.Thread) is not { } waiter)
+            {
+                throw machine.BugChecks.Stop(BugCheckCode.KERNEL_SECURITY_CHECK_FAILURE, 3, 0, 0, 0,
+                    $"The list of waiting threads in the object at {Format.Address(header.Address)} is corrupt: the object was overwritten or freed while a thread waits for it.");
+            }
+            Lists.Remove(entry);
+            TryAcquire(header, waiter);
+            waiter.WaitSatisfied = true;
+            machine.Scheduler.Unblock(waiter);
         }
     }
 
@@ -267,6 +284,7 @@ public sealed class Dispatcher
         if (header.Type == KOBJECTS.MutantObject) return TryAcquireMutex(new PKMUTANT(header.Address), header, thread);
         if (header.SignalState <= 0) return false;
         if (header.Type is KOBJECTS.EventSynchronizationObject or KOBJECTS.TimerSynchronizationObject) header.SignalState = 0;
+        else if (header.Type == KOBJECTS.QueueObject) header.SignalState--;
         return true;
     }
 

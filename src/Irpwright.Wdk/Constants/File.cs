@@ -156,4 +156,12 @@ public static partial class Constants
     // FILE_IO_COMPLETION_NOTIFICATION_INFORMATION.Flags
     public const uint FILE_SKIP_COMPLETION_PORT_ON_SUCCESS = 0x1;
     public const uint FILE_SKIP_SET_EVENT_ON_HANDLE = 0x2;
+    public const uint FILE_SKIP_SET_USER_EVENT_ON_FAST_IO = 0x4;
+
+    // IO_STATUS_BLOCK.Information of a request that ends with STATUS_REPARSE: these, or the tag of a reparse point
+    public const uint IO_REPARSE = 0;
+    public const uint IO_REMOUNT = 1;
+    public const uint IO_REPARSE_TAG_RESERVED_RANGE = 2;
+    public const uint IO_REPARSE_TAG_MOUNT_POINT = 0xA0000003;
+    public const uint IO_REPARSE_TAG_SYMLINK = 0xA000000C;
 }

@@ -491,4 +491,163 @@ public class CancellationTests : DriverTest
             Assert.Equal(STATUS_SUCCESS, others.Wait().Status);
         });
     }
+
+    /// <summary>Which requests a program cancels without naming an IRP.</summary>
+    public class Of_a_programs_requests : DriverTest
+    {
+        const string Name = @"\Device\Cancelable";
+
+        void Create() => Device((_, irp) =>
+        {
+            if (IoGetCurrentIrpStackLocation(irp).MajorFunction != IRP_MJ_READ) return Complete(irp, STATUS_SUCCESS);
+            IoMarkIrpPending(irp);
+            IoSetCancelRoutine(irp, (_, i) =>
+            {
+                IoReleaseCancelSpinLock(i.CancelIrql);
+                Complete(i, STATUS_CANCELLED);
+            });
+            return STATUS_PENDING;
+        }, name: Name);
+
+        [Theory, MemberData(nameof(EverySchedule))]
+        [Spec("CANCEL-16")]
+        public void By_file_and_thread(Scheduling scheduling) => Run(scheduling, () =>
+        {
+            Create();
+            using DeviceHandle handle = DeviceHandle.Open(Machine, Name), other = DeviceHandle.Open(Machine, Name);
+            IoOperation mine = handle.StartRead(new byte[1]), elsewhere = other.StartRead(new byte[1]);
+            PKEVENT sent = Event(), cancelled = Event(), over = Event();
+            Start(() =>
+            {
+                IoOperation theirs = handle.StartRead(new byte[1]);
+                KeSetEvent(sent, 0, false);
+                Wait(cancelled);
+                Step(theirs.IsOver ? "cancelled" : "still there");
+                handle.CancelOfThisThread();
+                Step(theirs.Wait().Status.Name);
+                KeSetEvent(over, 0, false);
+            });
+            Wait(sent);
+            handle.CancelOfThisThread();
+            Assert.Equal(STATUS_CANCELLED, mine.Wait().Status);
+            Assert.False(elsewhere.IsOver);
+            KeSetEvent(cancelled, 0, false);
+            Wait(over);
+            Assert.Equal(["still there", "STATUS_CANCELLED"], Steps);
+            handle.CancelOfThisThread(); // none left, which is no error
+            other.CancelOfThisThread();
+            Assert.Equal(STATUS_CANCELLED, elsewhere.Wait().Status);
+        });
+
+        [Theory, MemberData(nameof(EverySchedule))]
+        [Spec("CANCEL-16")]
+        public void By_file_whoever_sent_them(Scheduling scheduling) => Run(scheduling, () =>
+        {
+            Create();
+            using DeviceHandle handle = DeviceHandle.Open(Machine, Name), other = DeviceHandle.Open(Machine, Name);
+            Assert.False(handle.CancelAll());
+            IoOperation mine = handle.StartRead(new byte[1]), elsewhere = other.StartRead(new byte[1]);
+            PKEVENT sent = Event(), over = Event();
+            Start(() =>
+            {
+                IoOperation theirs = handle.StartRead(new byte[1]);
+                KeSetEvent(sent, 0, false);
+                Step(theirs.Wait().Status.Name);
+                KeSetEvent(over, 0, false);
+            });
+            Wait(sent);
+            Assert.True(handle.CancelAll());
+            Assert.Equal(STATUS_CANCELLED, mine.Wait().Status);
+            Wait(over);
+            Assert.Equal(["STATUS_CANCELLED"], Steps);
+            Assert.False(elsewhere.IsOver);
+            other.CancelAll();
+            elsewhere.Wait();
+        });
+
+        [Theory, MemberData(nameof(EverySchedule))]
+        [Spec("CANCEL-16")]
+        public void By_status_block(Scheduling scheduling) => Run(scheduling, () =>
+        {
+            Create();
+            Assert.Equal(STATUS_SUCCESS, Machine.Files.Open(Name, GENERIC_READ, 0, UserMode, out PFILE_OBJECT file));
+            PIO_STATUS_BLOCK first = StatusBlock(), second = StatusBlock();
+            Machine.Requests.Send(file, new IoRequest(IRP_MJ_READ), first, null, out _);
+            Machine.Requests.Send(file, new IoRequest(IRP_MJ_READ), second, null, out _);
+            Assert.Equal(STATUS_NOT_FOUND, Machine.Cancellation.CancelRequests(file, StatusBlock()));
+            Assert.Equal(STATUS_SUCCESS, Machine.Cancellation.CancelRequests(file, second));
+            Assert.Equal((Untouched, STATUS_CANCELLED), (first.Status, second.Status));
+            Assert.Equal(STATUS_SUCCESS, Machine.Cancellation.CancelRequests(file, first));
+            Assert.Equal(STATUS_CANCELLED, first.Status);
+            Assert.Equal(STATUS_NOT_FOUND, Machine.Cancellation.CancelRequests(file, first));
+            Machine.Files.Close(file);
+        });
+
+        [Theory, MemberData(nameof(EverySchedule))]
+        [Spec("CANCEL-16")]
+        public void That_another_thread_waits_for(Scheduling scheduling) => Run(scheduling, () =>
+        {
+            Create();
+            KernelThread self = Machine.CurrentThread;
+            using DeviceHandle asynchronous = DeviceHandle.Open(Machine, Name);
+            IoOperation untouched = asynchronous.StartRead(new byte[1]);
+            Assert.Equal(STATUS_NOT_FOUND, Machine.Cancellation.CancelSynchronousRequests(self));
+            Assert.Equal(STATUS_SUCCESS, Machine.Files.Open(Name, GENERIC_READ, FILE_SYNCHRONOUS_IO_NONALERT, UserMode, out PFILE_OBJECT file));
+            Start(() =>
+            {
+                while (Machine.Cancellation.CancelSynchronousRequests(self) == STATUS_NOT_FOUND)
+                    KeWaitForSingleObject(Event(), Executive, KernelMode, false, -10_000);
+            });
+            Assert.Equal(STATUS_CANCELLED, Machine.Requests.Send(file, new IoRequest(IRP_MJ_READ), StatusBlock(), null, out _));
+            Assert.False(untouched.IsOver);
+            Machine.Files.Close(file);
+            asynchronous.CancelAll();
+            untouched.Wait();
+        });
+
+        [Theory, MemberData(nameof(EverySchedule))]
+        [Spec("CANCEL-17")]
+        public void Those_of_a_file_with_a_port_outlive_their_thread(Scheduling scheduling) => Run(scheduling, () =>
+        {
+            foreach (bool queuedToThread in (bool[])[false, true])
+            {
+                PIRP held = default;
+                string name = $@"\Device\Port{queuedToThread}";
+                Device((_, irp) =>
+                {
+                    if (IoGetCurrentIrpStackLocation(irp).MajorFunction != IRP_MJ_READ) return Complete(irp, STATUS_SUCCESS);
+                    IoMarkIrpPending(irp);
+                    held = irp;
+                    IoSetCancelRoutine(irp, (_, i) =>
+                    {
+                        IoReleaseCancelSpinLock(i.CancelIrql);
+                        Complete(i, STATUS_CANCELLED);
+                    });
+                    return STATUS_PENDING;
+                }, name: name, flags: DO_BUFFERED_IO);
+                using var port = new CompletionPort(Machine);
+                using DeviceHandle handle = DeviceHandle.Open(Machine, name);
+                port.Bind(handle);
+                if (queuedToThread) handle.FileObject.Flags |= FO_QUEUE_IRP_TO_THREAD;
+                byte[] buffer = new byte[2];
+                IoOperation? read = null;
+                KernelThread sender = Start(() => read = handle.StartRead(buffer));
+                while (sender.State != SchedulerState.Exited) KeWaitForSingleObject(Event(), Executive, KernelMode, false, -10_000);
+                if (queuedToThread)
+                {
+                    Assert.Equal(STATUS_CANCELLED, port.Take()!.Value.Result.Status);
+                    continue;
+                }
+                Assert.Null(port.Take(TimeSpan.FromMilliseconds(1)));
+                Assert.False(held.Cancel);
+                Fill(held.AssociatedIrp.SystemBuffer, 2);
+                IoSetCancelRoutine(held, default(PDRIVER_CANCEL));
+                KeRaiseIrql(DISPATCH_LEVEL, out KIRQL old);
+                Complete(held, STATUS_SUCCESS, 2);
+                KeLowerIrql(old);
+                Assert.Equal(new IoResult(STATUS_SUCCESS, 2), port.Take()!.Value.Result);
+                Assert.Equal([0x80, 0x81], buffer);
+            }
+        });
+    }
 }

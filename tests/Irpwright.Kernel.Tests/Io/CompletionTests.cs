@@ -360,12 +360,12 @@ public class CompletionTests : DriverTest
     [Spec("CMP-13")]
     public void In_a_routine_the_lower_parameters_are_gone_and_the_outcome_is_not() => Run(() =>
     {
-        PDEVICE_OBJECT top = Filter(Lowest(Completing.Inline, STATUS_BUFFER_OVERFLOW, 77), (_, irp, _) =>
+        PDEVICE_OBJECT top = Filter(Lowest(Completing.Inline, STATUS_TIMEOUT, 77), (_, irp, _) =>
         {
             Assert.Equal(new byte[0x20], Bytes(new PVOID(Location(irp, 1).Address + 8), 0x20));
             Assert.Equal((SL_CONTROL)0, Location(irp, 1).Control);
             Assert.Equal(4096U, Location(irp, 2).Parameters.Read.Length);
-            Assert.Equal(STATUS_BUFFER_OVERFLOW, irp.IoStatus.Status);
+            Assert.Equal(STATUS_TIMEOUT, irp.IoStatus.Status);
             Assert.Equal(77UL, irp.IoStatus.Information);
             Step("top");
             return STATUS_SUCCESS;

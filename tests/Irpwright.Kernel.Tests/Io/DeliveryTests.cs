@@ -110,6 +110,65 @@ public class DeliveryTests : DriverTest
         if (!paging) IoFreeIrp(irp); // its sender does
     });
 
+    [Theory, MemberData(nameof(EveryCompletion))]
+    [Spec("COMPLETE-FINAL-05")]
+    public void Asynchronous_paging_requests_call_their_sender_in_its_thread_and_leave_the_rest_to_it(Completing how, Scheduling scheduling) => Run(scheduling, () =>
+    {
+        KernelThread sender = Machine.CurrentThread;
+        PIO_STATUS_BLOCK block = StatusBlock();
+        PKEVENT done = Event();
+        PVOID page = Memory(4096);
+        PMDL pages = IoAllocateMdl(page, 4096, false, false, default);
+        MmProbeAndLockPages(pages, KernelMode, IoReadAccess);
+        PIO_APC_ROUTINE written = Machine.Code.Routine(new IO_APC_ROUTINE((context, status, reserved) =>
+        {
+            Assert.Equal((sender, APC_LEVEL), (Machine.CurrentThread, KeGetCurrentIrql()));
+            Assert.Equal((0x77UL, block, 0U), (context.Address, status, reserved));
+            Assert.Equal((STATUS_DEVICE_NOT_READY, 5UL), (block.Status, block.Information));
+            Step("written");
+            KeSetEvent(done, 0, false);
+        }));
+        PDEVICE_OBJECT target = Lowest(how, STATUS_DEVICE_NOT_READY, 5);
+        PIRP irp = Packet(target, IRP_MJ_WRITE);
+        irp.Flags = IRP_PAGING_IO | IRP_NOCACHE;
+        irp.MdlAddress = pages;
+        irp.UserIosb = block;
+        irp.Tail.Overlay.Thread = sender.Object;
+        irp.Overlay.AsynchronousParameters.UserApcRoutine = written;
+        irp.Overlay.AsynchronousParameters.UserApcContext = new PVOID(0x77);
+        IoCallDriver(target, irp);
+        Wait(done);
+        Assert.Equal(["written"], Steps);
+        Assert.NotEqual(IO_TYPE_IRP, irp.Type);
+        Assert.NotEqual((MDL_FLAGS)0, pages.MdlFlags & MDL_PAGES_LOCKED);
+        MmUnlockPages(pages);
+        IoFreeMdl(pages);
+    });
+
+    [Theory]
+    [InlineData(STATUS_REPARSE, IO_REPARSE, STATUS_REPARSE)]
+    [InlineData(STATUS_REPARSE, IO_REMOUNT, STATUS_REPARSE)]
+    [InlineData(STATUS_REPARSE, IO_REPARSE_TAG_MOUNT_POINT, STATUS_REPARSE)]
+    [InlineData(STATUS_REPARSE, IO_REPARSE_TAG_SYMLINK, STATUS_IO_REPARSE_TAG_NOT_HANDLED)]
+    [InlineData(STATUS_SUCCESS, IO_REPARSE_TAG_SYMLINK, STATUS_SUCCESS)]
+    [Spec("COMPLETE-FINAL-03")]
+    public void A_reparse_tag_that_nobody_handled_becomes_an_error_and_the_auxiliary_buffer_is_freed(NTSTATUS status, uint information, NTSTATUS delivered) => Run(() =>
+    {
+        PIO_STATUS_BLOCK block = StatusBlock();
+        PKEVENT done = Event();
+        int before = Machine.Pool.LiveBlocks.Count;
+        PDEVICE_OBJECT target = Device((_, irp) =>
+        {
+            irp.Tail.Overlay.AuxiliaryBuffer = Memory(64);
+            return CompleteSomehow(irp, Completing.InlineAfterMarking, status, information);
+        });
+        before = Machine.Pool.LiveBlocks.Count;
+        IoCallDriver(target, IoBuildDeviceIoControlRequest(0x222000, target, default, 0, default, 0, false, done, block));
+        Wait(done);
+        Assert.Equal((delivered, (ulong)information), (block.Status, block.Information));
+        Assert.Equal(before, Machine.Pool.LiveBlocks.Count);
+    });
+
     [Fact]
     [Spec("COMPLETE-FINAL-06"), Spec("COMPLETE-FINAL-07"), Spec("COMPLETE-FINAL-13")]
     public void Page_lists_are_unlocked_before_and_freed_in_delivery_with_the_system_buffer() => Run(() =>

@@ -267,6 +267,32 @@ public class StackLocationTests : DriverTest
         Assert.Equal([routineRuns ? "lower" : "upper"], Steps);
     });
 
+    [Theory]
+    [InlineData(STATUS_SUCCESS, STATUS_SUCCESS, 0U, 0U)]
+    [InlineData(STATUS_BUFFER_OVERFLOW, STATUS_BUFFER_OVERFLOW, 0x80000005U, 0U)]
+    [InlineData(STATUS_DEVICE_NOT_READY, STATUS_DEVICE_NOT_READY, 0xC00000A3U, 0U)]
+    [InlineData(STATUS_DEVICE_NOT_READY, STATUS_UNSUCCESSFUL, 0xC00000A3U, 0xC0000001U)]
+    [InlineData(STATUS_DEVICE_NOT_READY, STATUS_SUCCESS, 0xC00000A3U, 0U)]
+    [InlineData(STATUS_SUCCESS, STATUS_UNSUCCESSFUL, 0U, 0xC0000001U)]
+    [Spec("STK-12")]
+    public void A_failure_is_noted_in_the_location_of_the_driver_that_brought_it(NTSTATUS lower, NTSTATUS upper, uint notedInLower, uint notedInUpper) => Run(() =>
+    {
+        PDEVICE_OBJECT bottom = Device((_, irp) => Complete(irp, lower));
+        PDEVICE_OBJECT top = Filter(bottom, (_, irp, _) =>
+        {
+            irp.IoStatus.Status = upper;
+            return STATUS_CONTINUE_COMPLETION;
+        });
+        PIRP irp = Packet(top);
+        OnCompletion(irp, Keep("originator"));
+        IoCallDriver(top, irp);
+        foreach ((int location, uint noted) in ((int, uint)[])[(1, notedInLower), (2, notedInUpper)])
+        {
+            Assert.Equal(noted == 0 ? 0 : SL_ERROR_RETURNED, Location(irp, location).Control);
+            Assert.Equal(noted, Location(irp, location).Parameters.Others.Argument4.Address);
+        }
+    });
+
     // A registration in the originator's own location, so that the packet survives the walk.
     void IoSetCompletionRoutineAbove(PIRP irp)
     {
