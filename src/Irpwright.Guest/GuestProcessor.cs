@@ -19,6 +19,7 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
 
     readonly Machine machine;
     readonly Interpreter interpreter;
+    ulong lastTimestamp;
 
     public GuestProcessor(Machine machine)
     {
@@ -43,16 +44,20 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         Cpu* cpu = guest.Cpu;
         if (stackTop != 0)
         {
-            // A DPC borrows the processor at any instruction: everything is as before when it returns.
             Cpu interrupted = *cpu;
             cpu->StackLimit = thread.DpcStackLimit;
             ulong result = Call(guest, address, rcx, rdx, r8, r9, stackArguments, stackTop);
-            long budget = cpu->Budget;
-            *cpu = interrupted;
-            cpu->Budget = budget;
+            Resume(cpu, &interrupted);
             return result;
         }
         return Call(guest, address, rcx, rdx, r8, r9, stackArguments, guest.Cpu->Rsp);
+    }
+
+    /// <summary>Whatever borrowed the processor between two instructions: everything is as before when it is done.</summary>
+    static void Resume(Cpu* cpu, Cpu* interrupted)
+    {
+        interrupted->Budget = cpu->Budget;
+        System.Buffer.MemoryCopy(interrupted, cpu, Cpu.ThreadSize, Cpu.ThreadSize);
     }
 
     ulong Call(GuestThread guest, ulong address, ulong rcx, ulong rdx, ulong r8, ulong r9, ReadOnlySpan<ulong> stackArguments, ulong stack)
@@ -76,7 +81,9 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         while (reason == StopReason.BudgetSpent && (guest.Left -= Quantum) > 0)
         {
             cpu->Budget = Quantum;
+            Cpu interrupted = *cpu;
             machine.Scheduler.Preempt(guest.Thread, QuantumTicks);
+            Resume(cpu, &interrupted);
             reason = Interpreter.Run(cpu, cpu->Rip);
         }
         if (reason != StopReason.Returned) throw Stopped(cpu, reason);
@@ -84,6 +91,19 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         cpu->Rsp = rsp;
         cpu->Rip = rip;
         return cpu->Rax;
+    }
+
+    /// <summary>
+    /// 1 GHz: the machine's time, and what has been executed since it was last looked at. It never stands still, nor goes back.
+    /// </summary>
+    ulong NextTimestamp(Cpu* cpu)
+    {
+        ulong time = (ulong)(machine.Scheduler.InterruptTime * 100 + (Quantum - cpu->Budget));
+        while (true)
+        {
+            ulong last = Volatile.Read(ref lastTimestamp), next = Math.Max(last + 1, time);
+            if (Interlocked.CompareExchange(ref lastTimestamp, next, last) == last) return next;
+        }
     }
 
     // At the callee's first instruction rsp + 8 is a multiple of 16: [rsp] return address, home space, further arguments.
@@ -113,7 +133,13 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
             case StopReason.BudgetSpent:
                 return bugChecks.Looping(machine.CurrentThread, $"{Place(rip)} is still running after {machine.Options.InstructionBudget:N0} branches and calls: the driver loops.");
             case StopReason.Unimplemented or StopReason.Privileged:
-                return bugChecks.StopUnsupported($"{Place(rip)} executes {Interpreter.Describe(rip)}, which this version does not model.");
+                return bugChecks.StopUnsupported($"{Place(rip)} executes {Interpreter.Describe(rip)}{ModelSpecificRegister(cpu)}, which this version does not model.");
+            case StopReason.FloatingPointMode:
+                return bugChecks.StopUnsupported($"{Place(rip)} executes {Interpreter.Describe(rip)} while mxcsr is {cpu->Mxcsr:X}: this version only models rounding to nearest, with exceptions masked and subnormal numbers.");
+            case StopReason.SingleStep:
+                return bugChecks.StopUnsupported($"{Place(rip)} sets the trap flag, and this version does not execute step by step.");
+            case StopReason.Halted:
+                return bugChecks.Looping(machine.CurrentThread, $"{Place(rip)} halts the processor with interrupts disabled: nothing would ever wake it.");
             case StopReason.IllegalInstruction:
                 return bugChecks.Unhandled(NTSTATUS.STATUS_ILLEGAL_INSTRUCTION, rip, 0, 0, $"{Place(rip)} executes {Interpreter.Describe(rip)}, which is no valid instruction.");
             case StopReason.DivideError:
@@ -129,6 +155,11 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
                 throw new InvalidOperationException($"The interpreter stopped with {reason}, which nothing asked for.");
         }
     }
+
+    /// <summary>For rdmsr and wrmsr: the number of the register, which the instruction does not show.</summary>
+    static string ModelSpecificRegister(Cpu* cpu) =>
+        GuestMemory.TryTranslate(cpu->Rip, 2, PageAccess.Execute, out byte* code, out _) && code[0] == 0x0F && code[1] is 0x30 or 0x32
+            ? $" (register {(uint)cpu->Rcx:X})" : "";
 
     string Place(ulong rip) => machine.BugChecks.SymbolAt?.Invoke(rip) ?? Format.Address(rip);
 
@@ -192,6 +223,8 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
             Cpu->OnTrap = &OnTrap;
             Cpu->OnIrqlWrite = &OnIrqlWrite;
             Cpu->OnPause = &OnPause;
+            Cpu->OnInterruptFlag = &OnInterruptFlag;
+            Cpu->Number = thread.Pcr.Prcb.Number;
             Cpu->OnTimestamp = &OnTimestamp;
         }
 
@@ -229,17 +262,34 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         static void OnIrqlWrite(Cpu* cpu, byte irql)
         {
             GuestThread guest = Of(cpu);
+            bool rises = irql >= guest.Thread.Irql;
+            if (rises)
+            {
+                guest.owner.machine.Irqls.Write(guest.Thread, irql);
+                return;
+            }
+            Cpu interrupted = *cpu;
             guest.owner.machine.Irqls.Write(guest.Thread, irql);
+            Resume(cpu, &interrupted);
+        }
+
+        static void OnInterruptFlag(Cpu* cpu, bool enabled)
+        {
+            GuestThread guest = Of(cpu);
+            Cpu interrupted = *cpu;
+            guest.owner.machine.Irqls.EnableInterrupts(guest.Thread, enabled);
+            Resume(cpu, &interrupted);
         }
 
         static void OnPause(Cpu* cpu)
         {
             GuestThread guest = Of(cpu);
+            Cpu interrupted = *cpu;
             guest.owner.machine.Scheduler.Yield(guest.Thread, SchedulingPoint.Spin);
+            Resume(cpu, &interrupted);
         }
 
-        // 1 GHz: the machine's time, and what has been executed since it was last looked at.
-        static ulong OnTimestamp(Cpu* cpu) => (ulong)(Of(cpu).owner.machine.Scheduler.InterruptTime * 100 + (Quantum - cpu->Budget));
+        static ulong OnTimestamp(Cpu* cpu) => Of(cpu).owner.NextTimestamp(cpu);
 
         public void Dispose()
         {

@@ -4,7 +4,7 @@ using Irpwright.Wdk;
 
 namespace Irpwright.Guest.Processor;
 
-/// <summary>nop and hints, single flags, fences, pause, cr8, rdtsc, cpuid, mxcsr.</summary>
+/// <summary>nop and hints, single flags, fences, pause, hlt, cr8, rdtsc, cpuid, mxcsr, fxsave.</summary>
 static unsafe class Control<TMode> where TMode : struct, IMode
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -25,6 +25,14 @@ static unsafe class Control<TMode> where TMode : struct, IMode
         cpu->OnPause(cpu);
         if (cpu->Stop != StopReason.None) return null;
         return TMode.Next(cpu, op + 1);
+    }
+
+    /// <summary>Until the next interrupt, which may come at any time: as long as others want to run.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* Halt(Cpu* cpu, Op* op)
+    {
+        if ((cpu->SystemFlags & Rflag.Interrupt) == 0) return Stop.Because(cpu, op, StopReason.Halted);
+        return Pause(cpu, op);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -52,6 +60,27 @@ static unsafe class Control<TMode> where TMode : struct, IMode
     static Op* ClearSystemFlag(Cpu* cpu, Op* op)
     {
         cpu->SystemFlags &= ~(uint)op->Immediate;
+        return TMode.Next(cpu, op + 1);
+    }
+
+    /// <summary>cli and sti. What waited for interrupts happens at once, not one instruction later.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* SetInterruptFlag(Cpu* cpu, Op* op)
+    {
+        uint flag = (uint)op->Immediate;
+        if ((cpu->SystemFlags & Rflag.Interrupt) == flag) return TMode.Next(cpu, op + 1);
+        cpu->SystemFlags ^= Rflag.Interrupt;
+        if (cpu->OnInterruptFlag == null) return TMode.Next(cpu, op + 1);
+        return TellInterruptFlag(cpu, op);
+    }
+
+    /// <summary>Enabling interrupts may run guest code on this processor, as lowering the IRQL does.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static Op* TellInterruptFlag(Cpu* cpu, Op* op)
+    {
+        cpu->Rip = cpu->CodeBase + op->Offset;
+        cpu->OnInterruptFlag(cpu, (cpu->SystemFlags & Rflag.Interrupt) != 0);
+        if (cpu->Stop != StopReason.None) return null;
         return TMode.Next(cpu, op + 1);
     }
 
@@ -96,10 +125,10 @@ static unsafe class Control<TMode> where TMode : struct, IMode
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     static Op* ReadTimestamp(Cpu* cpu, Op* op)
     {
-        ulong time = cpu->OnTimestamp != null ? cpu->OnTimestamp(cpu) : (ulong)(long.MaxValue - cpu->Budget);
+        ulong time = SystemRegisters.Timestamp(cpu);
         cpu->Rax = (uint)time;
         cpu->Rdx = time >> 32;
-        if (op->Immediate != 0) cpu->Rcx = 0; // rdtscp: TSC_AUX
+        if (op->Immediate != 0) cpu->Rcx = cpu->Number; // rdtscp: TSC_AUX, where Windows keeps the processor's number
         return TMode.Next(cpu, op + 1);
     }
 
@@ -115,7 +144,9 @@ static unsafe class Control<TMode> where TMode : struct, IMode
     {
         byte* from = Far.Locate<TMode>(cpu, op, 4, PageAccess.Read);
         if (from == null) return TMode.Missed(cpu, op);
-        cpu->Mxcsr = *(uint*)from;
+        uint value = *(uint*)from;
+        if ((value & ~Rounding.ValidBits) != 0) return Stop.Fault(cpu, op, ulong.MaxValue, PageAccess.None);
+        cpu->Mxcsr = value;
         return TMode.Next(cpu, op + 1);
     }
 
@@ -128,11 +159,31 @@ static unsafe class Control<TMode> where TMode : struct, IMode
         return TMode.Next(cpu, op + 1);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* SaveState(Cpu* cpu, Op* op)
+    {
+        byte* to = Far.Locate<TMode>(cpu, op, StateImage.SizeOf, PageAccess.Write);
+        if (to == null) return TMode.Missed(cpu, op);
+        if (((nuint)to & 15) != 0) return Stop.Fault(cpu, op, ulong.MaxValue, PageAccess.None);
+        StateImage.Save(cpu, to);
+        return TMode.Next(cpu, op + 1);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* RestoreState(Cpu* cpu, Op* op)
+    {
+        byte* from = Far.Locate<TMode>(cpu, op, StateImage.SizeOf, PageAccess.Read);
+        if (from == null) return TMode.Missed(cpu, op);
+        if (((nuint)from & 15) != 0 || !StateImage.TryRestore(cpu, from)) return Stop.Fault(cpu, op, ulong.MaxValue, PageAccess.None);
+        return TMode.Next(cpu, op + 1);
+    }
+
     public static bool TryEmit(Chain chain, in Instruction instruction)
     {
         Handler handler = Select(instruction, out ulong constant);
         if (handler == null) return false;
-        bool hasMemory = instruction.Mnemonic is Mnemonic.Ldmxcsr or Mnemonic.Stmxcsr;
+        bool hasMemory = instruction.Mnemonic is Mnemonic.Ldmxcsr or Mnemonic.Stmxcsr
+            or Mnemonic.Fxsave or Mnemonic.Fxsave64 or Mnemonic.Fxrstor or Mnemonic.Fxrstor64;
         ref Op op = ref (hasMemory ? ref chain.AddWithMemory<TMode>(instruction) : ref chain.Add(instruction));
         op.Handler = handler;
         op.Immediate = constant;
@@ -150,21 +201,23 @@ static unsafe class Control<TMode> where TMode : struct, IMode
         {
             Mnemonic.Stc or Mnemonic.Rdtscp => 1,
             Mnemonic.Cld or Mnemonic.Std => Rflag.Direction,
-            Mnemonic.Cli or Mnemonic.Sti => Rflag.Interrupt,
+            Mnemonic.Sti => Rflag.Interrupt,
             _ => 0u,
         };
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Nop or Mnemonic.Fnop or Mnemonic.Endbr64 or Mnemonic.Endbr32 or Mnemonic.Reservednop
-                or Mnemonic.Clflush or Mnemonic.Wbinvd or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2
+                or Mnemonic.Clflush or Mnemonic.Wbinvd or Mnemonic.Invlpg or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2
                 or Mnemonic.Prefetchnta or Mnemonic.Prefetchw or Mnemonic.Prefetch:
                 return &Nothing;
             case Mnemonic.Pause: return &Pause;
             case Mnemonic.Mfence or Mnemonic.Lfence or Mnemonic.Sfence: return &Fence;
             case Mnemonic.Clc or Mnemonic.Stc: return &SetCarry;
             case Mnemonic.Cmc: return &ComplementCarry;
-            case Mnemonic.Cld or Mnemonic.Cli: return &ClearSystemFlag;
-            case Mnemonic.Std or Mnemonic.Sti: return &SetSystemFlag;
+            case Mnemonic.Hlt: return &Halt;
+            case Mnemonic.Cld: return &ClearSystemFlag;
+            case Mnemonic.Std: return &SetSystemFlag;
+            case Mnemonic.Cli or Mnemonic.Sti: return &SetInterruptFlag;
             case Mnemonic.Lahf: return &LoadFlags;
             case Mnemonic.Sahf: return &StoreFlags;
             case Mnemonic.Mov when instruction.Op1Register == Register.CR8: return &ReadIrql;
@@ -173,34 +226,74 @@ static unsafe class Control<TMode> where TMode : struct, IMode
             case Mnemonic.Cpuid: return &Identify;
             case Mnemonic.Ldmxcsr: return &LoadMxcsr;
             case Mnemonic.Stmxcsr: return &StoreMxcsr;
+            case Mnemonic.Fxsave or Mnemonic.Fxsave64: return &SaveState;
+            case Mnemonic.Fxrstor or Mnemonic.Fxrstor64: return &RestoreState;
             default: return null;
         }
     }
 }
 
+/// <summary>The 512 bytes of <c>fxsave</c>. There is no x87: it is saved as just initialised, and not restored.</summary>
+static unsafe class StateImage
+{
+    public const int SizeOf = 512;
+    const int MxcsrOffset = 24, MxcsrMaskOffset = 28, VectorOffset = 160, ReservedOffset = 416;
+    const ushort InitialControlWord = 0x37F;
+
+    public static void Save(Cpu* cpu, byte* to)
+    {
+        // The last 96 bytes belong to software.
+        new Span<byte>(to, ReservedOffset).Clear();
+        *(ushort*)to = InitialControlWord;
+        *(uint*)(to + MxcsrOffset) = cpu->Mxcsr;
+        *(uint*)(to + MxcsrMaskOffset) = Rounding.ValidBits;
+        new Span<byte>(cpu->Xmm, 16 * 16).CopyTo(new Span<byte>(to + VectorOffset, 16 * 16));
+    }
+
+    /// <summary>False for an mxcsr that no processor takes.</summary>
+    public static bool TryRestore(Cpu* cpu, byte* from)
+    {
+        uint mxcsr = *(uint*)(from + MxcsrOffset);
+        if ((mxcsr & ~Rounding.ValidBits) != 0) return false;
+        cpu->Mxcsr = mxcsr;
+        new Span<byte>(from + VectorOffset, 16 * 16).CopyTo(new Span<byte>(cpu->Xmm, 16 * 16));
+        return true;
+    }
+}
+
 /// <summary>What <c>cpuid</c> answers: the same on every host, so that a driver takes the same path everywhere.</summary>
 /// <remarks>
-/// A plain x64 processor under a hypervisor: SSE2, cmpxchg16b, no SSE3 and later, no AVX, no TSX. popcnt, lzcnt and tzcnt work but are
-/// not announced.
+/// A plain x64 processor under a hypervisor, which announces what is modelled: up to SSE4.2, BMI1, BMI2 and cmpxchg16b, but no AVX, AES,
+/// XSAVE, MMX. It does announce x87, which every x64 processor has, although no x87 instruction is modelled: kernel code uses none.
 /// </remarks>
 static unsafe class Identification
 {
-    // Leaf 1, edx: FPU TSC MSR PAE CX8 APIC SEP MTRR PGE CMOV PAT CLFSH FXSR SSE SSE2. ecx: CX16 and "a hypervisor is present".
-    const uint Features = 0x0788_AB71, MoreFeatures = 1u << 13 | 1u << 31;
-    // Leaf 80000001, edx: SYSCALL NX RDTSCP long mode; ecx: lahf in 64-bit mode.
-    const uint ExtendedFeatures = 1u << 11 | 1u << 20 | 1u << 27 | 1u << 29, MoreExtendedFeatures = 1;
+    // Leaf 1, edx: FPU DE PSE TSC MSR PAE CX8 APIC SEP PGE CMOV PAT PSE36 CLFSH FXSR SSE SSE2.
+    const uint Features = 1u << 0 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 9 | 1 << 11 | 1 << 13 | 1 << 15 | 1 << 16 | 1 << 17
+        | 1 << 19 | 1 << 24 | 1 << 25 | 1 << 26;
+    // Leaf 1, ecx: SSE3 SSSE3 CX16 SSE4.1 SSE4.2 MOVBE POPCNT, and "a hypervisor is present".
+    const uint MoreFeatures = 1u << 0 | 1 << 9 | 1 << 13 | 1 << 19 | 1 << 20 | 1 << 22 | 1 << 23 | 1u << 31;
+    // Leaf 7, ebx: FSGSBASE BMI1 BMI2.
+    const uint StructuredFeatures = 1u << 0 | 1 << 3 | 1 << 8;
+    // Leaf 80000001, edx: SYSCALL NX RDTSCP long mode; ecx: lahf in 64-bit mode, LZCNT, PREFETCHW.
+    const uint ExtendedFeatures = 1u << 11 | 1u << 20 | 1u << 27 | 1u << 29, MoreExtendedFeatures = 1 << 0 | 1 << 5 | 1 << 8;
+    // Leaf 80000007, edx: the time stamp counter always runs at the same rate.
+    const uint InvariantTimestamp = 1 << 8;
 
     public static void Query(Cpu* cpu)
     {
         (uint a, uint b, uint c, uint d) = (uint)cpu->Rax switch
         {
-            0 => (1u, Text("Genu"), Text("ntel"), Text("ineI")),
-            1 => (0x0000_06F2u, 0x0001_0800u, MoreFeatures, Features),
+            0 => (7u, Text("Genu"), Text("ntel"), Text("ineI")),
+            // Family 6, model 3Ch, stepping 3: the first with these features. clflush handles 64 bytes.
+            1 => (0x0003_06C3u, cpu->Number << 24 | 0x0001_0800u, MoreFeatures, Features),
+            7 when (uint)cpu->Rcx == 0 => (0u, StructuredFeatures, 0u, 0u),
             0x4000_0000 => (0x4000_0000u, Text("Irpw"), Text("righ"), Text("t   ")),
             0x8000_0000 => (0x8000_0008u, 0u, 0u, 0u),
             0x8000_0001 => (0u, 0u, MoreExtendedFeatures, ExtendedFeatures),
             0x8000_0002 => (Text("Irpw"), Text("righ"), Text("t x6"), Text("4 pr")),
             0x8000_0003 => (Text("oces"), Text("sor\0"), 0u, 0u),
+            0x8000_0007 => (0u, 0u, 0u, InvariantTimestamp),
             0x8000_0008 => (0x3028u, 0u, 0u, 0u),
             _ => (0u, 0u, 0u, 0u),
         };

@@ -18,7 +18,10 @@ namespace Irpwright.Guest.Processor;
 [StructLayout(LayoutKind.Explicit, Size = SizeOf)]
 public unsafe partial struct Cpu
 {
-    public const int SizeOf = 0x280;
+    public const int SizeOf = 0x300;
+
+    /// <summary>What an interrupt saves and restores comes first; behind it is what belongs to the processor, not to what runs on it.</summary>
+    internal const int ThreadSize = 0x280;
 
     // Registers that instructions cannot name but operands can: address forms need a zero, the gs base, and one temporary.
     internal const int ZeroOffset = 0x80, GsBaseOffset = 0x88, FsBaseOffset = 0x90, TemporaryOffset = 0x98, XmmOffset = 0x100;
@@ -45,7 +48,10 @@ public unsafe partial struct Cpu
     /// <summary>The flags that no arithmetic touches: DF, IF and their neighbours, at their places in rflags.</summary>
     [FieldOffset(0xB0)] internal uint SystemFlags;
 
-    /// <summary>Control and status of SSE: rounding and masks are kept for <c>stmxcsr</c>; arithmetic always rounds to nearest.</summary>
+    /// <summary>
+    /// Control of SSE. Conversions round as it says; other arithmetic stops when it asks for another rounding than to nearest, for traps,
+    /// or for subnormal numbers as zero. The sticky exception flags are what was written, arithmetic does not set them.
+    /// </summary>
     [FieldOffset(0xB4)] public uint Mxcsr;
 
     /// <summary>The instruction that stopped, or is calling out.</summary>
@@ -94,6 +100,19 @@ public unsafe partial struct Cpu
     [FieldOffset(0x23C)] internal PageAccess MissedAccess;
     [FieldOffset(0x240)] internal Found FoundForRead;
     [FieldOffset(0x250)] internal Found FoundForWrite;
+
+    // Registers of the system; see SystemRegisters.
+    [FieldOffset(0x280)] internal ulong Cr0;
+    [FieldOffset(0x288)] internal ulong Cr2;
+    [FieldOffset(0x290)] internal ulong Cr4;
+    [FieldOffset(0x298)] internal ulong UserGsBase;
+    [FieldOffset(0x2A0)] internal fixed ulong Debug[8];
+
+    /// <summary><c>cli</c>, <c>sti</c> and <c>popfq</c>: interrupts are enabled or disabled from now on. Null: nothing happens.</summary>
+    [FieldOffset(0x2E0)] public delegate*<Cpu*, bool, void> OnInterruptFlag;
+
+    /// <summary>The processor's number, as <c>rdtscp</c> and <c>cpuid</c> tell it.</summary>
+    [FieldOffset(0x2E8)] public uint Number;
 
     /// <summary>For the callbacks' owner: how it finds itself again.</summary>
     [FieldOffset(0x220)] public nint Owner;

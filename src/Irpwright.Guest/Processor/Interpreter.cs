@@ -45,6 +45,10 @@ public sealed unsafe class Interpreter : IDisposable
         cpu->Budget = long.MaxValue;
         cpu->Mxcsr = 0x1F80;
         cpu->Rflags = Rflag.Interrupt;
+        cpu->Cr0 = SystemRegisters.InitialCr0;
+        cpu->Cr4 = SystemRegisters.InitialCr4;
+        cpu->Debug[6] = SystemRegisters.InitialDr6;
+        cpu->Debug[7] = SystemRegisters.InitialDr7;
         return cpu;
     }
 

@@ -9,9 +9,10 @@ static class Rflag
 {
     public const uint Carry = 1, AlwaysSet = 2, Parity = 4, Adjust = 0x10, Zero = 0x40, Sign = 0x80;
     public const uint Trap = 0x100, Interrupt = 0x200, Direction = 0x400, Overflow = 0x800;
+    public const uint PrivilegeLevel = 0x3000, NestedTask = 0x4000;
     public const uint AlignmentCheck = 0x40000, Identification = 0x200000;
     public const uint Arithmetic = Carry | Parity | Adjust | Zero | Sign | Overflow;
-    public const uint System = Trap | Interrupt | Direction | AlignmentCheck | Identification;
+    public const uint System = Trap | Interrupt | Direction | PrivilegeLevel | NestedTask | AlignmentCheck | Identification;
 }
 
 /// <summary>

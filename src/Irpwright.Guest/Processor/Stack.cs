@@ -88,9 +88,13 @@ static unsafe class Stack<TMode> where TMode : struct, IMode
     {
         byte* from = TMode.Translate(cpu, op, cpu->Rsp, 8, PageAccess.Read);
         if (from == null) return TMode.Missed(cpu, op);
+        ulong flags = *(ulong*)from;
+        if ((flags & Rflag.Trap) != 0) return Stop.Because(cpu, op, StopReason.SingleStep);
         cpu->Rsp += 8;
-        cpu->Rflags = *(ulong*)from;
-        return TMode.Next(cpu, op + 1);
+        uint changed = cpu->SystemFlags ^ (uint)flags;
+        cpu->Rflags = flags;
+        if ((changed & Rflag.Interrupt) == 0 || cpu->OnInterruptFlag == null) return TMode.Next(cpu, op + 1);
+        return Control<TMode>.TellInterruptFlag(cpu, op);
     }
 
     public static bool TryEmit(Chain chain, in Instruction instruction)

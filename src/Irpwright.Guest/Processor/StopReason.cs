@@ -32,6 +32,10 @@ public enum StopReason
     IllegalInstruction,
     /// <summary>Division by zero, or a quotient that does not fit.</summary>
     DivideError,
+    /// <summary><c>hlt</c> with interrupts disabled: nothing would ever wake the processor.</summary>
+    Halted,
+    /// <summary><c>popfq</c> sets the trap flag.</summary>
+    SingleStep,
     /// <summary><c>int 3</c>. <see cref="Cpu.Rip"/> is the instruction itself.</summary>
     Breakpoint,
     /// <summary><c>int 29h</c>, <c>__fastfail</c>: the code is in ecx.</summary>

@@ -16,6 +16,8 @@ static unsafe class Traps
     public static Handler For(in Instruction instruction) => instruction.Mnemonic switch
     {
         Mnemonic.INVALID or Mnemonic.Ud0 or Mnemonic.Ud1 or Mnemonic.Ud2 => &Illegal,
+        // cpuid does not announce them, and cr4 does not enable them.
+        Mnemonic.Xgetbv or Mnemonic.Xsetbv => &Illegal,
         Mnemonic.Int3 => &Breakpoint,
         Mnemonic.Int when instruction.Immediate8 == 0x03 => &Breakpoint,
         Mnemonic.Int when instruction.Immediate8 == 0x29 => &FastFail,

@@ -62,10 +62,17 @@ public sealed class Irqls
         if (lowered) Lowered(thread);
     }
 
-    /// <summary>What becomes possible when an IRQL fell, also by a write to cr8: DPCs below DISPATCH_LEVEL, APCs below APC_LEVEL.</summary>
+    /// <summary>What a compiled driver does inline: cli and sti. What was held back happens when interrupts are enabled.</summary>
+    public void EnableInterrupts(KernelThread thread, bool enable)
+    {
+        thread.InterruptsDisabled = !enable;
+        if (enable) Lowered(thread);
+    }
+
+    /// <summary>What becomes possible when an IRQL fell, also by a write to cr8, or interrupts were enabled: DPCs below DISPATCH_LEVEL, APCs below APC_LEVEL.</summary>
     void Lowered(KernelThread thread)
     {
-        if (thread.Irql >= DISPATCH_LEVEL) return;
+        if (!thread.TakesDpcs) return;
         machine.Scheduler.Yield(thread, SchedulingPoint.IrqlLowered);
         machine.Dispatcher.DeliverApcs(thread);
     }

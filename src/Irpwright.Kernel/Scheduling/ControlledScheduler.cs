@@ -372,7 +372,7 @@ public sealed class ControlledScheduler : Scheduler
         else if (next != long.MaxValue) choices.Add(new(ScheduleChoiceKind.Interrupt, null, interrupts[firstFuture]));
     }
 
-    static bool CanRunDpc(KernelThread thread) => thread.Dpcs.Count > 0 && thread.Irql < DISPATCH_LEVEL;
+    static bool CanRunDpc(KernelThread thread) => thread.Dpcs.Count > 0 && thread.TakesDpcs;
 
     static bool CanTakeLock(KernelThread thread) => thread.SpinningOn == 0 || GuestMemory.Ref<ulong>(thread.SpinningOn) == 0;
 

@@ -23,7 +23,7 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
         Heartbeat++;
         Machine.BugChecks.ThrowIfStopped();
         if (point == SchedulingPoint.Spin) Thread.SpinWait(1);
-        while (thread.Irql < DISPATCH_LEVEL && thread.Dpcs.Count > 0) Machine.Dpcs.RunNext(thread);
+        while (thread.TakesDpcs && thread.Dpcs.Count > 0) Machine.Dpcs.RunNext(thread);
     }
 
     internal override void Spin(KernelThread thread, ulong spinLock)

@@ -43,7 +43,10 @@ public sealed unsafe class KernelThread : IDisposable
         irql = GuestMemory.Translate(Pcr.Address, 0x1000, PageAccess.ReadWrite) + 0x50;
         Pcr.Self = Pcr;
         Pcr.Prcb.CurrentThread = Object;
+        Pcr.CurrentPrcb = new(GuestMemory.AddressOf(ref Pcr.Prcb));
+        Pcr.MajorVersion = Pcr.MinorVersion = 1;
         Pcr.Prcb.Number = (uint)id;
+        Pcr.Prcb.LegacyNumber = (byte)id;
         Object.Header.Type = KOBJECTS.ThreadObject;
         PLIST_ENTRY waiters = new(Object.Address + 8);
         waiters.Flink = waiters.Blink = waiters;
@@ -121,6 +124,12 @@ public sealed unsafe class KernelThread : IDisposable
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         internal set => *irql = value;
     }
+
+    /// <summary>IF of the virtual processor is clear: DPCs and APCs, which are software interrupts, wait whatever the IRQL.</summary>
+    internal bool InterruptsDisabled { get; set; }
+
+    /// <summary>Whether a DPC may take the virtual processor.</summary>
+    internal bool TakesDpcs => *irql < DISPATCH_LEVEL && !InterruptsDisabled;
 
     /// <summary>Host address of the IRQL.</summary>
     public byte* IrqlCell => irql;
