@@ -25,6 +25,9 @@ public sealed record MachineOptions
 /// </summary>
 public sealed partial class Machine : IDisposable
 {
+    // Longer than a loaded host keeps a thread that can run from running.
+    static readonly TimeSpan StillForLong = TimeSpan.FromSeconds(1);
+
     bool disposed;
 
     public Machine(MachineOptions? options = null)
@@ -225,9 +228,10 @@ public sealed partial class Machine : IDisposable
                 heartbeat = Scheduler.Heartbeat;
                 stuckSince.Restart();
             }
-            else if (stuckSince.Elapsed > Options.Watchdog && !System.Diagnostics.Debugger.IsAttached)
+            else
             {
-                ReportStuck();
+                if (stuckSince.Elapsed > StillForLong) Scheduler.StopIfHung();
+                if (stuckSince.Elapsed > Options.Watchdog && !System.Diagnostics.Debugger.IsAttached) ReportStuck();
             }
         }
     }

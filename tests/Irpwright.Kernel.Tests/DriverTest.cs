@@ -34,14 +34,25 @@ public abstract class DriverTest : WdmDriver, IDisposable
     /// <summary>Decides every interleaving on the controlled scheduler.</summary>
     protected IScheduleStrategy? Strategy { get; set; } = new FifoStrategy();
 
+    /// <summary>
+    /// The scheduler of this test project: these sources are compiled twice, and every test that does not choose for itself runs
+    /// on both schedulers.
+    /// </summary>
+    protected static Scheduling Here =>
+#if FREE_RUNNING
+        Scheduling.FreeRunning;
+#else
+        Scheduling.Controlled;
+#endif
+
     /// <summary>For theories that must hold whoever runs when.</summary>
-    public static TheoryData<Scheduling> EverySchedule => [Scheduling.Controlled, Scheduling.FreeRunning];
+    public static TheoryData<Scheduling> EverySchedule => [Here];
 
     /// <summary>Sees the events of the machine from its start.</summary>
     protected KernelObserver? Observer { get; set; }
 
     public static MatrixTheoryData<Completing, Scheduling> EveryCompletion =>
-        new(Enum.GetValues<Completing>(), Enum.GetValues<Scheduling>());
+        new(Enum.GetValues<Completing>(), [Here]);
 
     /// <summary>What happened, in order, as told by <see cref="Step"/>.</summary>
     protected IReadOnlyList<string> Steps
@@ -63,7 +74,7 @@ public abstract class DriverTest : WdmDriver, IDisposable
     NTSTATUS Dispatch(PDEVICE_OBJECT DeviceObject, PIRP Irp) => dispatch[DeviceObject](DeviceObject, Irp);
 
     /// <summary>Runs a scenario as a user thread of the machine; a machine that stops or hangs fails the test.</summary>
-    protected void Run(Action scenario) => Run(Scheduling.Controlled, scenario);
+    protected void Run(Action scenario) => Run(Here, scenario);
 
     /// <inheritdoc cref="Run(Action)"/>
     protected void Run(Scheduling scheduling, Action scenario)
@@ -217,6 +228,24 @@ public abstract class DriverTest : WdmDriver, IDisposable
 
     /// <summary>Waits without a limit.</summary>
     protected void Wait(PKEVENT target) => Assert.Equal(STATUS_SUCCESS, KeWaitForSingleObject(target, Executive, KernelMode, false, null));
+
+    /// <summary>Virtual time stands exactly where it was waited for; a real clock has passed it.</summary>
+    protected void ItIs(long interruptTime)
+    {
+        if (Here == Scheduling.Controlled) Assert.Equal(interruptTime, Machine.Scheduler.InterruptTime);
+        else Assert.True(Machine.Scheduler.InterruptTime >= interruptTime);
+    }
+
+    /// <summary>Sleeps until a condition holds that other threads, DPCs or timers bring about; fails after a minute.</summary>
+    protected void Eventually(Func<bool> condition)
+    {
+        long start = Machine.Scheduler.InterruptTime;
+        while (!condition())
+        {
+            Assert.True(Machine.Scheduler.InterruptTime < start + 600_000_000, "It did not happen within a minute.");
+            KeDelayExecutionThread(KernelMode, false, -10_000);
+        }
+    }
 
     protected bool IsSet(PKEVENT target) => KeReadStateEvent(target) != 0;
 

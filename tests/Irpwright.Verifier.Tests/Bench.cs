@@ -12,7 +12,7 @@ sealed class Bench : IDisposable
 
     public Bench(int filterCount = 1, MachineOptions? options = null)
     {
-        Machine = new Machine(options);
+        Machine = new Machine(options ?? new MachineOptions { Strategy = Here() });
         Verifier = Verifier.Attach(Machine);
         Lower = new Probe(DeviceName);
         Machine.Run(() =>
@@ -27,6 +27,14 @@ sealed class Bench : IDisposable
             }
         });
     }
+
+    // These sources are compiled twice: every test runs on both schedulers.
+    static IScheduleStrategy? Here() =>
+#if FREE_RUNNING
+        null;
+#else
+        new FifoStrategy();
+#endif
 
     public Machine Machine { get; }
 

@@ -1,4 +1,3 @@
-using System.Text;
 using Irpwright.Wdk;
 
 namespace Irpwright.Kernel;
@@ -375,20 +374,4 @@ public sealed class ControlledScheduler : Scheduler
     static bool CanRunDpc(KernelThread thread) => thread.Dpcs.Count > 0 && thread.TakesDpcs;
 
     static bool CanTakeLock(KernelThread thread) => thread.SpinningOn == 0 || GuestMemory.Ref<ulong>(thread.SpinningOn) == 0;
-
-    // System threads may wait for ever; time only matters to somebody who waits for a request.
-    bool SomebodyWaits() => LiveThreads.Exists(thread => thread.Kind == ThreadKind.User && thread.State != SchedulerState.Exited);
-
-    bool IsHung() => SomebodyWaits() && !LiveThreads.Exists(thread => thread.CanBeWokenFromOutside && thread.State != SchedulerState.Exited);
-
-    string DescribeHang()
-    {
-        var text = new StringBuilder("No thread can run, and no timer or device will change that:");
-        foreach (KernelThread thread in LiveThreads)
-        {
-            if (thread.State != SchedulerState.Exited) text.Append($" {thread} {thread.WaitReason ?? "is blocked"};");
-        }
-        text[^1] = '.';
-        return text.ToString();
-    }
 }

@@ -11,6 +11,7 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
     readonly SemaphoreSlim clockSignal = new(0);
     KernelThread? clock;
     long lastInterruptSequence;
+    int devicesAtWork;
 
     internal FreeRunningScheduler(Machine machine) : base(machine) => BootTime = DateTime.UtcNow.ToFileTimeUtc();
 
@@ -32,14 +33,23 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
         while (Volatile.Read(ref GuestMemory.Ref<ulong>(spinLock)) != 0)
         {
             Machine.BugChecks.ThrowIfStopped();
+            if (spinner.Count == 50)
+            {
+                thread.SpinningOn = spinLock;
+                thread.WaitReason = $"spins on the lock at {Format.Address(spinLock)}";
+            }
             spinner.SpinOnce(sleep1Threshold: 50);
         }
+        if (thread.SpinningOn == 0) return;
+        thread.SpinningOn = 0;
+        thread.WaitReason = null;
     }
 
     internal override void Block(KernelThread thread, long deadline)
     {
         Heartbeat++;
         Machine.BugChecks.ThrowIfStopped();
+        thread.Deadline = deadline;
         thread.State = SchedulerState.Blocked;
         if (deadline == long.MaxValue)
         {
@@ -97,11 +107,13 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
     public override void StartDevice(long latency, Func<Task> operation, Interrupt whenDone)
     {
         long earliest = InterruptTime + latency;
+        Interlocked.Increment(ref devicesAtWork);
         // The operation reports its own failures through its result; a fault here would be lost otherwise.
         _ = operation().ContinueWith(done =>
         {
             if (done.Exception is { } error) Machine.BugChecks.Convert(error.InnerException!);
             else if (Machine.BugChecks.StopReason is null) Schedule(whenDone, earliest);
+            Interlocked.Decrement(ref devicesAtWork);
         }, TaskScheduler.Default);
     }
 
@@ -129,6 +141,24 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
         }
         clockSignal.Release();
     }
+
+    internal override void StopIfHung()
+    {
+        string hang;
+        lock (Gate)
+        {
+            if (interrupts.Count > 0 || Volatile.Read(ref devicesAtWork) > 0 || !LiveThreads.TrueForAll(WaitsForEver) || !IsHung()) return;
+            hang = DescribeHang();
+        }
+        Machine.BugChecks.StopHung(hang);
+    }
+
+    static bool WaitsForEver(KernelThread thread) => thread.State switch
+    {
+        SchedulerState.Exited => true,
+        SchedulerState.Blocked => thread.Deadline == long.MaxValue && thread.Baton.CurrentCount == 0,
+        _ => thread.SpinningOn != 0,
+    };
 
     public void Dispose() => clockSignal.Dispose();
 
@@ -166,7 +196,10 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
             }
             if (due is null)
             {
+                thread.Deadline = wait == Timeout.Infinite ? long.MaxValue : 0;
+                thread.State = SchedulerState.Blocked;
                 clockSignal.Wait((int)Math.Min(wait, int.MaxValue));
+                thread.State = SchedulerState.Running;
                 continue;
             }
             Deliver(thread, due);

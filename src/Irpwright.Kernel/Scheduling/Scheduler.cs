@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Text;
 using Irpwright.Wdk;
 
 namespace Irpwright.Kernel;
@@ -121,6 +122,28 @@ public abstract class Scheduler
     /// <summary>Runs work of the host (file I/O) on behalf of a device, then raises its interrupt.</summary>
     /// <param name="latency">Time that the device takes at least, 100 ns.</param>
     public abstract void StartDevice(long latency, Func<Task> operation, Interrupt whenDone);
+
+    // System threads may wait for ever; time only matters to somebody who waits for a request.
+    protected bool SomebodyWaits() => threads.Exists(thread => thread.Kind == ThreadKind.User && thread.State != SchedulerState.Exited);
+
+    /// <summary>Whether it is a hang, and not idleness, that no thread can run.</summary>
+    protected bool IsHung() => SomebodyWaits() && !threads.Exists(thread => thread.CanBeWokenFromOutside && thread.State != SchedulerState.Exited);
+
+    protected string DescribeHang()
+    {
+        var text = new StringBuilder("No thread can run, and no timer or device will change that:");
+        foreach (KernelThread thread in threads)
+        {
+            if (thread.State != SchedulerState.Exited) text.Append($" {thread} {thread.WaitReason ?? "is blocked"};");
+        }
+        text[^1] = '.';
+        return text.ToString();
+    }
+
+    /// <summary>Called by the host, from outside, while nothing has moved for a second: stops the machine if nothing ever will.</summary>
+    internal virtual void StopIfHung()
+    {
+    }
 
     /// <summary>Starts a guest thread.</summary>
     public KernelThread Start(string name, ThreadKind kind, Action body)

@@ -7,7 +7,11 @@ namespace Irpwright.Kernel.Tests.Conformance;
 sealed record Requirement(string Id, char Wave, string Area, string Title);
 
 /// <summary>A test and the requirement that it names.</summary>
-sealed record Pin(string Id, string Test, string File, int Line);
+sealed record Pin(string Id, string Test, string File, int Line)
+{
+    /// <summary>The sources of these projects are compiled twice, once for each scheduler; other tests run on the controlled one.</summary>
+    public bool OnBothSchedulers => File.Split(Path.DirectorySeparatorChar)[1] is "Irpwright.Kernel.Tests" or "Irpwright.Verifier.Tests";
+}
 
 /// <summary>The table of requirements and of the tests that pin them, made from what is checked in.</summary>
 static partial class ConformanceDocument
@@ -81,13 +85,15 @@ static partial class ConformanceDocument
     public static string Generate()
     {
         IReadOnlyList<Requirement> requirements = Requirements();
-        ILookup<string, string> tests = Pins().ToLookup(p => p.Id, p => p.Test);
+        ILookup<string, Pin> tests = Pins().ToLookup(p => p.Id);
         int Tested(IEnumerable<Requirement> some) => some.Count(r => tests.Contains(r.Id));
         var text = new StringBuilder("""
             # Conformance
 
             How an IRP is made, sent, completed, cancelled and delivered: each requirement has an id, which tests name with
             `[Spec("CMP-06")]`. Wave M is what everything else rests on, S what ordinary drivers and diagnoses need, L comes later.
+            The tests of the kernel and of the rules run on both schedulers: in virtual time with one thread at a time, and on real threads and the real
+            clock. What a requirement shows in other tests only (traces, compiled drivers), those show on the first.
 
             This file is generated from the tests: run them with `IRPWRIGHT_ACCEPT=1` to write it anew.
 
@@ -99,11 +105,11 @@ static partial class ConformanceDocument
         AppendCounts("**all**", requirements);
         foreach (IGrouping<string, Requirement> area in requirements.GroupBy(r => r.Area))
         {
-            text.Append($"\n## {area.Key}\n\n| id | wave | requirement | state | tests |\n|---|---|---|---|---|\n");
+            text.Append($"\n## {area.Key}\n\n| id | wave | requirement | schedulers | tests |\n|---|---|---|---|---|\n");
             foreach (Requirement r in area)
             {
-                string state = tests.Contains(r.Id) ? "tested" : "not yet";
-                string names = string.Join("<br>", tests[r.Id].Distinct().Order(StringComparer.Ordinal).Select(name => $"`{name}`"));
+                string state = !tests.Contains(r.Id) ? "not yet" : tests[r.Id].Any(p => p.OnBothSchedulers) ? "both" : "controlled";
+                string names = string.Join("<br>", tests[r.Id].Select(p => p.Test).Distinct().Order(StringComparer.Ordinal).Select(name => $"`{name}`"));
                 text.Append($"| {r.Id} | {r.Wave} | {r.Title} | {state} | {names} |\n");
             }
         }

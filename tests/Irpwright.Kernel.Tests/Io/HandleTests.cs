@@ -188,7 +188,7 @@ public class HandleTests : DriverTest
             Assert.False(IsSet(closed));
             KeRaiseIrql(DISPATCH_LEVEL, out KIRQL old);
             ObDereferenceObject(file);
-            Assert.False(IsSet(closed));
+            if (Here == Scheduling.Controlled) Assert.False(IsSet(closed)); // real workers have processors of their own
             KeLowerIrql(old);
             Wait(closed);
         });

@@ -38,7 +38,9 @@ public class WaitTests : DriverTest
         WaitFor(Event(), -Second); // all of them wait now
         Assert.Equal(0, KeSetEvent(target, 0, false));
         WaitFor(Event(), -Second);
-        Assert.Equal(Enumerable.Range(0, woken).Select(i => $"waiter {i}"), Steps); // first come, first served
+        // First come, first served; real threads come as they like.
+        if (Here == Scheduling.Controlled) Assert.Equal(Enumerable.Range(0, woken).Select(i => $"waiter {i}"), Steps);
+        else Eventually(() => Steps.Count == woken);
     });
 
     [Fact]
@@ -60,17 +62,18 @@ public class WaitTests : DriverTest
     {
         long start = Machine.Scheduler.InterruptTime;
         Assert.Equal(STATUS_TIMEOUT, WaitFor(Event(), -3 * Second));
-        Assert.Equal(start + 3 * Second, Machine.Scheduler.InterruptTime);
+        ItIs(start + 3 * Second);
     });
 
     [Fact]
     public void An_absolute_timeout_ends_the_wait_at_that_system_time_or_at_once_when_it_is_past() => Run(() =>
     {
-        long systemTime = Machine.Scheduler.BootTime + Machine.Scheduler.InterruptTime;
+        long start = Machine.Scheduler.InterruptTime;
+        long systemTime = Machine.Scheduler.BootTime + start;
         Assert.Equal(STATUS_TIMEOUT, WaitFor(Event(), systemTime + 2 * Second));
-        Assert.Equal(systemTime + 2 * Second, Machine.Scheduler.BootTime + Machine.Scheduler.InterruptTime);
+        ItIs(start + 2 * Second);
         Assert.Equal(STATUS_TIMEOUT, WaitFor(Event(), systemTime));
-        Assert.Equal(systemTime + 2 * Second, Machine.Scheduler.BootTime + Machine.Scheduler.InterruptTime);
+        ItIs(start + 2 * Second);
     });
 
     [Fact]
@@ -81,7 +84,7 @@ public class WaitTests : DriverTest
         Assert.Equal(STATUS_TIMEOUT, WaitFor(Event(), 0));
         Assert.Equal(STATUS_SUCCESS, WaitFor(Event(signalled: true), 0));
         KeLowerIrql(old);
-        Assert.Equal(start, Machine.Scheduler.InterruptTime);
+        ItIs(start);
     });
 
     [Theory]
@@ -106,10 +109,10 @@ public class WaitTests : DriverTest
     public void A_signal_before_the_timeout_ends_the_wait_in_success() => Run(() =>
     {
         PKEVENT target = Event();
-        AfterOneMillisecond((_, _, _, _) => KeSetEvent(target, 0, false));
         long start = Machine.Scheduler.InterruptTime;
-        Assert.Equal(STATUS_SUCCESS, WaitFor(target, -Second));
-        Assert.Equal(start + 10_000, Machine.Scheduler.InterruptTime);
+        AfterOneMillisecond((_, _, _, _) => KeSetEvent(target, 0, false));
+        Assert.Equal(STATUS_SUCCESS, WaitFor(target, -60 * Second));
+        ItIs(start + 10_000);
     });
 
     [Fact]
