@@ -56,10 +56,10 @@ sealed class DriverStack(Machine machine, DeviceSpec? device, ulong seed)
             int exitCode = error.Problem == ImageProblem.Unsupported ? ExitCode.Undecided : ExitCode.BadInput;
             throw new CommandException(exitCode, error.ToString());
         }
-        if (!image.UnsupportedImports.IsEmpty)
+        if (image.MissingImports.Any())
         {
             throw CommandException.Undecided(
-                $"{path}: the driver cannot run, as this version does not have its import {string.Join(", ", image.UnsupportedImports)}");
+                $"{path}: the driver cannot run, as this version does not have its import {string.Join(", ", image.MissingImports)}");
         }
         sources.Add(new Source(path, UniqueName(image.Name), null, image));
     }

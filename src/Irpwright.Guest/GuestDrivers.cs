@@ -6,19 +6,22 @@ using Irpwright.Wdk;
 namespace Irpwright.Guest;
 
 /// <summary>Compiled drivers of a machine: reads their files, places them, and gives the machine a processor for them.</summary>
-public sealed class GuestDrivers
+public sealed class GuestDrivers : IDriverImages
 {
     readonly Machine machine;
     readonly DriverImageLoader loader;
+    // Where files were read from: what their drivers import from or start is looked for there, as Windows does in System32\drivers.
+    readonly List<string> folders = [];
 
     /// <param name="seed">Chooses what Windows chooses at random, such as security cookies.</param>
     public GuestDrivers(Machine machine, ulong seed = 0)
     {
         this.machine = machine;
-        loader = new DriverImageLoader(machine, seed);
+        loader = new DriverImageLoader(machine, seed) { ReadModule = ReadNeighbour };
         var processor = new GuestProcessor(machine) { ImageAt = loader.ImageAt, DescribeMissing = address => loader.UnsupportedImportAt(address)?.ToString() };
         loader.CodeWithdrawn += processor.Flush;
         machine.Guest = processor;
+        machine.DriverServices.Images = this;
         machine.Time.StartClock();
     }
 
@@ -31,7 +34,10 @@ public sealed class GuestDrivers
     public bool TryRead(string path, [NotNullWhen(true)] out DriverImage? image, [NotNullWhen(false)] out ImageDiagnostic? error)
     {
         image = null;
-        return PortableExecutable.TryReadFile(path, out PortableExecutable? file, out error) && TryPlace(file, out image, out error);
+        if (!PortableExecutable.TryReadFile(path, out PortableExecutable? file, out error)) return false;
+        string folder = Path.GetDirectoryName(Path.GetFullPath(path)) ?? path;
+        if (!folders.Contains(folder)) folders.Add(folder);
+        return TryPlace(file, out image, out error);
     }
 
     /// <summary>Places an image that was read before.</summary>
@@ -39,6 +45,17 @@ public sealed class GuestDrivers
     public bool TryPlace(
         PortableExecutable file, [NotNullWhen(true)] out DriverImage? image, [NotNullWhen(false)] out ImageDiagnostic? error) =>
         loader.TryLoad(file, out image, out error);
+
+    /// <summary>Reads a file that lies beside one that was read before; the name comes out of an image and is not trusted.</summary>
+    PortableExecutable? ReadNeighbour(string name)
+    {
+        if (!name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_') || name.StartsWith('.')) return null;
+        var anyCase = new EnumerationOptions { MatchCasing = MatchCasing.CaseInsensitive, IgnoreInaccessible = true };
+        foreach (string folder in folders)
+            foreach (string path in Directory.EnumerateFiles(folder, name, anyCase).Order(StringComparer.Ordinal))
+                if (PortableExecutable.TryReadFile(path, out PortableExecutable? file, out _)) return file;
+        return null;
+    }
 
     /// <summary>Calls DriverEntry. Runs on a guest thread.</summary>
     /// <param name="serviceName">Names the driver object; the image's name if null.</param>
@@ -49,6 +66,19 @@ public sealed class GuestDrivers
         NTSTATUS status = machine.Run(() => loader.Start(image, serviceName ?? image.Name, out started));
         driver = started;
         return status;
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>The image is one that was read and not started, or one beside those that were read.</remarks>
+    NTSTATUS IDriverImages.StartService(string service, out Driver? driver)
+    {
+        driver = null;
+        DriverImage? image = Images.FirstOrDefault(i => !i.IsDriver && i.Name.Equals(service, StringComparison.OrdinalIgnoreCase));
+        if (image is null && (ReadNeighbour(service + ".sys") is not { } file || !TryPlace(file, out image, out _)))
+            return NTSTATUS.STATUS_OBJECT_NAME_NOT_FOUND;
+        if (!image.MissingImports.Any()) return Start(image, out driver, service);
+        throw machine.BugChecks.StopUnsupported(
+            $"{image.File.Name} is loaded by a driver, but this version does not have its import {string.Join(", ", image.MissingImports)}.");
     }
 
     /// <summary>Calls DriverUnload and frees the image; false, with nothing done, for a driver that cannot be unloaded.</summary>

@@ -31,6 +31,11 @@ public sealed record BugCheckReport(
 /// <param name="Symbol">Such as <c>passthrough!PassDone+0x12</c> or <c>RamDisk!DispatchRead</c>.</param>
 public sealed record StackFrame(ulong Address, string Symbol);
 
+/// <summary>Something of a driver that was at an address and is gone.</summary>
+/// <param name="Description">What it was, and why it is gone: a clause.</param>
+/// <param name="IsUnloadedDriver">Whether the whole driver is gone.</param>
+public sealed record WithdrawnCode(string Description, bool IsUnloadedDriver);
+
 /// <summary>The machine has stopped with a bug check. Thrown on every thread that is, or later goes, into the machine.</summary>
 public sealed class BugCheckException(BugCheckReport report) : Exception(report.ToString())
 {
@@ -70,6 +75,9 @@ public sealed class BugChecks
 
     /// <summary>Gives frames of compiled drivers their names; set by whoever loads images.</summary>
     public Func<ulong, string?>? SymbolAt { get; set; }
+
+    /// <summary>Says what is no longer at an address; set by whoever loads images.</summary>
+    public Func<ulong, WithdrawnCode?>? WithdrawnAt { get; set; }
 
     /// <summary>Stops the machine. The first stop counts; every later one throws the first again.</summary>
     public BugCheckException Stop(BugCheckCode code, ulong parameter1, ulong parameter2, ulong parameter3, ulong parameter4, string explanation)
@@ -180,12 +188,19 @@ public sealed class BugChecks
             return Stop(BugCheckCode.ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, address, 0, 0, 0, $"{place}, but that memory holds data, not code.");
         if (mapped)
             return Stop(BugCheckCode.ATTEMPTED_WRITE_TO_READONLY_MEMORY, address, 0, instruction, 0, $"{place}, but that memory is read-only.");
+        WithdrawnCode? withdrawn = WithdrawnAt?.Invoke(address);
+        string nothing = withdrawn?.Description ?? "nothing is mapped there";
+        ulong operation = access switch { PageAccess.Execute => 0x10UL, PageAccess.Read => 0, _ => 2 };
+        if (withdrawn is { IsUnloadedDriver: true })
+        {
+            return Stop(BugCheckCode.DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS, address, operation, instruction, 0,
+                $"{place}, but {nothing}.");
+        }
         if (irql >= DISPATCH_LEVEL)
             return Stop(BugCheckCode.DRIVER_IRQL_NOT_LESS_OR_EQUAL, address, irql, access switch { PageAccess.Execute => 8UL, PageAccess.Read => 0, _ => 1 }, instruction,
-                $"{place} at IRQL {irql}, but nothing is mapped there.");
+                $"{place} at IRQL {irql}, but {nothing}.");
         if (address >= 0xFFFF8000_00000000)
-            return Stop(BugCheckCode.PAGE_FAULT_IN_NONPAGED_AREA, address, access switch { PageAccess.Execute => 0x10UL, PageAccess.Read => 0, _ => 2 }, instruction, 0,
-                $"{place}, but nothing is mapped there.");
+            return Stop(BugCheckCode.PAGE_FAULT_IN_NONPAGED_AREA, address, operation, instruction, 0, $"{place}, but {nothing}.");
         ulong mode = access switch { PageAccess.Execute => 8UL, PageAccess.Read => 0, _ => 1 };
         string explanation = address < 0x10000 ? $"A NULL pointer was dereferenced: {place}." : $"{place}, which is not a kernel address of this machine.";
         return Unhandled(NTSTATUS.STATUS_ACCESS_VIOLATION, instruction, mode, address, explanation);

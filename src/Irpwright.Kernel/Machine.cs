@@ -72,6 +72,7 @@ public sealed partial class Machine : IDisposable
         Queues = new Queues(this);
         Ports = new CompletionPorts(this);
         Drivers = new Drivers(this);
+        DriverServices = new DriverServices(this);
     }
 
     public MachineOptions Options { get; }
@@ -158,6 +159,8 @@ public sealed partial class Machine : IDisposable
     public CompletionPorts Ports { get; }
 
     public Drivers Drivers { get; }
+
+    public DriverServices DriverServices { get; }
 
     /// <summary>The guest thread that the calling code runs on.</summary>
     /// <exception cref="InvalidOperationException">The caller is not on a guest thread of this machine.</exception>

@@ -9,7 +9,7 @@ namespace Irpwright.Guest.Images;
 public sealed class DriverImage
 {
     readonly AddressSpace memory;
-    bool isInitialized;
+    bool isDiscarded;
 
     internal DriverImage(PortableExecutable file, AddressSpace memory, ulong address)
     {
@@ -40,8 +40,33 @@ public sealed class DriverImage
     /// </summary>
     public ImmutableArray<ImageImport> UnsupportedImports { get; internal set; } = [];
 
+    /// <summary>The unsupported imports of this image and of those that it needs.</summary>
+    public IEnumerable<ImageImport> MissingImports => Closure([]).SelectMany(image => image.UnsupportedImports);
+
+    HashSet<DriverImage> Closure(HashSet<DriverImage> found)
+    {
+        if (!found.Add(this)) return found;
+        foreach (DriverImage needed in Dependencies) needed.Closure(found);
+        return found;
+    }
+
+    /// <summary>Other images that this one imports from, each once.</summary>
+    public ImmutableArray<DriverImage> Dependencies { get; internal set; } = [];
+
+    /// <summary>Loaded images that import from this one; it stays in memory as long as there are any.</summary>
+    internal int Importers { get; set; }
+
+    /// <summary>Whether it was started as a driver, so that its DriverEntry was called.</summary>
+    internal bool IsDriver { get; set; }
+
+    /// <summary>Whether DllInitialize was called, or need not be.</summary>
+    internal bool IsInitialized { get; set; }
+
     /// <summary>False once the driver was unloaded.</summary>
     public bool IsLoaded { get; internal set; } = true;
+
+    /// <summary>Guest address of a routine that the image exports itself, not by forwarding.</summary>
+    public ulong? AddressOfExport(string name) => File.FindExport(name) is { Forwarder: "" } export ? Base + export.Rva : null;
 
     public bool Contains(ulong address) => address - Base < Size;
 
@@ -55,9 +80,13 @@ public sealed class DriverImage
         return File.SymbolAt(rva) is { } symbol ? $"{module}!{symbol}" : $"{module}+0x{rva:x}";
     }
 
+    /// <summary>The section that was at an address and is gone because DriverEntry has returned.</summary>
+    internal ImageSection? DiscardedAt(ulong address) =>
+        isDiscarded && File.SectionAt((uint)(address - Base)) is { IsDiscardable: true } section ? section : null;
+
     internal void DiscardInitialization()
     {
-        isInitialized = true;
+        isDiscarded = true;
         Protect();
     }
 
@@ -82,7 +111,7 @@ public sealed class DriverImage
         Span<PageAccess> pages = new PageAccess[Size >> GuestMemory.PageShift];
         Allow(pages, 0, File.SizeOfHeaders, PageAccess.Read);
         foreach (ImageSection section in Sections)
-            if (!(isInitialized && section.IsDiscardable)) Allow(pages, section.VirtualAddress, section.VirtualSize, section.Access);
+            if (!(isDiscarded && section.IsDiscardable)) Allow(pages, section.VirtualAddress, section.VirtualSize, section.Access);
         for (int i = 0; i < pages.Length; i++) memory.Protect(Base + ((ulong)i << GuestMemory.PageShift), GuestMemory.PageSize, pages[i]);
     }
 

@@ -17,25 +17,28 @@ public sealed class DriverImageLoader
     /// </summary>
     const ulong UnsupportedImportSize = 16;
 
-    /// <summary>
-    /// What linkers have called the kernel and the hardware abstraction layer; which of the two exports a routine has changed over time.
-    /// </summary>
-    static readonly string[] KernelModules =
-        ["ntoskrnl.exe", "hal.dll", "ntkrnlmp.exe", "ntkrnlpa.exe", "ntkrpamp.exe", "wdm.sys", "wdm.dll"];
-
     readonly Machine machine;
     readonly ulong seed;
     readonly Lock gate = new();
     readonly List<DriverImage> images = [];
     readonly List<ImageImport> unsupported = [];
+    readonly ImageLinker linker;
+    GuardRoutines? guard;
 
     /// <param name="seed">Chooses the security cookies.</param>
     public DriverImageLoader(Machine machine, ulong seed = 0)
     {
         this.machine = machine;
         this.seed = seed;
+        linker = new ImageLinker(machine, FindModule);
         machine.BugChecks.SymbolAt = SymbolAt;
+        machine.BugChecks.WithdrawnAt = WithdrawnAt;
     }
+
+    /// <summary>
+    /// Reads an image that another one imports from and that is not loaded yet, by its module name; null when there is none.
+    /// </summary>
+    public Func<string, PortableExecutable?>? ReadModule { get; init; }
 
     /// <summary>Code at an address, of a length in bytes, is about to go; whoever keeps translations of it drops them.</summary>
     public event Action<ulong, ulong>? CodeWithdrawn;
@@ -46,11 +49,12 @@ public sealed class DriverImageLoader
         get { lock (gate) return [.. images.Where(image => image.IsLoaded)]; }
     }
 
-    /// <summary>Whether the kernel has what an image imports.</summary>
-    public bool IsSupported(ImageImport import) => Find(import) is not null;
+    /// <summary>Whether the kernel, or an image that is loaded, has what an image imports.</summary>
+    public bool IsSupported(ImageImport import) => linker.Find(import) is not null;
 
     /// <summary>
-    /// Places an image, relocates it, gives it a security cookie, binds its imports and protects its pages; in that order.
+    /// Places an image, relocates it, gives it a security cookie, loads what it imports from, binds its imports and protects its
+    /// pages; in that order.
     /// </summary>
     /// <remarks>
     /// All unsupported imports are collected in <see cref="DriverImage.UnsupportedImports"/>; they are for the caller to judge.
@@ -75,35 +79,88 @@ public sealed class DriverImageLoader
         image.Relocate();
         // After the relocations: the address of the cookie in the load configuration is relocated itself, and so may be its neighbours.
         if (file.LoadConfiguration?.SecurityCookie is { } cookie) image.WriteUInt64(cookie, SecurityCookie(image));
+        if (file.LoadConfiguration is not null) (guard ??= new GuardRoutines(machine.Memory)).Set(image);
+        // From here on others can import from it: two images may import from each other.
+        lock (gate) images.Add(image);
+        foreach (string module in ImageLinker.ModulesOf(file))
+            if (FindModule(ImageLinker.WithoutExtension(module)) is null && ReadModule?.Invoke(module) is { } needed) TryLoad(needed, out _, out _);
         Bind(image);
         image.Protect();
-        lock (gate) images.Add(image);
         return true;
     }
 
     /// <summary>
-    /// Calls an image's DriverEntry and then takes its INIT sections away. On failure the image is unloaded, as Windows does.
+    /// Initializes the export drivers that an image imports from, calls its DriverEntry and then takes its INIT sections away. On
+    /// failure the image is unloaded, as Windows does.
     /// </summary>
     /// <param name="serviceName">Names the driver object and the registry key.</param>
-    /// <returns>What DriverEntry returned; STATUS_DRIVER_ENTRYPOINT_NOT_FOUND, without a call, when imports are unsupported.</returns>
+    /// <returns>
+    /// What DriverEntry returned, or DllInitialize if that failed; STATUS_DRIVER_ENTRYPOINT_NOT_FOUND, without a call, when imports
+    /// are unsupported.
+    /// </returns>
     public NTSTATUS Start(DriverImage image, string serviceName, out Driver? driver)
     {
         driver = null;
-        NTSTATUS status = image.UnsupportedImports.IsEmpty
-            ? machine.Drivers.Load(serviceName, new PDRIVER_INITIALIZE(image.EntryPoint), image.Base, image.Size, out driver)
+        NTSTATUS status = image.UnsupportedImports.IsEmpty && image.File.EntryPoint != 0
+            ? InitializeDependencies(image)
             : NTSTATUS.STATUS_DRIVER_ENTRYPOINT_NOT_FOUND;
-        if (driver is null) Free(image);
+        if (status >= 0)
+        {
+            image.IsDriver = image.IsInitialized = true;
+            status = machine.Drivers.Load(serviceName, new PDRIVER_INITIALIZE(image.EntryPoint), image.Base, image.Size, out driver);
+        }
+        if (driver is null) Release(image);
         else DiscardInitialization(image);
         return status;
     }
 
-    /// <summary>Calls DriverUnload and frees the image; false, with nothing done, for a driver that has no such routine.</summary>
+    /// <summary>
+    /// Calls DriverUnload and frees the image, and the export drivers that nobody else imports from; false, with nothing done, for a
+    /// driver that has no such routine.
+    /// </summary>
     public bool Unload(Driver driver)
     {
         ulong start = driver.Object.DriverStart.Address;
         if (!machine.Drivers.Unload(driver)) return false;
-        if (ImageAt(start) is { } image) Free(image);
+        if (ImageAt(start) is { } image) Release(image);
         return true;
+    }
+
+    /// <summary>Calls DllInitialize of export drivers that were loaded only because an image imports from them, deepest first.</summary>
+    NTSTATUS InitializeDependencies(DriverImage image)
+    {
+        foreach (DriverImage needed in image.Dependencies)
+        {
+            if (needed.IsInitialized) continue;
+            if (!needed.UnsupportedImports.IsEmpty) return NTSTATUS.STATUS_DRIVER_ENTRYPOINT_NOT_FOUND;
+            needed.IsInitialized = true;
+            NTSTATUS status = InitializeDependencies(needed);
+            if (status >= 0 && needed.AddressOfExport("DllInitialize") is { } routine)
+                status = machine.Drivers.InitializeLibrary(new PMM_DLL_INITIALIZE(routine), needed.Name);
+            if (status < 0)
+            {
+                needed.IsInitialized = false;
+                return status;
+            }
+        }
+        return NTSTATUS.STATUS_SUCCESS;
+    }
+
+    /// <summary>Frees an image that is no driver any more, unless others import from it, and then what only it imported from.</summary>
+    void Release(DriverImage image)
+    {
+        image.IsDriver = false;
+        if (image.Importers > 0) return;
+        ImmutableArray<DriverImage> dependencies = image.Dependencies;
+        Free(image);
+        foreach (DriverImage needed in dependencies)
+        {
+            if (needed.Importers > 0 || needed.IsDriver || !needed.IsLoaded) continue;
+            // Export drivers that do not have both routines are not counted: they stay.
+            if (needed.AddressOfExport("DllInitialize") is null || needed.AddressOfExport("DllUnload") is not { } routine) continue;
+            if (needed.IsInitialized) machine.Drivers.UnloadLibrary(new PMM_DLL_UNLOAD(routine));
+            Release(needed);
+        }
     }
 
     /// <summary>
@@ -123,6 +180,7 @@ public sealed class DriverImageLoader
         {
             if (!image.IsLoaded) return;
             image.IsLoaded = false;
+            foreach (DriverImage needed in image.Dependencies) needed.Importers--;
         }
         CodeWithdrawn?.Invoke(image.Base, image.Size);
         ulong start = image.Base - GuestMemory.PageSize, size = GuestMemory.PageSize + image.Size;
@@ -149,12 +207,29 @@ public sealed class DriverImageLoader
     }
 
     /// <summary>The name of an address in a driver image, or of an unsupported import; null for any other.</summary>
-    public string? SymbolAt(ulong address) => ImageAt(address)?.SymbolAt(address) ?? UnsupportedImportAt(address)?.ToString();
+    public string? SymbolAt(ulong address) =>
+        ImageAt(address)?.SymbolAt(address) ?? UnsupportedImportAt(address)?.ToString() ?? guard?.SymbolAt(address);
+
+    /// <summary>What was at an address before its driver was unloaded, or its INIT section discarded.</summary>
+    WithdrawnCode? WithdrawnAt(ulong address)
+    {
+        if (ImageAt(address) is not { } image) return null;
+        if (!image.IsLoaded) return new WithdrawnCode($"that was {image.SymbolAt(address)}, and the driver is unloaded", IsUnloadedDriver: true);
+        return image.DiscardedAt(address) is { } section
+            ? new WithdrawnCode($"section {section.Name} of {image.File.Name} was discarded when DriverEntry returned", IsUnloadedDriver: false)
+            : null;
+    }
+
+    /// <summary>The loaded image of a module name, given without extension.</summary>
+    DriverImage? FindModule(string name)
+    {
+        lock (gate) return images.Find(image => image.IsLoaded && image.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
+    }
 
     static bool CanLoad(PortableExecutable file, [NotNullWhen(false)] out ImageDiagnostic? error)
     {
         error = null;
-        if (file.EntryPoint == 0)
+        if (file.EntryPoint == 0 && file.Exports.IsEmpty)
         {
             error = new ImageDiagnostic(file.FileName, ImageProblem.NotDriver, "IMAGE_OPTIONAL_HEADER64.AddressOfEntryPoint",
                 "the image has no entry point; link it with /ENTRY:DriverEntry or /ENTRY:GsDriverEntry");
@@ -164,30 +239,39 @@ public sealed class DriverImageLoader
             error = new ImageDiagnostic(file.FileName, ImageProblem.Unsupported, "IMAGE_FILE_HEADER.Characteristics",
                 $"IMAGE_FILE_RELOCS_STRIPPED: it runs only at 0x{file.ImageBase:X}, where no driver is loaded; link it with /DYNAMICBASE");
         }
+        else if (file.HasThreadLocalStorage)
+        {
+            error = new ImageDiagnostic(file.FileName, ImageProblem.Unsupported, MappedImage.Place(ImageDirectory.ThreadLocalStorage),
+                "the image has thread-local variables, which do not exist in the kernel; remove __declspec(thread) and thread_local");
+        }
         return error is null;
     }
 
     void Bind(DriverImage image)
     {
         var missing = ImmutableArray.CreateBuilder<ImageImport>();
+        var dependencies = new HashSet<DriverImage>();
         foreach (ImageImport import in image.File.Imports)
         {
-            if (Find(import) is { } address)
-            {
-                image.WriteUInt64(import.AddressRva, address);
-                continue;
-            }
+            if (TryBind(import)) continue;
             missing.Add(import);
             image.WriteUInt64(import.AddressRva, AddressOfUnsupported(import));
         }
+        // The slot of a delay-loaded import leads to code of the image that looks for it at the first call. It stays when nobody has it.
+        foreach (ImageImport import in image.File.DelayImports) TryBind(import);
         image.UnsupportedImports = missing.ToImmutable();
-    }
+        image.Dependencies = [.. dependencies];
+        lock (gate)
+            foreach (DriverImage needed in dependencies) needed.Importers++;
 
-    ulong? Find(ImageImport import) =>
-        // Ordinals of the kernel's exports change with every build of Windows; no driver can rely on one.
-        import.Ordinal is null && KernelModules.Contains(import.Module, StringComparer.OrdinalIgnoreCase)
-            ? machine.SystemRoutines.Find(import.Name)
-            : null;
+        bool TryBind(ImageImport import)
+        {
+            if (linker.Find(import) is not { } found) return false;
+            image.WriteUInt64(import.AddressRva, found.Address);
+            if (found.Image is { } needed && needed != image) dependencies.Add(needed);
+            return true;
+        }
+    }
 
     ulong AddressOfUnsupported(ImageImport import)
     {

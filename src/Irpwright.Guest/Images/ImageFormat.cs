@@ -195,6 +195,7 @@ enum ImageDirectory
     Exception = 3,
     BaseRelocation = 5,
     Debug = 6,
+    ThreadLocalStorage = 9,
     LoadConfiguration = 10,
     DelayImport = 13,
 }

@@ -52,12 +52,13 @@ sealed class MappedImage(
         ImageDirectory.Exception => "Exception Table",
         ImageDirectory.BaseRelocation => "Base Relocation Table",
         ImageDirectory.Debug => "Debug",
+        ImageDirectory.ThreadLocalStorage => "TLS Table",
         ImageDirectory.LoadConfiguration => "Load Config Table",
         ImageDirectory.DelayImport => "Delay Import Descriptor",
         _ => index.ToString(),
     } + $" (data directory {(int)index})";
 
-    bool HasDirectory(ImageDirectory index, out IMAGE_DATA_DIRECTORY directory)
+    public bool HasDirectory(ImageDirectory index, out IMAGE_DATA_DIRECTORY directory)
     {
         directory = (int)index < directories.Length ? directories[(int)index] : default;
         return directory.VirtualAddress != 0 && directory.Size != 0;

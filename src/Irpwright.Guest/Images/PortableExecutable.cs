@@ -13,6 +13,9 @@ public sealed class PortableExecutable
     /// <summary>Largest file, and largest SizeOfImage, that is read: 64 MiB.</summary>
     public const int MaxSize = 64 << 20;
 
+    readonly Lazy<Dictionary<string, ImageExport>> exportsByName;
+    readonly Lazy<Dictionary<uint, ImageExport>> exportsByOrdinal;
+
     const int MaxChainedUnwindInfo = 32;
     const byte ChainedUnwindInfo = 4;
 
@@ -36,6 +39,16 @@ public sealed class PortableExecutable
         Characteristics = (ImageCharacteristics)fileHeader.Characteristics;
         DllCharacteristics = (ImageDllCharacteristics)header.DllCharacteristics;
         Symbols = symbols;
+        exportsByName = new(() => Index(Exports.Where(export => export.Name.Length > 0), export => export.Name));
+        exportsByOrdinal = new(() => Index(Exports, export => export.Ordinal));
+    }
+
+    /// <summary>The first of several with the same key counts, as it does for a search.</summary>
+    static Dictionary<TKey, ImageExport> Index<TKey>(IEnumerable<ImageExport> exports, Func<ImageExport, TKey> key) where TKey : notnull
+    {
+        var index = new Dictionary<TKey, ImageExport>();
+        foreach (ImageExport export in exports) index.TryAdd(key(export), export);
+        return index;
     }
 
     /// <summary>The file as the caller named it.</summary>
@@ -81,10 +94,19 @@ public sealed class PortableExecutable
 
     public ImmutableArray<ImageExport> Exports { get; internal init; }
 
+    /// <summary>The export of that exact name.</summary>
+    public ImageExport? FindExport(string name) => exportsByName.Value.TryGetValue(name, out ImageExport export) ? export : null;
+
+    /// <summary>The export of an ordinal.</summary>
+    public ImageExport? FindExport(ushort ordinal) => exportsByOrdinal.Value.TryGetValue(ordinal, out ImageExport export) ? export : null;
+
     /// <summary>RVAs of the 8-byte addresses to adjust when the image is not placed at <see cref="ImageBase"/>.</summary>
     public ImmutableArray<uint> Relocations { get; internal init; }
 
     public LoadConfiguration? LoadConfiguration { get; internal init; }
+
+    /// <summary>Whether the image has thread-local variables, <c>__declspec(thread)</c>, which the kernel knows nothing of.</summary>
+    public bool HasThreadLocalStorage { get; internal init; }
 
     /// <summary>The exception table, in ascending order.</summary>
     public ImmutableArray<RuntimeFunction> Functions { get; internal init; }

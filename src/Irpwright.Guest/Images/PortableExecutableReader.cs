@@ -51,6 +51,7 @@ sealed class PortableExecutableReader(string fileName, ReadOnlyMemory<byte> file
             Exports = exports,
             Relocations = relocations,
             LoadConfiguration = LoadConfiguration.Read(image),
+            HasThreadLocalStorage = image.HasDirectory(ImageDirectory.ThreadLocalStorage, out _),
             Functions = ExceptionTable.Read(image),
             CodeView = CodeViewRecord.Read(image),
             FileVersion = VersionResource.Read(image),

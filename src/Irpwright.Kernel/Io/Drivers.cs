@@ -56,25 +56,35 @@ public sealed class Drivers
     public NTSTATUS Load(WdmDriver driver, string name, out Driver? loaded)
     {
         driver.Bind(machine);
-        return Load(name, driver, machine.Code.Routine(new DRIVER_INITIALIZE(driver.DriverEntry)), 0, 0, out loaded);
+        PDRIVER_INITIALIZE entry = machine.Code.Routine(new DRIVER_INITIALIZE(driver.DriverEntry));
+        return Initialize(new Driver(name, CreateDriverObject(name, entry, 0, 0)) { Managed = driver }, entry, RegistryPath(name), out loaded);
     }
 
     /// <summary>Calls the DriverEntry of a compiled driver whose image is in memory.</summary>
     /// <inheritdoc cref="Load(WdmDriver, string, out Driver?)"/>
     public NTSTATUS Load(string name, PDRIVER_INITIALIZE entry, ulong imageBase, uint imageSize, out Driver? loaded) =>
-        Load(name, null, entry, imageBase, imageSize, out loaded);
+        Initialize(new Driver(name, CreateDriverObject(name, entry, imageBase, imageSize)), entry, RegistryPath(name), out loaded);
 
-    NTSTATUS Load(string name, WdmDriver? managed, PDRIVER_INITIALIZE entry, ulong imageBase, uint imageSize, out Driver? loaded)
+    /// <summary>Makes a driver object for a loaded driver that wants a second one.</summary>
+    /// <param name="entry">Called as DriverEntry is, with a NULL registry path.</param>
+    /// <returns>What the routine returned.</returns>
+    internal NTSTATUS Create(string name, PDRIVER_INITIALIZE entry)
     {
-        PDRIVER_OBJECT driverObject = CreateDriverObject(name, entry, imageBase, imageSize);
-        var driver = new Driver(name, driverObject) { Managed = managed };
-        if (managed is not null) managed.DriverObject = driverObject;
+        var driver = new Driver(name, CreateDriverObject(name, entry, 0, 0));
+        driver.Object.Flags |= DRVO_BUILTIN_DRIVER;
+        return Initialize(driver, entry, default, out _);
+    }
+
+    NTSTATUS Initialize(Driver driver, PDRIVER_INITIALIZE entry, PUNICODE_STRING registryPath, out Driver? loaded)
+    {
+        PDRIVER_OBJECT driverObject = driver.Object;
+        if (driver.Managed is { } managed) managed.DriverObject = driverObject;
         lock (gate) drivers.Add(driver);
-        NTSTATUS status = InKernel(() => machine.Code.Call(entry, driverObject, RegistryPath(name)));
-        machine.Events.Emit(new DriverLoaded(driverObject, name, status));
+        NTSTATUS status = InKernel(() => machine.Code.Call(entry, driverObject, registryPath));
+        machine.Events.Emit(new DriverLoaded(driverObject, driver.Name, status));
         if (status < 0)
         {
-            Remove(driver);
+            Delete(driver);
             loaded = null;
             return status;
         }
@@ -106,6 +116,13 @@ public sealed class Drivers
 
     PUNICODE_STRING RegistryPath(string name) => machine.Strings.Constant($@"\Registry\Machine\System\CurrentControlSet\Services\{name}");
 
+    /// <summary>Calls the DllInitialize routine of an export driver.</summary>
+    /// <param name="name">Names its registry key.</param>
+    public NTSTATUS InitializeLibrary(PMM_DLL_INITIALIZE initialize, string name) => InKernel(() => machine.Code.Call(initialize, RegistryPath(name)));
+
+    /// <summary>Calls the DllUnload routine of an export driver.</summary>
+    public void UnloadLibrary(PMM_DLL_UNLOAD unload) => InKernel(() => machine.Code.Call(unload));
+
     /// <summary>Has a driver attach to a physical device object, as the PnP manager does.</summary>
     /// <returns>STATUS_NOT_SUPPORTED for a driver without an AddDevice routine.</returns>
     public NTSTATUS AddDevice(Driver driver, PDEVICE_OBJECT physicalDeviceObject)
@@ -128,11 +145,12 @@ public sealed class Drivers
             return NTSTATUS.STATUS_SUCCESS;
         });
         machine.Events.Emit(new DriverUnloaded(driver.Object, driver.Name));
-        Remove(driver);
+        Delete(driver);
         return true;
     }
 
-    void Remove(Driver driver)
+    /// <summary>Forgets a driver without calling it.</summary>
+    internal void Delete(Driver driver)
     {
         lock (gate) drivers.Remove(driver);
         machine.Objects.ObfDereferenceObject(driver.Object);

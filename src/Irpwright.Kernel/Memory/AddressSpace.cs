@@ -74,7 +74,7 @@ public sealed unsafe class AddressSpace : IDisposable
     /// <summary>Constant data of C# drivers (their counterpart of .rdata).</summary>
     public PageRange DriverData { get; }
 
-    /// <summary>Variables that the kernel exports.</summary>
+    /// <summary>Variables that the kernel exports, and the little code of its own that guest code runs.</summary>
     public PageRange KernelData { get; }
 
     public bool Contains(ulong address) => GuestMemory.SliceOf(address) == slice;

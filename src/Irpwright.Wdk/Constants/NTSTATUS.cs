@@ -296,6 +296,7 @@ public enum NTSTATUS
     STATUS_FILES_OPEN = unchecked((int)0xC0000107),
     STATUS_CONNECTION_IN_USE = unchecked((int)0xC0000108),
     STATUS_PROCESS_IS_TERMINATING = unchecked((int)0xC000010A),
+    STATUS_IMAGE_ALREADY_LOADED = unchecked((int)0xC000010E),
     STATUS_NO_LDT = unchecked((int)0xC0000117),
     STATUS_TOO_MANY_OPENED_FILES = unchecked((int)0xC000011F),
     STATUS_CANCELLED = unchecked((int)0xC0000120),

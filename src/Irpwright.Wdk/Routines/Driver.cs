@@ -38,3 +38,9 @@ namespace Irpwright.Wdk;
 [Routine] public delegate void INTERFACE_REFERENCE(PVOID Context);
 
 [Routine] public delegate void INTERFACE_DEREFERENCE(PVOID Context);
+
+/// <summary>Entry of an export driver, called when the first driver that imports from it is loaded.</summary>
+[Routine] public delegate NTSTATUS MM_DLL_INITIALIZE(PUNICODE_STRING RegistryPath);
+
+/// <summary>Called before an export driver goes, when no driver imports from it any more.</summary>
+[Routine] public delegate NTSTATUS MM_DLL_UNLOAD();

@@ -219,6 +219,18 @@ public sealed class DriverImageLoaderTests : IDisposable
     }
 
     [Fact]
+    public void An_image_with_thread_local_variables_is_refused() =>
+        Assert.Contains("TLS Table", Refuse(Bindable().Directory(9, 0x2000, 0x28).Build()).Place);
+
+    [Fact]
+    public void Bound_addresses_are_ignored()
+    {
+        ImageBuilder builder = Bindable();
+        DriverImage image = Load(builder.Directory(11, 0x2000, 8));
+        Assert.NotNull(machine.Code.ExportAt(Read(image.Base + builder.SlotOf("IofCallDriver"))));
+    }
+
+    [Fact]
     public void An_image_without_entry_point_is_refused() =>
         Assert.Contains("no entry point", Refuse(new ImageBuilder { EntryPoint = 0 }.Section(".text", Code, [0xC3]).Build()).Message);
 

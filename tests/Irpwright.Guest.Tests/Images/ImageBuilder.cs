@@ -82,12 +82,21 @@ sealed class ImageBuilder
         return Section(name, characteristics, bytes.ToArray());
     }
 
+    public ImageBuilder EnterAt(uint rva)
+    {
+        EntryPoint = rva;
+        return this;
+    }
+
     /// <summary>The RVA of the slot of an import that was declared before.</summary>
     public uint SlotOf(string import) => slots[import];
 
     /// <summary>Assembles a call through the slot of an import.</summary>
-    public void Call(Assembler assembler, string import) =>
-        assembler.AddInstruction(Instruction.Create(Iced.Intel.Code.Call_rm64, At(slots[import])));
+    public void Call(Assembler assembler, string import) => Call(assembler, slots[import]);
+
+    /// <summary>Assembles a call through the pointer at an RVA.</summary>
+    public void Call(Assembler assembler, uint pointerRva) =>
+        assembler.AddInstruction(Instruction.Create(Iced.Intel.Code.Call_rm64, At(pointerRva)));
 
     /// <summary>Assembles a load of the 8 bytes at an RVA.</summary>
     public void Load(Assembler assembler, AssemblerRegister64 register, uint rva) =>
@@ -97,12 +106,49 @@ sealed class ImageBuilder
     public void Store(Assembler assembler, uint rva, AssemblerRegister64 register) =>
         assembler.AddInstruction(Instruction.Create(Iced.Intel.Code.Mov_rm64_r64, At(rva), register));
 
+    /// <summary>Assembles the addition of a number to the doubleword at an RVA.</summary>
+    public void AddTo(Assembler assembler, uint rva, int number) =>
+        assembler.AddInstruction(Instruction.Create(Iced.Intel.Code.Add_rm32_imm32, At(rva), number));
+
     MemoryOperand At(uint rva) => new(Register.RIP, (long)(ImageBase + rva));
 
     public ImageBuilder Directory(int index, uint rva, uint size)
     {
         directories[index] = (rva, size);
         return this;
+    }
+
+    /// <summary>
+    /// A section .rdata with a load configuration that names the pointers of control flow guard, which lie at its end: check, dispatch.
+    /// </summary>
+    public ImageBuilder GuardPointers(out uint checkRva)
+    {
+        checkRva = NextRva + 0x98;
+        byte[] structure = new byte[0x98 + 16];
+        BinaryPrimitives.WriteUInt32LittleEndian(structure, 0x94);
+        BinaryPrimitives.WriteUInt64LittleEndian(structure.AsSpan(0x70), ImageBase + checkRva);
+        BinaryPrimitives.WriteUInt64LittleEndian(structure.AsSpan(0x78), ImageBase + checkRva + 8);
+        uint rva = NextRva;
+        return Section(".rdata", ReadOnlyData, structure).Directory(10, rva, 0x94);
+    }
+
+    /// <summary>A section .didat with one delay-load descriptor; each slot leads to <paramref name="helperRva"/> as linked.</summary>
+    public ImageBuilder DelayImports(string module, uint helperRva, params string[] names)
+    {
+        uint rva = NextRva;
+        int slotsAt = 2 * 32, lookupAt = slotsAt + (names.Length + 1) * 8, textAt = lookupAt + (names.Length + 1) * 8;
+        using var text = new MemoryStream();
+        byte[] tables = new byte[textAt];
+        Doublewords(1, rva + (uint)textAt, 0, rva + (uint)slotsAt, rva + (uint)lookupAt).CopyTo(tables, 0);
+        text.Write(Encoding.ASCII.GetBytes(module + "\0"));
+        for (int i = 0; i < names.Length; i++)
+        {
+            Quadwords(rva + (ulong)(textAt + text.Length)).CopyTo(tables, lookupAt + i * 8);
+            Quadwords(ImageBase + helperRva).CopyTo(tables, slotsAt + i * 8);
+            slots[names[i]] = rva + (uint)(slotsAt + i * 8);
+            text.Write(Encoding.ASCII.GetBytes("\0\0" + names[i] + "\0"));
+        }
+        return Section(".didat", Data, [.. tables, .. text.ToArray()]).Directory(13, rva, 64);
     }
 
     /// <summary>A section .rdata with a load configuration structure of 0x94 bytes.</summary>

@@ -66,6 +66,159 @@ public sealed class RunningImageTests : IDisposable
     }
 
     [Fact]
+    public void Guarded_calls_reach_their_targets()
+    {
+        ImageBuilder builder = new ImageBuilder().Imports(("ntoskrnl.exe", ["KeGetCurrentIrql"])).GuardPointers(out uint check);
+        NTSTATUS result = Start(builder.Assemble(".text", a =>
+        {
+            Label target = a.CreateLabel();
+            a.sub(rsp, 0x28);
+            a.lea(rcx, __[target]);
+            builder.Call(a, check);
+            a.lea(rax, __[target]);
+            a.mov(ecx, 42);
+            builder.Call(a, check + 8);
+            a.add(rsp, 0x28);
+            a.ret();
+            a.Label(ref target);
+            a.lea(eax, __[rcx + 1]);
+            a.ret();
+        }), out _);
+        Assert.Equal(43, (int)result);
+    }
+
+    [Fact]
+    public void A_guarded_call_of_data_is_bug_check_FC()
+    {
+        ImageBuilder builder = new ImageBuilder().Imports(("ntoskrnl.exe", ["KeGetCurrentIrql"])).GuardPointers(out uint check);
+        var stop = Assert.Throws<BugCheckException>(() => Start(builder.Assemble(".text", a =>
+        {
+            a.sub(rsp, 0x28);
+            a.lea(rax, __[rsp]);
+            builder.Call(a, check + 8);
+        }), out _));
+        Assert.Equal(BugCheckCode.ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, stop.Report.Code);
+    }
+
+    [Theory]
+    [InlineData(ImageBuilder.Code)]
+    [InlineData(ImageBuilder.ReadOnlyData)]
+    public void Writing_code_or_constants_is_bug_check_BE(uint characteristics)
+    {
+        ImageBuilder builder = new ImageBuilder().Imports(("ntoskrnl.exe", ["KeGetCurrentIrql"]))
+            .Section("target", characteristics, ImageBuilder.Quadwords(1, 2));
+        var stop = Assert.Throws<BugCheckException>(() => Start(builder.Assemble(".text", a =>
+        {
+            builder.Store(a, builder.RvaOf("target") + 8, rcx);
+            a.ret();
+        }).EnterAt(builder.RvaOf(".text")), out _));
+        Assert.Equal(BugCheckCode.ATTEMPTED_WRITE_TO_READONLY_MEMORY, stop.Report.Code);
+        Assert.Equal(8u, stop.Report.Parameter1 % GuestMemory.PageSize);
+    }
+
+    [Fact]
+    public void Executing_data_is_bug_check_FC()
+    {
+        BugCheckReport report = Stops(BugCheckCode.ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, (a, image) =>
+        {
+            image.Load(a, rax, image.SlotOf("NtBuildNumber"));
+            a.jmp(rax);
+        }, "NtBuildNumber");
+        Assert.True(machine.Variables.TryFind("NtBuildNumber", out ulong address));
+        Assert.Equal(address, report.Parameter1);
+    }
+
+    /// <summary>A driver that stays, and whose DriverUnload calls a routine in INIT.</summary>
+    static ImageBuilder CallsInitOnUnload()
+    {
+        ImageBuilder builder = new ImageBuilder().Imports(("ntoskrnl.exe", ["KeGetCurrentIrql"]));
+        builder.Assemble("INIT", a =>
+        {
+            a.xor(eax, eax);
+            a.ret();
+        });
+        uint init = builder.RvaOf("INIT");
+        uint text = builder.NextRva;
+        return builder.Assemble(".text", a =>
+        {
+            Label unload = a.CreateLabel();
+            a.sub(rsp, 0x28);
+            a.lea(rax, __[unload]);
+            a.mov(__qword_ptr[rcx + 0x68], rax);
+            a.call(builder.ImageBase + init);
+            a.add(rsp, 0x28);
+            a.ret();
+            a.Label(ref unload);
+            a.sub(rsp, 0x28);
+            a.call(builder.ImageBase + init);
+            a.add(rsp, 0x28);
+            a.ret();
+        }).EnterAt(text);
+    }
+
+    [Fact]
+    public void INIT_can_be_called_from_DriverEntry_and_faults_afterwards()
+    {
+        Assert.Equal(NTSTATUS.STATUS_SUCCESS, Start(CallsInitOnUnload(), out Driver? driver));
+        BugCheckReport report = Assert.Throws<BugCheckException>(() => drivers.Unload(driver!)).Report;
+        Assert.Equal(BugCheckCode.PAGE_FAULT_IN_NONPAGED_AREA, report.Code);
+        Assert.Equal(0x10ul, report.Parameter2);
+        Assert.Contains("section INIT of driver.sys was discarded when DriverEntry returned", report.Explanation);
+    }
+
+    [Fact]
+    public void Calling_an_unloaded_driver_is_bug_check_CE()
+    {
+        ImageBuilder builder = new ImageBuilder().Imports(("ntoskrnl.exe", ["KeGetCurrentIrql"]));
+        builder.Assemble(".text", a =>
+        {
+            Label unload = a.CreateLabel();
+            a.lea(rax, __[unload]);
+            a.mov(__qword_ptr[rcx + 0x68], rax);
+            a.xor(eax, eax);
+            a.ret();
+            a.Label(ref unload);
+            a.ret();
+        });
+        Start(builder, out Driver? driver);
+        PDRIVER_UNLOAD stale = driver!.Object.DriverUnload;
+        Assert.True(drivers.Unload(driver));
+        BugCheckReport report = Assert.Throws<BugCheckException>(() => machine.Run(() => machine.Code.Invoke(stale.Address, 0, 0, 0, 0))).Report;
+        Assert.Equal(BugCheckCode.DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS, report.Code);
+        Assert.Equal((stale.Address, 0x10ul), (report.Parameter1, report.Parameter2));
+        Assert.Contains("the driver is unloaded", report.Explanation);
+    }
+
+    [Fact]
+    public void Delay_loaded_imports_that_exist_are_bound_and_others_lead_to_the_image_itself()
+    {
+        ImageBuilder builder = new ImageBuilder().Imports(("ntoskrnl.exe", ["KeGetCurrentIrql"]));
+        builder.Assemble("helper", a =>
+        {
+            a.mov(eax, 7);
+            a.ret();
+        });
+        uint helper = builder.RvaOf("helper");
+        builder.DelayImports("ntoskrnl.exe", helper, "KeQueryInterruptTime", "NoSuchRoutine");
+        builder.Relocations(builder.SlotOf("KeQueryInterruptTime"), builder.SlotOf("NoSuchRoutine"));
+        uint text = builder.NextRva;
+        NTSTATUS result = Start(builder.Assemble(".text", a =>
+        {
+            a.push(rbx);
+            a.sub(rsp, 0x20);
+            builder.Call(a, "KeQueryInterruptTime");
+            a.mov(rbx, rax);
+            builder.Call(a, "NoSuchRoutine");
+            a.lea(eax, __[rax + rbx * 8]);
+            a.add(rsp, 0x20);
+            a.pop(rbx);
+            a.ret();
+        }).EnterAt(text), out _);
+        Assert.Equal(7, (int)result & 7);
+        Assert.Equal((int)machine.Run(machine.Time.KeQueryInterruptTime), (int)result >> 3);
+    }
+
+    [Fact]
     public void Entries_of_HalDispatchTable_stop_the_machine_by_name()
     {
         var stop = Assert.Throws<MachineUnsupportedException>(() => Run((a, image) =>
