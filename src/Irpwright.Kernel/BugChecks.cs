@@ -184,6 +184,8 @@ public sealed class BugChecks
         string what = access switch { PageAccess.Execute => "executed", PageAccess.Read => "read", _ => "written" };
         string place = $"{Format.Address(address)} was {what}";
         bool mapped = GuestMemory.IsAccessible(address, 1, PageAccess.Read);
+        if (machine.IoSpace.TryTranslate(address, 1, PageAccess.None, out _))
+            place += ", where device registers are mapped (C# drivers reach them by READ_REGISTER_ULONG, WRITE_REGISTER_ULONG and their relatives)";
         if (mapped && access == PageAccess.Execute)
             return Stop(BugCheckCode.ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, address, 0, 0, 0, $"{place}, but that memory holds data, not code.");
         if (mapped)

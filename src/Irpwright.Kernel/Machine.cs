@@ -48,6 +48,9 @@ public sealed partial class Machine : IDisposable
         DeviceQueues = new DeviceQueues(this);
         Irqls = new Irqls(this);
         Mdls = new Mdls(this);
+        IoSpace = new IoSpace(this);
+        Hardware = new Hardware(this);
+        Registers = new RegisterAccess(this);
         Strings = new Strings(this);
         MemoryRoutines = new MemoryRoutines(this);
         CRuntime = new CRuntime(this);
@@ -111,6 +114,12 @@ public sealed partial class Machine : IDisposable
     public Irqls Irqls { get; }
 
     public Mdls Mdls { get; }
+
+    public IoSpace IoSpace { get; }
+
+    public Hardware Hardware { get; }
+
+    public RegisterAccess Registers { get; }
 
     public Strings Strings { get; }
 

@@ -225,6 +225,21 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
     void Write(string name, string item, ulong routine) =>
         Write(new() { Event = name, Object = item, Driver = names.ModuleOf(routine), Routine = names.Routine(routine) });
 
+    // ---- Hardware
+
+    public override void On(in DeviceRead e) => WriteAccess("deviceRead", e.IsPort, e.Address, e.Size, e.Value);
+
+    public override void On(in DeviceWritten e) => WriteAccess("deviceWritten", e.IsPort, e.Address, e.Size, e.Value);
+
+    void WriteAccess(string name, bool isPort, ulong address, int size, ulong value) => Write(new()
+    {
+        Event = name,
+        Space = isPort ? "port" : "memory",
+        Address = $"0x{address:x}",
+        Size = (ulong)size,
+        Value = $"0x{value:x}",
+    });
+
     // ---- Memory, words and ends
 
     public override void On(in PoolAllocated e) => Write(new()

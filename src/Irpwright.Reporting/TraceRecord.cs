@@ -74,7 +74,13 @@ public sealed record TraceRecord
 
     public long? DueTime { get; init; }
 
+    public string? Space { get; init; }
+
+    public string? Address { get; init; }
+
     public ulong? Size { get; init; }
+
+    public string? Value { get; init; }
 
     public string? Tag { get; init; }
 

@@ -8,4 +8,8 @@ namespace Irpwright.Wdk;
 
 [PointerTo(typeof(Guid))] public readonly partial struct PGUID;
 
+[PointerTo(typeof(ushort))] public readonly partial struct PUSHORT;
+
 [PointerTo(typeof(uint))] public readonly partial struct PULONG;
+
+[PointerTo(typeof(ulong))] public readonly partial struct PULONG64;

@@ -120,6 +120,16 @@ public enum IrpOrigin : byte
 
 [KernelEvent] public readonly record struct WorkItemReturned(PVOID WorkItem, ulong Routine);
 
+// Hardware
+
+/// <param name="IsPort">An I/O port, not a physical address.</param>
+/// <param name="Size">Bytes.</param>
+[KernelEvent] public readonly record struct DeviceRead(bool IsPort, ulong Address, int Size, ulong Value);
+
+/// <summary>A driver writes a register; the device has not done anything yet.</summary>
+/// <inheritdoc cref="DeviceRead"/>
+[KernelEvent] public readonly record struct DeviceWritten(bool IsPort, ulong Address, int Size, ulong Value);
+
 // Memory
 
 /// <param name="Owner">Address in the code that allocated.</param>

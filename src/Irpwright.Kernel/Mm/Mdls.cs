@@ -442,12 +442,14 @@ public sealed unsafe class Mdls
     /// <summary>The physical address behind a valid virtual one, 0 for an invalid one. Any IRQL.</summary>
     [KernelExport]
     public PHYSICAL_ADDRESS MmGetPhysicalAddress(PVOID BaseAddress) =>
-        MmIsAddressValid(BaseAddress) ? (long)AddressSpace.OffsetOf(BaseAddress.Address) : 0;
+        machine.IoSpace.TryTranslate(BaseAddress.Address, 1, PageAccess.None, out ulong physical) ? (long)physical
+        : MmIsAddressValid(BaseAddress) ? (long)AddressSpace.OffsetOf(BaseAddress.Address) : 0;
 
     /// <summary>Whether reading a byte would succeed now. IRQL &lt;= DISPATCH_LEVEL.</summary>
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
     public BOOLEAN MmIsAddressValid(PVOID VirtualAddress) =>
-        GuestMemory.TryTranslate(VirtualAddress.Address, 1, PageAccess.Read, out _, out _);
+        GuestMemory.TryTranslate(VirtualAddress.Address, 1, PageAccess.Read, out _, out _)
+        || machine.IoSpace.TryTranslate(VirtualAddress.Address, 1, PageAccess.Read, out _);
 
     /// <summary>Requires a range to be in user space; it is not touched. IRQL &lt;= APC_LEVEL.</summary>
     /// <param name="Length">Bytes; 0 is always right.</param>

@@ -98,6 +98,19 @@ public static partial class Constants
     /// <summary>Where every machine sees its KUSER_SHARED_DATA.</summary>
     public const ulong KI_USER_SHARED_DATA = 0xFFFFF780_00000000;
 
+    // Protection of pages
+    public const uint PAGE_NOACCESS = 0x01;
+    public const uint PAGE_READONLY = 0x02;
+    public const uint PAGE_READWRITE = 0x04;
+    public const uint PAGE_WRITECOPY = 0x08;
+    public const uint PAGE_EXECUTE = 0x10;
+    public const uint PAGE_EXECUTE_READ = 0x20;
+    public const uint PAGE_EXECUTE_READWRITE = 0x40;
+    public const uint PAGE_EXECUTE_WRITECOPY = 0x80;
+    public const uint PAGE_GUARD = 0x100;
+    public const uint PAGE_NOCACHE = 0x200;
+    public const uint PAGE_WRITECOMBINE = 0x400;
+
     // Added to a POOL_TYPE
     public const int POOL_QUOTA_FAIL_INSTEAD_OF_RAISE = 8;
     public const int POOL_RAISE_IF_ALLOCATION_FAILURE = 16;

@@ -25,6 +25,7 @@ public enum PageAccess : byte
 /// <code>
 /// FFFFA000`00000000 + slice * 4 GiB + offset   kernel window
 /// FFFFA100`00000000 + slice * 4 GiB + offset   system mappings: what an MDL is mapped to; aliases the same bytes
+/// FFFFA200`00000000 + slice * 4 GiB + ...      device registers: what MmMapIoSpace returns; no memory, every access is a fault here
 /// 00000100`00000000 + slice * 4 GiB + offset   user window: request buffers; aliases the same bytes
 /// </code>
 /// A page has its own <see cref="PageAccess"/> in each window, so a mapping can be withdrawn while the memory stays.
@@ -34,6 +35,7 @@ public static unsafe class GuestMemory
 {
     public const ulong KernelBase = 0xFFFFA000_00000000;
     public const ulong SystemMappingBase = 0xFFFFA100_00000000;
+    public const ulong IoSpaceBase = 0xFFFFA200_00000000;
     public const ulong UserBase = 0x00000100_00000000;
     public const ulong SliceSize = 1UL << 32;
     public const int SliceCount = 256;
