@@ -56,6 +56,10 @@ public sealed partial class Machine : IDisposable
         CRuntime = new CRuntime(this);
         DebugOutput = new DebugOutput(this);
         Objects = new ObjectNamespace(this);
+        Processes = new Processes(this);
+        Handles = new Handles(this);
+        NamedObjects = new NamedObjects(this);
+        ObjectQueries = new ObjectQueries(this);
         WorkItems = new WorkItems(this);
         Time = new SystemTime(this);
         Devices = new Devices(this);
@@ -130,6 +134,14 @@ public sealed partial class Machine : IDisposable
     public DebugOutput DebugOutput { get; }
 
     public ObjectNamespace Objects { get; }
+
+    public Processes Processes { get; }
+
+    public Handles Handles { get; }
+
+    public NamedObjects NamedObjects { get; }
+
+    public ObjectQueries ObjectQueries { get; }
 
     public WorkItems WorkItems { get; }
 

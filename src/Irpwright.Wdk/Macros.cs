@@ -29,6 +29,18 @@ public static class Macros
 
     public static PVOID PAGE_ALIGN(PVOID Va) => new(Va.Address & ~(ulong)(Constants.PAGE_SIZE - 1));
 
+    /// <summary>The pseudo-handle of the calling thread's process; needs no closing.</summary>
+    public static HANDLE NtCurrentProcess() => new(ulong.MaxValue);
+
+    /// <inheritdoc cref="NtCurrentProcess"/>
+    public static HANDLE ZwCurrentProcess() => NtCurrentProcess();
+
+    /// <summary>The pseudo-handle of the calling thread; needs no closing.</summary>
+    public static HANDLE NtCurrentThread() => new(ulong.MaxValue - 1);
+
+    /// <inheritdoc cref="NtCurrentThread"/>
+    public static HANDLE ZwCurrentThread() => NtCurrentThread();
+
     /// <summary>
     /// The structure around a field, as in C but with the field named by an expression:
     /// <code>var Irp = (PIRP)CONTAINING_RECORD(Entry, (ref IRP irp) => ref irp.Tail.Overlay.ListEntry);</code>

@@ -13,3 +13,5 @@ namespace Irpwright.Wdk;
 [PointerTo(typeof(uint))] public readonly partial struct PULONG;
 
 [PointerTo(typeof(ulong))] public readonly partial struct PULONG64;
+
+[PointerTo(typeof(HANDLE))] public readonly partial struct PHANDLE;

@@ -28,6 +28,7 @@ public sealed class CompletionPorts
     internal CompletionPorts(Machine machine)
     {
         this.machine = machine;
+        machine.Objects.Types.IoCompletion.Deleting = port => RunDown((PKQUEUE)port);
         orphansItem = new PWORK_QUEUE_ITEM(machine.Pool.Allocate(POOL_TYPE.NonPagedPool, WORK_QUEUE_ITEM.SizeOf, PortTag, 0, zero: true));
         orphansItem.WorkerRoutine = machine.Code.Routine(new WORKER_THREAD_ROUTINE(FinishOrphans));
     }
@@ -44,8 +45,7 @@ public sealed class CompletionPorts
     /// <returns>A counted object; give the reference back when the port is not needed any more. Null when memory is short.</returns>
     public PKQUEUE Create()
     {
-        PKQUEUE port = default;
-        port = new PKQUEUE(machine.Objects.Create(KQUEUE.SizeOf, PortTag, null, () => RunDown(port)));
+        PKQUEUE port = new(machine.Objects.Create(machine.Objects.Types.IoCompletion, KQUEUE.SizeOf));
         if (!port.IsNull) machine.Queues.KeInitializeQueue(port, 0);
         return port;
     }

@@ -5,7 +5,6 @@ namespace Irpwright.Kernel;
 /// <summary>Device objects and the stacks they form.</summary>
 public sealed class Devices
 {
-    const uint Tag = 0x69766544; // "Devi"
     const ulong ExtensionSize = DEVOBJ_EXTENSION.SizeOf;
     const int MaximumNameDigits = 8;
 
@@ -28,13 +27,14 @@ public sealed class Devices
         // The public part of the object's Size is 16 bits wide.
         if (DeviceExtensionSize > ushort.MaxValue - DEVICE_OBJECT.SizeOf) return NTSTATUS.STATUS_INVALID_PARAMETER;
         ulong size = (DEVICE_OBJECT.SizeOf + (ulong)DeviceExtensionSize + 15) & ~15UL;
-        ulong address;
-        lock (gate)
-        {
-            if (name is not null && machine.Objects.TryFind(name, out _, out string rest) && rest.Length == 0) return NTSTATUS.STATUS_OBJECT_NAME_COLLISION;
-            address = machine.Objects.Create(size + ExtensionSize, Tag, name, null);
-        }
+        ulong address = machine.Objects.Create(machine.Objects.Types.Device, size + ExtensionSize);
         if (address == 0) return NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
+        NTSTATUS named = name is null ? NTSTATUS.STATUS_SUCCESS : machine.Objects.SetName(address, name, NameLifetime.Owner);
+        if (named < 0)
+        {
+            machine.Objects.ObfDereferenceObject(new PVOID(address));
+            return named;
+        }
 
         PDEVICE_OBJECT device = new(address);
         device.Type = IO_TYPE_DEVICE;

@@ -25,7 +25,6 @@ public sealed class Driver
 /// <summary>Loads, starts and unloads drivers.</summary>
 public sealed class Drivers
 {
-    const uint Tag = 0x76697244; // "Driv"
     const int MajorFunctionCount = IRP_MJ_MAXIMUM_FUNCTION + 1;
 
     readonly Machine machine;
@@ -52,7 +51,7 @@ public sealed class Drivers
     }
 
     /// <summary>Loads a C# driver and calls its DriverEntry.</summary>
-    /// <returns>What DriverEntry returned; on failure nothing stays loaded.</returns>
+    /// <returns>What DriverEntry returned, or STATUS_IMAGE_ALREADY_LOADED for a name in use; on failure nothing stays loaded.</returns>
     public NTSTATUS Load(WdmDriver driver, string name, out Driver? loaded)
     {
         driver.Bind(machine);
@@ -78,6 +77,12 @@ public sealed class Drivers
     NTSTATUS Initialize(Driver driver, PDRIVER_INITIALIZE entry, PUNICODE_STRING registryPath, out Driver? loaded)
     {
         PDRIVER_OBJECT driverObject = driver.Object;
+        if (machine.Objects.SetName(driverObject.Address, $@"\Driver\{driver.Name}", NameLifetime.Owner) < 0)
+        {
+            machine.Objects.ObfDereferenceObject(driverObject);
+            loaded = null;
+            return NTSTATUS.STATUS_IMAGE_ALREADY_LOADED;
+        }
         if (driver.Managed is { } managed) managed.DriverObject = driverObject;
         lock (gate) drivers.Add(driver);
         NTSTATUS status = InKernel(() => machine.Code.Call(entry, driverObject, registryPath));
@@ -98,7 +103,7 @@ public sealed class Drivers
 
     PDRIVER_OBJECT CreateDriverObject(string name, PDRIVER_INITIALIZE entry, ulong imageBase, uint imageSize)
     {
-        PDRIVER_OBJECT driver = new(machine.Objects.Create(DRIVER_OBJECT.SizeOf + DRIVER_EXTENSION.SizeOf, Tag, null, null));
+        PDRIVER_OBJECT driver = new(machine.Objects.Create(machine.Objects.Types.Driver, DRIVER_OBJECT.SizeOf + DRIVER_EXTENSION.SizeOf));
         PDRIVER_EXTENSION extension = new(driver.Address + DRIVER_OBJECT.SizeOf);
         driver.Type = IO_TYPE_DRIVER;
         driver.Size = DRIVER_OBJECT.SizeOf;
@@ -153,12 +158,17 @@ public sealed class Drivers
     internal void Delete(Driver driver)
     {
         lock (gate) drivers.Remove(driver);
+        machine.Objects.RemoveName(driver.Object.Address);
         machine.Objects.ObfDereferenceObject(driver.Object);
     }
 
+    // Windows calls these routines in a thread of the system process, so handles that they open are valid in the driver's threads.
     NTSTATUS InKernel(Func<NTSTATUS> call)
     {
-        using SystemCall systemCall = machine.CurrentThread.Enter();
+        KernelThread thread = machine.CurrentThread;
+        Process process = thread.Process;
+        thread.Process = machine.Processes.System;
+        using SystemCall systemCall = thread.Enter();
         try
         {
             return call();
@@ -166,6 +176,10 @@ public sealed class Drivers
         catch (Exception e) when (machine.BugChecks.Escaped(e, out Exception stop))
         {
             throw stop;
+        }
+        finally
+        {
+            thread.Process = process;
         }
     }
 

@@ -10,7 +10,17 @@ public sealed class FileObjects
 
     readonly Machine machine;
 
-    internal FileObjects(Machine machine) => this.machine = machine;
+    internal FileObjects(Machine machine)
+    {
+        this.machine = machine;
+        ObjectType type = machine.Objects.Types.File;
+        type.Closed = file => LastHandleClosed((PFILE_OBJECT)file);
+        type.Deleting = file => LastReferenceGone((PFILE_OBJECT)file);
+        type.NameOf = file => NameOf((PFILE_OBJECT)file);
+    }
+
+    string? NameOf(PFILE_OBJECT file) =>
+        !file.DeviceObject.IsNull && machine.Objects.TryGetName(file.DeviceObject) is { } device ? device + Strings.Read(PUNICODE_STRING.To(ref file.FileName)) : null;
 
     /// <summary>Opens a device: IRP_MJ_CREATE goes to the top of its stack and is waited for (FILE-02, FILE-03, FILE-04).</summary>
     /// <param name="name">Name of a device or symbolic link; what follows the device's name becomes FileName.</param>
@@ -49,6 +59,9 @@ public sealed class FileObjects
         if (status >= 0)
         {
             file.Flags |= FO_HANDLE_CREATED;
+            // From here on the handle holds the reference.
+            machine.Objects.HandleOpened(machine.Objects.Require(file));
+            machine.Objects.ObfDereferenceObject(file);
             return status;
         }
         if (!file.IsNull)
@@ -72,8 +85,7 @@ public sealed class FileObjects
 
     PFILE_OBJECT CreateFileObject(PDEVICE_OBJECT device, string fileName, uint access, uint options)
     {
-        PFILE_OBJECT created = default;
-        created = new PFILE_OBJECT(machine.Objects.Create(FILE_OBJECT.SizeOf, Tag, null, () => LastReferenceGone(created)));
+        PFILE_OBJECT created = new(machine.Objects.Create(machine.Objects.Types.File, FILE_OBJECT.SizeOf));
         if (created.IsNull) return created;
         created.Type = IO_TYPE_FILE;
         created.Size = FILE_OBJECT.SizeOf;
@@ -118,20 +130,24 @@ public sealed class FileObjects
         return block.Iosb.Status;
     }
 
-    /// <summary>Closes the handle: IRP_MJ_CLEANUP now, IRP_MJ_CLOSE when the last request is over (FILE-05).</summary>
+    /// <summary>Closes a handle: IRP_MJ_CLEANUP with the last one, IRP_MJ_CLOSE when the last request is over (FILE-05).</summary>
     public void Close(PFILE_OBJECT file)
     {
         using SystemCall call = machine.CurrentThread.Enter();
         try
         {
-            SendAndForget(file, IRP_MJ_CLEANUP);
-            file.Flags |= FO_CLEANUP_COMPLETE;
-            machine.Objects.ObfDereferenceObject(file);
+            machine.Objects.HandleClosed(machine.Objects.Require(file));
         }
         catch (Exception e) when (machine.BugChecks.Escaped(e, out Exception stop))
         {
             throw stop;
         }
+    }
+
+    void LastHandleClosed(PFILE_OBJECT file)
+    {
+        SendAndForget(file, IRP_MJ_CLEANUP);
+        file.Flags |= FO_CLEANUP_COMPLETE;
     }
 
     void LastReferenceGone(PFILE_OBJECT file)

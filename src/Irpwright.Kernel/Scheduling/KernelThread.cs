@@ -31,6 +31,7 @@ public sealed unsafe class KernelThread : IDisposable
         Id = id;
         Name = name;
         Kind = kind;
+        Process = kind == ThreadKind.User ? machine.Processes.User : machine.Processes.System;
         // KPCR, KTHREAD, guard, 6 pages of stack, guard, 6 pages of DPC stack: a stack that overflows meets a guard page.
         Area = machine.Memory.ThreadAreas.Allocate(AreaSize, PageAccess.ReadWrite);
         if (Area == 0) throw new InsufficientMemoryException("This machine has no room for another thread.");
@@ -80,6 +81,9 @@ public sealed unsafe class KernelThread : IDisposable
     public string Name { get; }
 
     public ThreadKind Kind { get; }
+
+    /// <summary>The process whose handles and user memory the thread sees: its own, or one that it is attached to.</summary>
+    public Process Process { get; internal set; }
 
     internal ulong Area { get; }
 
