@@ -42,6 +42,9 @@ public sealed partial class Machine : IDisposable
         Scheduler = Options.Strategy is { } strategy ? new ControlledScheduler(this, strategy) : new FreeRunningScheduler(this);
         Pool = new Pool(this);
         Dispatcher = new Dispatcher(this);
+        Apcs = new Apcs(this);
+        Mutexes = new Mutexes(this);
+        Semaphores = new Semaphores(this);
         Dpcs = new Dpcs(this);
         Timers = new Timers(this);
         SpinLocks = new SpinLocks(this);
@@ -106,6 +109,12 @@ public sealed partial class Machine : IDisposable
     public Pool Pool { get; }
 
     public Dispatcher Dispatcher { get; }
+
+    public Apcs Apcs { get; }
+
+    public Mutexes Mutexes { get; }
+
+    public Semaphores Semaphores { get; }
 
     public Dpcs Dpcs { get; }
 
@@ -268,8 +277,14 @@ public sealed partial class Machine : IDisposable
         Scheduler.End(stuck);
     }
 
-    /// <summary>What the kernel does for a thread that ends: its IRPs are cancelled and waited for.</summary>
-    internal void ThreadExit(KernelThread thread) => Cancellation.CancelThreadIrps(thread);
+    /// <summary>What the kernel does for a thread that ends: its IRPs are cancelled and waited for, and it must own nothing.</summary>
+    internal void ThreadExit(KernelThread thread)
+    {
+        Apcs.RequireEnabledAtExit(thread);
+        Cancellation.CancelThreadIrps(thread);
+        Mutexes.RunDown(thread);
+        Apcs.RunDown(thread);
+    }
 
     public void Dispose()
     {

@@ -199,7 +199,18 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
         Status = e.Status == NTSTATUS.STATUS_WAIT_0 ? nameof(NTSTATUS.STATUS_WAIT_0) : e.Status.Name,
     });
 
-    public override void On(in EventSet e) => Write("eventSet", names.Numbered("event", e.Event.Address));
+    public override void On(in EventSet e) =>
+        Write(new() { Event = "eventSet", Object = names.Numbered("event", e.Event.Address), PriorityBoost = Boost(e.Increment) });
+
+    public override void On(in SemaphoreReleased e) => Write(new()
+    {
+        Event = "semaphoreReleased",
+        Object = names.Numbered("semaphore", e.Semaphore.Address),
+        Adjustment = e.Adjustment,
+        PriorityBoost = Boost(e.Increment),
+    });
+
+    static int? Boost(int increment) => increment == 0 ? null : increment;
 
     public override void On(in SpinLockAcquired e) => Write("spinLockAcquired", names.Numbered("lock", e.SpinLock.Address));
 

@@ -72,6 +72,8 @@ public sealed record TraceRecord
 
     public int? PriorityBoost { get; init; }
 
+    public int? Adjustment { get; init; }
+
     public long? DueTime { get; init; }
 
     public string? Space { get; init; }

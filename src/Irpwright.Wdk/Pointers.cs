@@ -15,3 +15,5 @@ namespace Irpwright.Wdk;
 [PointerTo(typeof(ulong))] public readonly partial struct PULONG64;
 
 [PointerTo(typeof(HANDLE))] public readonly partial struct PHANDLE;
+
+[PointerTo(typeof(PVOID))] public readonly partial struct PPVOID;

@@ -100,7 +100,11 @@ public enum IrpOrigin : byte
 
 [KernelEvent] public readonly record struct WaitEnded(KernelThread Thread, PVOID Object, NTSTATUS Status);
 
-[KernelEvent] public readonly record struct EventSet(PKEVENT Event);
+/// <param name="Increment">Priority increment of the threads that it wakes.</param>
+[KernelEvent] public readonly record struct EventSet(PKEVENT Event, int Increment = 0);
+
+/// <param name="Increment">Priority increment of the threads that it wakes.</param>
+[KernelEvent] public readonly record struct SemaphoreReleased(PKSEMAPHORE Semaphore, int Adjustment, int Increment);
 
 [KernelEvent] public readonly record struct SpinLockAcquired(PKSPIN_LOCK SpinLock, KernelThread Thread);
 

@@ -79,7 +79,7 @@ public sealed class IrpCancellation
     /// <summary>What happens to the IRPs of a thread that ends: cancelled, then waited for (CANCEL-15).</summary>
     internal void CancelThreadIrps(KernelThread thread)
     {
-        machine.Dispatcher.DeliverApcs(thread);
+        machine.Apcs.Deliver(thread);
         PLIST_ENTRY list = thread.IrpList;
         if (machine.Outstanding.Cancel([list], irp => !irp.Cancel) == 0 && machine.Outstanding.IsEmpty(list)) return;
         machine.Dispatcher.WaitUntil(thread, () => machine.Outstanding.IsEmpty(list), "ends, but has requests that were cancelled and never completed");

@@ -181,7 +181,7 @@ public sealed class IrpCompletion
         if ((irp.Flags & IRP_DEFER_IO_COMPLETION) != 0 && !irp.PendingReturned) return;
         if (irp.Tail.Overlay.Thread.IsNull) NobodyToFinish(Irp);
         PFILE_OBJECT file = irp.Tail.Overlay.OriginalFileObject;
-        if (machine.Scheduler.FindThread(irp.Tail.Overlay.Thread) is { } thread) machine.Dispatcher.QueueApc(thread, Irp);
+        if (machine.Scheduler.FindThread(irp.Tail.Overlay.Thread) is { } thread) machine.Apcs.Queue(thread, Irp);
         else if (!file.IsNull && FileRequests.BelongsToFile(file)) machine.Ports.FinishInWorker(Irp);
         else Drop(Irp);
     }

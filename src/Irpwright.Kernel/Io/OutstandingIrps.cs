@@ -59,9 +59,9 @@ sealed class OutstandingIrps
                 }
                 cancellation.Waiter = thread;
             }
-            thread.WaitReason = "finishes a request that another thread is cancelling";
+            thread.Reason = "finishes a request that another thread is cancelling";
             machine.Scheduler.Block(thread, long.MaxValue);
-            thread.WaitReason = null;
+            thread.Reason = null;
         }
     }
 
@@ -78,7 +78,7 @@ sealed class OutstandingIrps
             if (!requestors.ContainsKey(irp)) return false;
             if (!cancellations.TryAdd(irp, new Cancellation(machine.CurrentThread))) return true;
         }
-        CancelHeld(irp);
+        CancelHeld([irp]);
         return true;
     }
 
@@ -101,8 +101,16 @@ sealed class OutstandingIrps
                 }
             }
         }
-        foreach (PIRP irp in held) CancelHeld(irp);
+        CancelHeld(held);
         return found;
+    }
+
+    // A request that ends is finished by APC in this thread too, if it is its own: not before all of this is over.
+    void CancelHeld(List<PIRP> held)
+    {
+        machine.Apcs.KeEnterGuardedRegion();
+        foreach (PIRP irp in held) CancelHeld(irp);
+        machine.Apcs.KeLeaveGuardedRegion();
     }
 
     void CancelHeld(PIRP irp)

@@ -186,7 +186,7 @@ public sealed class WorkItems
             work.List.Flink = default;
             machine.Events.Emit(new WorkItemStarted(work, default, routine.Address));
             machine.Code.Call(routine, parameter);
-            RequirePassive(thread, routine.Address, parameter, work);
+            RequireRestored(thread, routine.Address, parameter, work);
             machine.Events.Emit(new WorkItemReturned(work, routine.Address));
             return;
         }
@@ -199,16 +199,19 @@ public sealed class WorkItems
             machine.Code.Call(new PIO_WORKITEM_ROUTINE(address), new PDEVICE_OBJECT(ioObject.Address), context);
         else
             machine.Code.Call(new PIO_WORKITEM_ROUTINE_EX(address), ioObject, context, item);
-        RequirePassive(thread, address, context, item);
+        RequireRestored(thread, address, context, item);
         machine.Events.Emit(new WorkItemReturned(item, address));
         machine.Objects.ObfDereferenceObject(ioObject);
     }
 
-    void RequirePassive(KernelThread thread, ulong routine, PVOID parameter, PVOID item)
+    void RequireRestored(KernelThread thread, ulong routine, PVOID parameter, PVOID item)
     {
-        if (thread.Irql == PASSIVE_LEVEL) return;
-        throw machine.BugChecks.Stop(BugCheckCode.WORKER_THREAD_RETURNED_AT_BAD_IRQL, routine, thread.Irql, parameter.Address, item.Address,
-            $"The work item routine at {Format.Address(routine)} returned at IRQL {thread.Irql}.");
+        if (thread.Irql != PASSIVE_LEVEL)
+        {
+            throw machine.BugChecks.Stop(BugCheckCode.WORKER_THREAD_RETURNED_AT_BAD_IRQL, routine, thread.Irql, parameter.Address, item.Address,
+                $"The work item routine at {Format.Address(routine)} returned at IRQL {thread.Irql}.");
+        }
+        machine.Apcs.RequireEnabled(thread, routine);
     }
 
     void RequireNotQueued(PIO_WORKITEM item, string what)

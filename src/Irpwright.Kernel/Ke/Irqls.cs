@@ -74,6 +74,6 @@ public sealed class Irqls
     {
         if (!thread.TakesDpcs) return;
         machine.Scheduler.Yield(thread, SchedulingPoint.IrqlLowered);
-        machine.Dispatcher.DeliverApcs(thread);
+        machine.Apcs.Deliver(thread);
     }
 }

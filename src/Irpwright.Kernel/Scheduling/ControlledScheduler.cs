@@ -34,9 +34,12 @@ public sealed class ControlledScheduler : Scheduler
     {
         Heartbeat++;
         Machine.BugChecks.ThrowIfStopped();
-        if (Volatile.Read(ref readyCount) == 0 && Machine.Dpcs.PendingCount == 0 && !InterruptWanted(point)) return;
-        lock (Gate) MakeReady(thread);
-        Drive(thread, point);
+        if (Volatile.Read(ref readyCount) != 0 || Machine.Dpcs.PendingCount != 0 || InterruptWanted(point))
+        {
+            lock (Gate) MakeReady(thread);
+            Drive(thread, point);
+        }
+        DeliverApcs(thread, point);
     }
 
     bool InterruptWanted(SchedulingPoint point) =>
@@ -47,11 +50,11 @@ public sealed class ControlledScheduler : Scheduler
         Heartbeat++;
         Machine.BugChecks.ThrowIfStopped();
         thread.SpinningOn = spinLock;
-        thread.WaitReason = $"spins on the lock at {Format.Address(spinLock)}";
+        thread.Reason = $"spins on the lock at {Format.Address(spinLock)}";
         lock (Gate) MakeReady(thread);
         Drive(thread, SchedulingPoint.Spin);
         thread.SpinningOn = 0;
-        thread.WaitReason = null;
+        thread.Reason = null;
     }
 
     internal override void Block(KernelThread thread, long deadline)
@@ -290,14 +293,14 @@ public sealed class ControlledScheduler : Scheduler
     }
 
     /// <summary>What a thread was about when an interrupt or DPC took its processor.</summary>
-    readonly record struct Interrupted(SchedulerState State, ulong ReadySequence, ulong SpinningOn, string? WaitReason);
+    readonly record struct Interrupted(SchedulerState State, ulong ReadySequence, ulong SpinningOn, string? Reason);
 
     // The handler runs as the thread: it passes scheduling points, and may have to wait for a lock, whatever the thread itself does.
     Interrupted Borrow(KernelThread thread)
     {
         lock (Gate)
         {
-            var interrupted = new Interrupted(thread.State, thread.ReadySequence, thread.SpinningOn, thread.WaitReason);
+            var interrupted = new Interrupted(thread.State, thread.ReadySequence, thread.SpinningOn, thread.Reason);
             thread.SpinningOn = 0;
             MakeRunning(thread);
             return interrupted;
@@ -309,7 +312,7 @@ public sealed class ControlledScheduler : Scheduler
         lock (Gate)
         {
             thread.SpinningOn = interrupted.SpinningOn;
-            thread.WaitReason = interrupted.WaitReason;
+            thread.Reason = interrupted.Reason;
             thread.State = interrupted.State;
             if (interrupted.State == SchedulerState.Ready)
             {

@@ -25,6 +25,7 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
         Machine.BugChecks.ThrowIfStopped();
         if (point == SchedulingPoint.Spin) Thread.SpinWait(1);
         while (thread.TakesDpcs && thread.Dpcs.Count > 0) Machine.Dpcs.RunNext(thread);
+        DeliverApcs(thread, point);
     }
 
     internal override void Spin(KernelThread thread, ulong spinLock)
@@ -36,13 +37,13 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
             if (spinner.Count == 50)
             {
                 thread.SpinningOn = spinLock;
-                thread.WaitReason = $"spins on the lock at {Format.Address(spinLock)}";
+                thread.Reason = $"spins on the lock at {Format.Address(spinLock)}";
             }
             spinner.SpinOnce(sleep1Threshold: 50);
         }
         if (thread.SpinningOn == 0) return;
         thread.SpinningOn = 0;
-        thread.WaitReason = null;
+        thread.Reason = null;
     }
 
     internal override void Block(KernelThread thread, long deadline)

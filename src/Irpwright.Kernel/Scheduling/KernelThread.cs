@@ -52,6 +52,7 @@ public sealed unsafe class KernelThread : IDisposable
         PLIST_ENTRY waiters = new(Object.Address + 8);
         waiters.Flink = waiters.Blink = waiters;
         IrpList.Flink = IrpList.Blink = IrpList;
+        MutexList.Flink = MutexList.Blink = MutexList;
     }
 
     /// <summary>The guest thread that this host thread is, if it is one.</summary>
@@ -120,6 +121,9 @@ public sealed unsafe class KernelThread : IDisposable
 
     internal void PopCell() => cells--;
 
+    /// <summary>Where the kernel routine of an APC finds the four arguments that it may change.</summary>
+    internal ulong ApcScratch => Area + GuestMemory.PageSize + 0xD80;
+
     /// <summary>IRQL of the virtual processor; the cell is what cr8 reads and writes.</summary>
     public byte Irql
     {
@@ -163,11 +167,14 @@ public sealed unsafe class KernelThread : IDisposable
     /// <summary>DPCs queued to this thread's processor, next first; guarded by the DPC queue's lock.</summary>
     internal readonly LinkedList<PKDPC> Dpcs = [];
 
-    /// <summary>IRPs to finish in this thread by special kernel APC, oldest first; guarded by itself.</summary>
-    internal readonly Queue<PIRP> Apcs = new();
+    /// <summary>Asynchronous procedure calls to make in this thread; guarded by itself.</summary>
+    internal readonly ApcQueue Apcs = new();
 
     /// <summary>What the thread waits for, in words; null while it does not wait.</summary>
-    public string? WaitReason { get; internal set; }
+    public string? WaitReason => Reason ?? Machine.Dispatcher.Describe(this);
+
+    /// <summary>The words for a wait that is not one for dispatcher objects.</summary>
+    internal string? Reason;
 
     /// <summary>
     /// True while code outside of the machine may end the thread's wait, by cancelling its request for example: then the machine is
@@ -175,11 +182,20 @@ public sealed unsafe class KernelThread : IDisposable
     /// </summary>
     public bool CanBeWokenFromOutside { get; set; }
 
-    internal bool WaitSatisfied;
-    internal NTSTATUS WaitStatus;
+    /// <summary>The wait for dispatcher objects that the thread is in; guarded by the dispatcher.</summary>
+    internal ObjectWait Wait;
+
+    /// <summary>Set between KeSetEvent (or the like) with Wait TRUE and the wait that follows it.</summary>
+    internal byte? IrqlBeforeWait;
+
+    /// <summary>The priority increment that whoever ended the thread's last wait gave it.</summary>
+    public int PriorityIncrement { get; internal set; }
 
     /// <summary>Head of the list that the thread's own IRPs (threaded ones and requests) are linked into; guarded by <see cref="Apcs"/>.</summary>
     internal PLIST_ENTRY IrpList => new(Object.Address + IrpListOffset);
+
+    /// <summary>Head of the list of mutexes that the thread owns; guarded by the dispatcher.</summary>
+    internal PLIST_ENTRY MutexList => new(Object.Address + 0x308);
 
     /// <summary>Nesting of system calls; a user thread outside of any runs its own code, however long that takes.</summary>
     internal int SystemCalls { get; set; }
@@ -201,7 +217,12 @@ public sealed unsafe class KernelThread : IDisposable
 /// <summary>A user thread inside the kernel.</summary>
 readonly struct SystemCall(KernelThread thread) : IDisposable
 {
-    public void Dispose() => thread.SystemCalls--;
+    readonly uint apcDisable = thread.Object.CombinedApcDisable;
+
+    public void Dispose()
+    {
+        if (--thread.SystemCalls == 0) thread.Machine.Apcs.ReturnToUser(thread, apcDisable);
+    }
 }
 
 enum SchedulerState : byte

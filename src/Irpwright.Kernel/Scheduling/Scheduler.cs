@@ -221,6 +221,12 @@ public abstract class Scheduler
     /// <summary>Wakes everything so that every thread notices the stop and ends.</summary>
     internal abstract void StopAll();
 
+    /// <summary>An APC comes as soon as it may, not only where the thread waits; a compiled driver that spins is not inside a call.</summary>
+    protected void DeliverApcs(KernelThread thread, SchedulingPoint point)
+    {
+        if (thread.Apcs.HasKernel && point != SchedulingPoint.Spin) Machine.Apcs.Deliver(thread);
+    }
+
     /// <summary>Runs an interrupt handler on a thread's processor.</summary>
     protected void Deliver(KernelThread thread, Interrupt interrupt)
     {

@@ -206,11 +206,6 @@ public static partial class Constants
     public const uint IO_TYPE_CSQ = 2;
     public const uint IO_TYPE_CSQ_EX = 3;
 
-    // IRP.ApcEnvironment
-    public const sbyte OriginalApcEnvironment = 0;
-    public const sbyte AttachedApcEnvironment = 1;
-    public const sbyte CurrentApcEnvironment = 2;
-
     // Priority boosts of IoCompleteRequest
     public const sbyte IO_NO_INCREMENT = 0;
     public const sbyte EVENT_INCREMENT = 1;

@@ -347,6 +347,7 @@ public enum NTSTATUS
     STATUS_BACKUP_CONTROLLER = unchecked((int)0xC0000187),
     STATUS_LOG_FILE_FULL = unchecked((int)0xC0000188),
     STATUS_TOO_LATE = unchecked((int)0xC0000189),
+    STATUS_MUTANT_LIMIT_EXCEEDED = unchecked((int)0xC0000191),
     STATUS_POSSIBLE_DEADLOCK = unchecked((int)0xC0000194),
     STATUS_REMOTE_SESSION_LIMIT = unchecked((int)0xC0000196),
     STATUS_INVALID_LOCK_RANGE = unchecked((int)0xC00001A1),

@@ -80,6 +80,14 @@ public enum WAIT_TYPE
     WaitAny,
 }
 
+public enum KAPC_ENVIRONMENT
+{
+    OriginalApcEnvironment,
+    AttachedApcEnvironment,
+    CurrentApcEnvironment,
+    InsertApcEnvironment,
+}
+
 public enum KDPC_IMPORTANCE
 {
     LowImportance,

@@ -1,8 +1,9 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace Irpwright.Wdk;
 
-/// <summary>A thread, also the start of ETHREAD. Opaque to drivers; only the header is defined here.</summary>
+/// <summary>A thread, also the start of ETHREAD. Opaque to drivers; defined here is what the kernel itself uses.</summary>
 [Layout]
 [StructLayout(LayoutKind.Explicit, Size = SizeOf)]
 public struct KTHREAD
@@ -10,4 +11,15 @@ public struct KTHREAD
     public const int SizeOf = 0x600;
 
     [FieldOffset(0x000)] public DISPATCHER_HEADER Header;
+    [FieldOffset(0x140)] public WaitBlockArray WaitBlock; // the fourth belongs to the timer of a wait with a limit
+    [FieldOffset(0x1E4)] public short KernelApcDisable; // below 0: in critical regions, nested so many times
+    [FieldOffset(0x1E6)] public short SpecialApcDisable; // below 0: in guarded regions
+    [FieldOffset(0x1E4)] public uint CombinedApcDisable;
+    [FieldOffset(0x308)] public LIST_ENTRY MutantListHead; // of KMUTANT.MutantListEntry: mutexes that the thread owns
+
+    [InlineArray(4)]
+    public struct WaitBlockArray
+    {
+        KWAIT_BLOCK element;
+    }
 }

@@ -157,6 +157,6 @@ public class SynchronousIrpTests : DriverTest
             KeRaiseIrql(APC_LEVEL, out _);
             Wait(done);
         }));
-        Assert.Contains("waits for the object", hang.Message, StringComparison.Ordinal);
+        Assert.Contains("waits for the event", hang.Message, StringComparison.Ordinal);
     }
 }

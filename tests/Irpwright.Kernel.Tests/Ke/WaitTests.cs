@@ -152,7 +152,7 @@ public class WaitTests : DriverTest
     public void Waiting_for_what_nobody_signals_is_reported_as_a_hang()
     {
         MachineHungException hang = Assert.Throws<MachineHungException>(() => Run(() => Wait(Event())));
-        Assert.Contains("user waits for the object at", hang.Message, StringComparison.Ordinal);
+        Assert.Contains("user waits for the event at", hang.Message, StringComparison.Ordinal);
     }
 
     [Fact]
