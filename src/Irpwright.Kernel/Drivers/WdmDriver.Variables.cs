@@ -16,7 +16,14 @@ public abstract partial class WdmDriver
     protected ulong MmUserProbeAddress => Variable<ulong>();
 
     /// <summary>Clock interrupts since the system started.</summary>
-    protected ref readonly KSYSTEM_TIME KeTickCount => ref Variable<KSYSTEM_TIME>();
+    protected ref readonly KSYSTEM_TIME KeTickCount
+    {
+        get
+        {
+            Machine.Time.StartClock();
+            return ref Variable<KSYSTEM_TIME>();
+        }
+    }
 
     /// <summary>Active processors.</summary>
     protected sbyte KeNumberProcessors => Variable<sbyte>();

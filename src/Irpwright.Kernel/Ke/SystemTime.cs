@@ -5,7 +5,7 @@ namespace Irpwright.Kernel;
 /// <summary>The time as drivers see it, and KUSER_SHARED_DATA, where compiled drivers read it without a call.</summary>
 /// <remarks>
 /// All times follow <see cref="Scheduler.InterruptTime"/>. The page is written when time moves: by a controlled scheduler
-/// at each move, by a free-running one at each clock interrupt once <see cref="StartClock"/> was called.
+/// at each move, by a free-running one at each tick of the clock once <see cref="StartClock"/> was called.
 /// </remarks>
 public sealed class SystemTime
 {
@@ -18,7 +18,6 @@ public sealed class SystemTime
 
     readonly Machine machine;
     readonly PKSYSTEM_TIME tickCount;
-    Interrupt? clock;
 
     internal SystemTime(Machine machine)
     {
@@ -78,20 +77,11 @@ public sealed class SystemTime
     }
 
     /// <summary>
-    /// Keeps the shared page current on a free-running scheduler: for machines with compiled drivers, the only ones that
-    /// read it.
+    /// Keeps the shared page and KeTickCount current on a free-running scheduler: for machines with drivers that read them.
     /// </summary>
     public void StartClock()
     {
-        if (machine.Options.Strategy is not null || clock is not null) return;
-        clock = new Interrupt("clock", CLOCK_LEVEL, Tick);
-        Tick();
-    }
-
-    void Tick()
-    {
-        Refresh();
-        machine.Scheduler.Schedule(clock!, machine.Scheduler.InterruptTime + TimeIncrement);
+        if (machine.Scheduler is FreeRunningScheduler scheduler) scheduler.StartClock();
     }
 
     /// <summary>Returns the system time: 100 ns units since 1601, UTC. Any IRQL.</summary>

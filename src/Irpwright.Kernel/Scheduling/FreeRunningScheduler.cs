@@ -163,6 +163,16 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
 
     public void Dispose() => clockSignal.Dispose();
 
+    /// <summary>Has the times in guest memory written at each tick from now on.</summary>
+    internal void StartClock()
+    {
+        if (keepsTimeCurrent) return;
+        keepsTimeCurrent = true;
+        Machine.Time.Refresh();
+        EnsureClock();
+        clockSignal.Release();
+    }
+
     void EnsureClock()
     {
         if (clock is not null || Interlocked.CompareExchange(ref clockStarted, 1, 0) != 0) return;
@@ -170,6 +180,7 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
     }
 
     int clockStarted;
+    volatile bool keepsTimeCurrent;
 
     // Timers and device interrupts come from one thread, as from one interrupt controller.
     void RunClock()
@@ -199,6 +210,11 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
             {
                 thread.Deadline = wait == Timeout.Infinite ? long.MaxValue : 0;
                 thread.State = SchedulerState.Blocked;
+                if (keepsTimeCurrent)
+                {
+                    wait = Math.Min((uint)wait, SystemTime.TimeIncrement / TimeSpan.TicksPerMillisecond);
+                    Machine.Time.Refresh();
+                }
                 clockSignal.Wait((int)Math.Min(wait, int.MaxValue));
                 thread.State = SchedulerState.Running;
                 continue;
