@@ -1,0 +1,29 @@
+using System.Text.RegularExpressions;
+
+namespace Irpwright.Kernel.Tests.Conformance;
+
+public partial class ExportTests
+{
+    /// <summary>By reading sources: tests of compiled drivers lie in other projects, and the drivers that they run are written in C.</summary>
+    [Fact]
+    public void Every_exported_routine_is_called_by_a_test()
+    {
+        HashSet<string> called = [.. Sources().SelectMany(file => Call().Matches(Comment().Replace(File.ReadAllText(file), "")).Select(m => m.Groups[1].Value))];
+        string[] uncalled = [.. KernelExports.All.Where(e => !called.Contains(e.Name) && !called.Contains(e.SourceName)).Select(e => e.ToString())];
+        Assert.True(uncalled.Length == 0, $"No test calls {string.Join(", ", uncalled)}.");
+    }
+
+    static IEnumerable<string> Sources()
+    {
+        string built = Path.DirectorySeparatorChar + "obj" + Path.DirectorySeparatorChar;
+        return Directory.EnumerateFiles(Path.Combine(ConformanceDocument.Root, "tests"), "*.cs", SearchOption.AllDirectories)
+            .Where(file => !file.Contains(built, StringComparison.Ordinal))
+            .Concat(Directory.EnumerateFiles(Path.Combine(ConformanceDocument.Root, "samples", "native"), "*.c", SearchOption.AllDirectories));
+    }
+
+    [GeneratedRegex(@"\b(\w+)\s*\(")]
+    private static partial Regex Call();
+
+    [GeneratedRegex(@"//.*|/\*[\s\S]*?\*/")]
+    private static partial Regex Comment();
+}
