@@ -368,4 +368,15 @@ public sealed class PoolTests : IDisposable
         public void Must_succeed_pool_is_refused() =>
             Assert.Equal(0x9Aul, Crash.Of(machine => machine.Pool.ExAllocatePoolWithTag(NonPagedPoolMustSucceed, 64, Tag)).Parameter1);
     }
+
+    [Fact]
+    public void The_old_routines_allocate_with_the_tag_None_and_with_a_priority()
+    {
+        PVOID untagged = Pool.ExAllocatePool(NonPagedPoolNx, 32);
+        PVOID prioritised = Pool.ExAllocatePoolWithTagPriority(PagedPool, 32, Tag, 0);
+        Assert.Equal(0x656E6F4Eu, Pool.LiveBlocks.Single(b => b.Address == untagged.Address).Tag);
+        Assert.Equal(Tag, Pool.LiveBlocks.Single(b => b.Address == prioritised.Address).Tag);
+        Pool.ExFreePool(untagged);
+        Pool.ExFreePool(prioritised);
+    }
 }

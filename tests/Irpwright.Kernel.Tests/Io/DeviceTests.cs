@@ -187,6 +187,10 @@ public class DeviceTests : DriverTest
         Assert.Equal(top, IoGetAttachedDevice(middle));
         Assert.Equal(top, IoGetAttachedDevice(top));
 
+        Assert.Equal(middle, IoGetLowerDeviceObject(top));
+        Assert.True(IoGetLowerDeviceObject(bottom).IsNull);
+        Assert.Equal(1, (long)ObfReferenceObject(middle) - ObfDereferenceObject(middle));
+        ObfDereferenceObject(middle);
         Assert.Equal(top, IoGetAttachedDeviceReference(bottom));
         IoDetachDevice(middle);
         IoDeleteDevice(top);
@@ -405,6 +409,16 @@ public class DeviceTests : DriverTest
             Assert.Equal(STATUS_SUCCESS, Machine.Files.Open(@"\\.\First\sub\name", GENERIC_READ, 0, KernelMode, out PFILE_OBJECT file));
             Assert.Equal(@"\sub\name", System.Text.Encoding.Unicode.GetString(Bytes(file.FileName.Buffer, file.FileName.Length)));
             Machine.Files.Close(file);
+        });
+
+        [Fact]
+        public void Without_protection_are_links_all_the_same() => Run(() =>
+        {
+            Target();
+            Assert.Equal(STATUS_SUCCESS, IoCreateUnprotectedSymbolicLink(RTL_CONSTANT_STRING(@"\??\Open"), RTL_CONSTANT_STRING(@"\Device\Target")));
+            Assert.Equal(STATUS_SUCCESS, Open(@"\\.\Open"));
+            Assert.Equal(STATUS_SUCCESS, IoDeleteSymbolicLink(RTL_CONSTANT_STRING(@"\??\Open")));
+            Assert.Equal(STATUS_OBJECT_NAME_NOT_FOUND, Open(@"\\.\Open"));
         });
 
         [Fact]

@@ -108,4 +108,17 @@ public class SpinLockTests : DriverTest
         KeAcquireSpinLockAtDpcLevel(spinLock);
         return spinLock;
     }
+
+    [Fact]
+    public void The_exported_routine_returns_the_level_before() => Run(() =>
+    {
+        PKSPIN_LOCK spinLock = NewLock();
+        KeRaiseIrql(APC_LEVEL, out KIRQL passive);
+        KIRQL old = KeAcquireSpinLockRaiseToDpc(spinLock);
+        Assert.Equal(APC_LEVEL, old);
+        Assert.Equal(DISPATCH_LEVEL, KeGetCurrentIrql());
+        KeReleaseSpinLock(spinLock, old);
+        Assert.Equal(APC_LEVEL, KeGetCurrentIrql());
+        KeLowerIrql(passive);
+    });
 }

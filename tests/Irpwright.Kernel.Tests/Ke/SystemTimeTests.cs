@@ -123,4 +123,17 @@ public sealed class SystemTimeTests : IDisposable
         fields = new TIME_FIELDS { Year = 1600, Month = 1, Day = 1 };
         Assert.False(Time.RtlTimeFieldsToTime(ref fields, out _));
     }
+
+    [Fact]
+    public void Precise_and_unbiased_times_are_the_interrupt_time_and_local_time_is_UTC() => machine.Run(() =>
+    {
+        machine.Dispatcher.KeDelayExecutionThread(KernelMode, false, -700);
+        Assert.Equal(700ul, Time.KeQueryUnbiasedInterruptTime());
+        Assert.Equal(700ul, Time.KeQueryInterruptTimePrecise(out ulong counter));
+        Assert.Equal(700ul, counter);
+        long system = 134_116_992_000_000_000;
+        Time.ExSystemTimeToLocalTime(ref system, out long local);
+        Time.ExLocalTimeToSystemTime(ref local, out long back);
+        Assert.Equal((system, system), (local, back));
+    });
 }

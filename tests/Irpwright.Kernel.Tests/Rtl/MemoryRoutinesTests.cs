@@ -124,4 +124,14 @@ public sealed class MemoryRoutinesTests : IDisposable
 
         ulong Offset(PVOID address) => address.IsNull ? 0x1000 : address.Address - page;
     }
+
+    [Fact]
+    public void RtlMoveMemory_allows_overlap_and_the_non_temporal_copy_copies()
+    {
+        Narrow(0, "0123456789");
+        Memory.RtlMoveMemory(At(2), At(0), 8);
+        Assert.Equal("0101234567", Encoding.Latin1.GetString(GuestMemory.Read(page, 10)));
+        Memory.RtlCopyMemoryNonTemporal(At(100), At(2), 8);
+        Assert.Equal("01234567", Encoding.Latin1.GetString(GuestMemory.Read(page + 100, 8)));
+    }
 }

@@ -203,4 +203,13 @@ public sealed class StringsTests : IDisposable
     [Fact]
     public void An_empty_string_is_no_number() =>
         Assert.Equal(STATUS_INVALID_PARAMETER, Strings.RtlUnicodeStringToInteger(Constant(""), 10, out _));
+
+    [Fact]
+    public void RtlInitString_counts_up_to_the_terminator()
+    {
+        PANSI_STRING source = Ansi("hello");
+        PANSI_STRING target = new(Pool(16));
+        Strings.RtlInitString(target, source.Buffer);
+        Assert.Equal((5, 6, source.Buffer), (target.Length, target.MaximumLength, target.Buffer));
+    }
 }
