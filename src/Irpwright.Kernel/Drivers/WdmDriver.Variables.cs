@@ -49,6 +49,54 @@ public abstract partial class WdmDriver
     /// <summary>Whether the OEM code page has characters of two bytes.</summary>
     protected BOOLEAN NlsMbOemCodePageTag => Variable<BOOLEAN>();
 
+    /// <summary>The process of system threads.</summary>
+    protected PEPROCESS PsInitialSystemProcess => Variable<PEPROCESS>();
+
+    /// <summary>The type of registry keys: what C drivers write as <c>*CmKeyObjectType</c>.</summary>
+    protected POBJECT_TYPE CmKeyObjectType => Variable<POBJECT_TYPE>();
+
+    /// <summary>The type of desktops: what C drivers write as <c>*ExDesktopObjectType</c>.</summary>
+    protected POBJECT_TYPE ExDesktopObjectType => Variable<POBJECT_TYPE>();
+
+    /// <summary>The type of events: what C drivers write as <c>*ExEventObjectType</c>.</summary>
+    protected POBJECT_TYPE ExEventObjectType => Variable<POBJECT_TYPE>();
+
+    /// <summary>The type of semaphores: what C drivers write as <c>*ExSemaphoreObjectType</c>.</summary>
+    protected POBJECT_TYPE ExSemaphoreObjectType => Variable<POBJECT_TYPE>();
+
+    /// <summary>The type of window stations: what C drivers write as <c>*ExWindowStationObjectType</c>.</summary>
+    protected POBJECT_TYPE ExWindowStationObjectType => Variable<POBJECT_TYPE>();
+
+    /// <summary>The type of DMA adapters: what C drivers write as <c>*IoAdapterObjectType</c>.</summary>
+    protected POBJECT_TYPE IoAdapterObjectType => Variable<POBJECT_TYPE>();
+
+    /// <summary>The type of device objects: what C drivers write as <c>*IoDeviceObjectType</c>.</summary>
+    protected POBJECT_TYPE IoDeviceObjectType => Variable<POBJECT_TYPE>();
+
+    /// <summary>The type of driver objects: what C drivers write as <c>*IoDriverObjectType</c>.</summary>
+    protected POBJECT_TYPE IoDriverObjectType => Variable<POBJECT_TYPE>();
+
+    /// <summary>The type of file objects: what C drivers write as <c>*IoFileObjectType</c>.</summary>
+    protected POBJECT_TYPE IoFileObjectType => Variable<POBJECT_TYPE>();
+
+    /// <summary>The type of LPC ports: what C drivers write as <c>*LpcPortObjectType</c>.</summary>
+    protected POBJECT_TYPE LpcPortObjectType => Variable<POBJECT_TYPE>();
+
+    /// <summary>The type of sections: what C drivers write as <c>*MmSectionObjectType</c>.</summary>
+    protected POBJECT_TYPE MmSectionObjectType => Variable<POBJECT_TYPE>();
+
+    /// <summary>The type of jobs: what C drivers write as <c>*PsJobType</c>.</summary>
+    protected POBJECT_TYPE PsJobType => Variable<POBJECT_TYPE>();
+
+    /// <summary>The type of processes: what C drivers write as <c>*PsProcessType</c>.</summary>
+    protected POBJECT_TYPE PsProcessType => Variable<POBJECT_TYPE>();
+
+    /// <summary>The type of threads: what C drivers write as <c>*PsThreadType</c>.</summary>
+    protected POBJECT_TYPE PsThreadType => Variable<POBJECT_TYPE>();
+
+    /// <summary>The type of access tokens: what C drivers write as <c>*SeTokenObjectType</c>.</summary>
+    protected POBJECT_TYPE SeTokenObjectType => Variable<POBJECT_TYPE>();
+
     /// <summary>The value of an exported variable; <typeparamref name="T"/> must be its type.</summary>
     protected ref T Variable<T>([CallerMemberName] string name = "") where T : unmanaged => ref Machine.Variables.Value<T>(name);
 }

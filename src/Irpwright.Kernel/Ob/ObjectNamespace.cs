@@ -46,20 +46,12 @@ public sealed class ObjectNamespace
     /// <summary>The types of objects.</summary>
     public ObjectTypes Types { get; } = new();
 
-    /// <summary>Makes a further type of objects known.</summary>
-    /// <param name="tag">Pool tag of its objects: four characters.</param>
-    internal ObjectType DefineType(string name, string tag, GenericMapping mapping, int? waitOffset = null)
-    {
-        ObjectType type = Types.Add(name, tag, mapping, waitOffset);
-        Announce(type);
-        return type;
-    }
-
     void Announce(ObjectType type)
     {
         var address = new POBJECT_TYPE(Create(Types.Type, OBJECT_TYPE.SizeOf));
         address.Name = machine.Strings.Constant(type.Name).Value;
         type.Object = address;
+        if (type.Variable is { } variable) machine.Variables.DefineValue(variable, address);
     }
 
     // ---- Objects

@@ -35,6 +35,9 @@ public sealed class ObjectType
 
     public GenericMapping Mapping { get; }
 
+    /// <summary>The exported variable that points to <see cref="Object"/>, such as <c>IoFileObjectType</c>; null for types that have none.</summary>
+    public string? Variable { get; internal init; }
+
     /// <summary>Pool tag of its objects.</summary>
     internal uint Tag { get; }
 
@@ -65,18 +68,26 @@ public sealed class ObjectTypes
         Directory = Add("Directory", "Dire", new(0x00020003, 0x0002000C, 0x00020003, DIRECTORY_ALL_ACCESS));
         SymbolicLink = Add("SymbolicLink", "Link", new(0x00020001, STANDARD_RIGHTS_WRITE, 0x00020001, SYMBOLIC_LINK_ALL_ACCESS));
         GenericMapping file = new(FILE_GENERIC_READ, FILE_GENERIC_WRITE, FILE_GENERIC_EXECUTE, FILE_ALL_ACCESS);
-        Device = Add("Device", "Devi", file);
-        Driver = Add("Driver", "Driv", file);
-        File = Add("File", "File", file, waitOffset: 0x98);
+        Device = Add("Device", "Devi", file, "IoDeviceObjectType");
+        Driver = Add("Driver", "Driv", file, "IoDriverObjectType");
+        File = Add("File", "File", file, "IoFileObjectType", waitOffset: 0x98);
         GenericMapping signal = new(0x00020001, 0x00020002, 0x00120000, EVENT_ALL_ACCESS);
-        Event = Add("Event", "Even", signal, waitOffset: 0);
-        Semaphore = Add("Semaphore", "Sema", signal, waitOffset: 0);
+        Event = Add("Event", "Even", signal, "ExEventObjectType", waitOffset: 0);
+        Semaphore = Add("Semaphore", "Sema", signal, "ExSemaphoreObjectType", waitOffset: 0);
         Mutant = Add("Mutant", "Muta", new(0x00020001, STANDARD_RIGHTS_WRITE, 0x00120000, 0x001F0001), waitOffset: 0);
         Timer = Add("Timer", "Time", signal, waitOffset: 0);
-        Thread = Add("Thread", "Thre", new(0x00020048, 0x00020437, 0x00121800, 0x001FFFFF), waitOffset: 0);
-        Process = Add("Process", "Proc", new(0x00020410, 0x00020BEA, 0x00121001, 0x001FFFFF), waitOffset: 0);
+        Thread = Add("Thread", "Thre", new(0x00020048, 0x00020437, 0x00121800, 0x001FFFFF), "PsThreadType", waitOffset: 0);
+        Process = Add("Process", "Proc", new(0x00020410, 0x00020BEA, 0x00121001, 0x001FFFFF), "PsProcessType", waitOffset: 0);
         IoCompletion = Add("IoCompletion", "IoCp", new(0x00020001, 0x00020002, 0x00120000, 0x001F0003), waitOffset: 0);
-        Section = Add("Section", "Sect", new(0x00020005, 0x00020002, 0x00020008, 0x000F001F));
+        Section = Add("Section", "Sect", new(0x00020005, 0x00020002, 0x00020008, 0x000F001F), "MmSectionObjectType");
+        Key = Add("Key", "Key ", new(KEY_READ, KEY_WRITE, KEY_READ, KEY_ALL_ACCESS), "CmKeyObjectType");
+        Token = Add("Token", "Toke", new(0x0002001A, 0x000201E0, 0x00020000, 0x000F01FF), "SeTokenObjectType");
+        // Types that drivers compare with, of which this machine has no objects.
+        Add("Job", "Job ", new(0x00020004, 0x0002000B, 0x00120000, 0x001F003F), "PsJobType");
+        Add("Adapter", "Adap", file, "IoAdapterObjectType");
+        Add("ALPC Port", "AlPc", new(0x00020001, 0x00010001, 0, 0x001F0001), "LpcPortObjectType");
+        Add("Desktop", "Desk", new(0x00020041, 0x000200BE, 0x00020100, 0x000F01FF), "ExDesktopObjectType");
+        Add("WindowStation", "Wind", new(0x00020303, 0x0002001C, 0x00020060, 0x000F037F), "ExWindowStationObjectType");
     }
 
     public IReadOnlyList<ObjectType> All => all;
@@ -109,10 +120,16 @@ public sealed class ObjectTypes
 
     public ObjectType Section { get; }
 
+    public ObjectType Key { get; }
+
+    public ObjectType Token { get; }
+
     /// <param name="tag">Four characters.</param>
-    internal ObjectType Add(string name, string tag, GenericMapping mapping, int? waitOffset = null)
+    /// <param name="variable">The exported variable that points to the type.</param>
+    ObjectType Add(string name, string tag, GenericMapping mapping, string? variable = null, int? waitOffset = null)
     {
-        var type = new ObjectType(name, (uint)(tag[0] | tag[1] << 8 | tag[2] << 16 | tag[3] << 24), mapping) { WaitOffset = waitOffset };
+        uint poolTag = (uint)(tag[0] | tag[1] << 8 | tag[2] << 16 | tag[3] << 24);
+        var type = new ObjectType(name, poolTag, mapping) { Variable = variable, WaitOffset = waitOffset };
         all.Add(type);
         return type;
     }

@@ -38,6 +38,7 @@ public sealed class Processes
     {
         this.machine = machine;
         System = Create("System", SystemId);
+        machine.Variables.DefineValue("PsInitialSystemProcess", System.Object);
         User = Create("user.exe", UserId);
     }
 

@@ -6,8 +6,6 @@ public class HandleTests : ObjectTest
 {
     POBJECT_TYPE DirectoryType => Machine.Objects.Types.Directory.Object;
 
-    POBJECT_TYPE EventType => Machine.Objects.Types.Event.Object;
-
     NTSTATUS Reference(HANDLE handle, MODE mode = KernelMode, uint access = 0, POBJECT_TYPE type = default)
     {
         NTSTATUS status = ObReferenceObjectByHandle(handle, access, type, mode, out PVOID found, default);
@@ -77,8 +75,8 @@ public class HandleTests : ObjectTest
         Assert.Equal(STATUS_SUCCESS, Reference(handle, KernelMode, DIRECTORY_CREATE_OBJECT, DirectoryType));
         Assert.Equal(STATUS_SUCCESS, Reference(handle, UserMode, DIRECTORY_QUERY, DirectoryType));
         Assert.Equal(STATUS_ACCESS_DENIED, Reference(handle, UserMode, DIRECTORY_CREATE_OBJECT, DirectoryType));
-        Assert.Equal(STATUS_OBJECT_TYPE_MISMATCH, Reference(handle, KernelMode, 0, EventType));
-        Assert.Equal(STATUS_OBJECT_TYPE_MISMATCH, Reference(handle, UserMode, DIRECTORY_QUERY, EventType));
+        Assert.Equal(STATUS_OBJECT_TYPE_MISMATCH, Reference(handle, KernelMode, 0, ExEventObjectType));
+        Assert.Equal(STATUS_OBJECT_TYPE_MISMATCH, Reference(handle, UserMode, DIRECTORY_QUERY, ExEventObjectType));
     });
 
     [Fact]
@@ -131,7 +129,7 @@ public class HandleTests : ObjectTest
     {
         PVOID directory = Object(Directory());
         Assert.Equal(STATUS_SUCCESS, ObReferenceObjectByPointer(directory, 0, DirectoryType, UserMode));
-        Assert.Equal(STATUS_OBJECT_TYPE_MISMATCH, ObReferenceObjectByPointer(directory, 0, EventType, UserMode));
+        Assert.Equal(STATUS_OBJECT_TYPE_MISMATCH, ObReferenceObjectByPointer(directory, 0, ExEventObjectType, UserMode));
         Assert.Equal(STATUS_OBJECT_TYPE_MISMATCH, ObReferenceObjectByPointer(directory, 0, default, UserMode));
         Assert.Equal(STATUS_SUCCESS,
             ZwCreateSymbolicLinkObject(out HANDLE link, SYMBOLIC_LINK_ALL_ACCESS, Attributes(null), RTL_CONSTANT_STRING(@"\Device")));
@@ -147,7 +145,7 @@ public class HandleTests : ObjectTest
         Assert.NotEqual(first, second);
         Assert.Equal(directory, Object(second));
         Assert.Equal((2u, 2u), Counts(first));
-        Assert.Equal(STATUS_OBJECT_TYPE_MISMATCH, ObOpenObjectByPointer(directory, 0, default, 0, EventType, KernelMode, out _));
+        Assert.Equal(STATUS_OBJECT_TYPE_MISMATCH, ObOpenObjectByPointer(directory, 0, default, 0, ExEventObjectType, KernelMode, out _));
         Assert.Equal(STATUS_OBJECT_TYPE_MISMATCH, ObOpenObjectByPointer(directory, 0, default, 0, default, UserMode, out _));
         Assert.Equal(STATUS_INVALID_PARAMETER, ObOpenObjectByPointer(directory, (OBJ_FLAGS)0x40000000, default, 0, default, KernelMode, out _));
         Assert.Equal(STATUS_INVALID_PARAMETER, ObOpenObjectByPointer(directory, OBJ_EXCLUSIVE | OBJ_INHERIT, default, 0, default, KernelMode, out _));
@@ -220,10 +218,10 @@ public class HandleTests : ObjectTest
         }, name: @"\Device\Files");
         Assert.Equal(STATUS_SUCCESS, Machine.Files.Open(@"\Device\Files\a", FILE_READ_DATA, 0, KernelMode, out PFILE_OBJECT file));
         Assert.Equal(STATUS_SUCCESS,
-            ObOpenObjectByPointer(file, OBJ_KERNEL_HANDLE, default, FILE_READ_DATA, Machine.Objects.Types.File.Object, UserMode, out HANDLE handle));
+            ObOpenObjectByPointer(file, OBJ_KERNEL_HANDLE, default, FILE_READ_DATA, IoFileObjectType, UserMode, out HANDLE handle));
         Machine.Files.Close(file);
         Assert.Empty(Steps);
-        Assert.Equal(STATUS_SUCCESS, ObReferenceObjectByHandle(handle, FILE_READ_DATA, Machine.Objects.Types.File.Object, KernelMode, out _, default));
+        Assert.Equal(STATUS_SUCCESS, ObReferenceObjectByHandle(handle, FILE_READ_DATA, IoFileObjectType, KernelMode, out _, default));
         ZwClose(handle);
         Assert.Equal(["cleanup"], Steps);
         ObDereferenceObject(file);

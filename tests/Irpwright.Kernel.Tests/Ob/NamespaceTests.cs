@@ -111,7 +111,7 @@ public class NamespaceTests : ObjectTest
         PDEVICE_OBJECT device = Device((_, irp) => Complete(irp, STATUS_SUCCESS), name: @"\Device\Target");
         Assert.Equal(STATUS_SUCCESS, IoCreateUnprotectedSymbolicLink(RTL_CONSTANT_STRING(@"\??\Link"), RTL_CONSTANT_STRING(@"\Device\Target")));
         Assert.Equal(STATUS_SUCCESS, ObReferenceObjectByName(RTL_CONSTANT_STRING(name), OBJ_CASE_INSENSITIVE, default, 0,
-            Machine.Objects.Types.Device.Object, KernelMode, default, out PVOID found));
+            IoDeviceObjectType, KernelMode, default, out PVOID found));
         Assert.Equal(device, (PDEVICE_OBJECT)found);
         ObDereferenceObject(found);
         Assert.Equal(STATUS_SUCCESS, IoDeleteSymbolicLink(RTL_CONSTANT_STRING(name)));
@@ -152,15 +152,14 @@ public class NamespaceTests : ObjectTest
     public void Driver_objects_are_found_by_name(Scheduling scheduling) => Run(scheduling, () =>
     {
         PUNICODE_STRING name = RTL_CONSTANT_STRING(@"\Driver\TEST");
-        POBJECT_TYPE driverType = Machine.Objects.Types.Driver.Object;
-        Assert.Equal(STATUS_SUCCESS, ObReferenceObjectByName(name, OBJ_CASE_INSENSITIVE, default, 0, driverType, KernelMode, default, out PVOID found));
+        Assert.Equal(STATUS_SUCCESS, ObReferenceObjectByName(name, OBJ_CASE_INSENSITIVE, default, 0, IoDriverObjectType, KernelMode, default, out PVOID found));
         Assert.Equal(DriverObject, (PDRIVER_OBJECT)found);
         ObDereferenceObject(found);
         Assert.Equal(STATUS_OBJECT_TYPE_MISMATCH, ObReferenceObjectByName(
-            name, OBJ_CASE_INSENSITIVE, default, 0, Machine.Objects.Types.Device.Object, KernelMode, default, out found));
+            name, OBJ_CASE_INSENSITIVE, default, 0, IoDeviceObjectType, KernelMode, default, out found));
         Assert.True(found.IsNull);
         Assert.Equal(STATUS_OBJECT_NAME_NOT_FOUND, ObReferenceObjectByName(
-            RTL_CONSTANT_STRING(@"\Driver\None"), OBJ_CASE_INSENSITIVE, default, 0, driverType, KernelMode, default, out _));
+            RTL_CONSTANT_STRING(@"\Driver\None"), OBJ_CASE_INSENSITIVE, default, 0, IoDriverObjectType, KernelMode, default, out _));
     });
 
     [Fact]
