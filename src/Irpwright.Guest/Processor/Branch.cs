@@ -63,6 +63,9 @@ static unsafe class Branch<TMode> where TMode : struct, IMode
     public static Op* Continue(Cpu* cpu, Op* op) => TMode.Next(cpu, op->Target);
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static Op* Stale(Cpu* cpu, Op* op) => TMode.Next(cpu, Branch.Find(cpu, cpu->CodeBase + op->Offset));
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     static Op* Jump(Cpu* cpu, Op* op)
     {
         if (--cpu->Budget < 0) return Spent(cpu, op);

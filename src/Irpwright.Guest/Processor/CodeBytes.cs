@@ -4,7 +4,8 @@ using Irpwright.Wdk;
 namespace Irpwright.Guest.Processor;
 
 /// <summary>Guest code for the decoder; ends at the first byte that is not executable.</summary>
-sealed unsafe class CodeBytes : CodeReader
+/// <param name="entering">Told an address of each page before the page is read.</param>
+sealed unsafe class CodeBytes(Action<ulong>? entering = null) : CodeReader
 {
     ulong address, pageEnd;
     byte* host;
@@ -19,6 +20,7 @@ sealed unsafe class CodeBytes : CodeReader
     {
         if (address >= pageEnd)
         {
+            entering?.Invoke(address);
             if (!GuestMemory.TryTranslate(address, 1, PageAccess.Execute, out host, out _)) return -1;
             pageEnd = (address | (GuestMemory.PageSize - 1)) + 1;
         }

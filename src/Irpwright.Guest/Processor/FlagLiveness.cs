@@ -12,11 +12,16 @@ sealed class FlagLiveness
     const RflagsBits Arithmetic = RflagsBits.OF | RflagsBits.SF | RflagsBits.ZF | RflagsBits.AF | RflagsBits.CF | RflagsBits.PF;
     const int LookAhead = 12;
 
-    readonly CodeBytes bytes = new();
+    readonly CodeBytes bytes;
     readonly Decoder decoder;
     uint[] live = new uint[256];
 
-    public FlagLiveness() => decoder = Decoder.Create(64, bytes);
+    /// <param name="bytes">To look ahead with.</param>
+    public FlagLiveness(CodeBytes bytes)
+    {
+        this.bytes = bytes;
+        decoder = Decoder.Create(64, bytes);
+    }
 
     /// <summary>Per instruction the flags that are needed after it, as <see cref="RflagsBits"/>.</summary>
     public ReadOnlySpan<uint> Analyze(ReadOnlySpan<Instruction> run, Translator code)

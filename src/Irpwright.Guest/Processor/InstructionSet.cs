@@ -12,6 +12,8 @@ unsafe interface IInstructionSet
     Handler Link { get; }
     /// <summary>Continues at the target, which is not counted as a branch of the guest.</summary>
     Handler Jump { get; }
+    /// <summary>Continues with what its instruction is now.</summary>
+    Handler Stale { get; }
 
     /// <summary>Appends the operations of the first instruction, or of the first two if they are one operation.</summary>
     /// <param name="live">Per instruction the flags that somebody reads.</param>
@@ -24,6 +26,7 @@ sealed unsafe class InstructionSet<TMode> : IInstructionSet where TMode : struct
     public Handler Trap => &Branch<TMode>.Trap;
     public Handler Link => &Branch<TMode>.Link;
     public Handler Jump => &Branch<TMode>.Continue;
+    public Handler Stale => &Branch<TMode>.Stale;
 
     public int Emit(Chain chain, ReadOnlySpan<Instruction> run, ReadOnlySpan<uint> live)
     {

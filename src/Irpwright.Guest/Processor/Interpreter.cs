@@ -9,11 +9,13 @@ namespace Irpwright.Guest.Processor;
 /// Executes guest code of one machine: translates it into chains of operations once, and runs them for any number of processors.
 /// </summary>
 /// <remarks>
-/// Thread-safe: every guest thread has its own <see cref="Cpu"/>; the chains are shared. Code is cached until <see cref="Flush"/>:
-/// whoever unloads or rewrites code calls it. Self-modifying code is not followed.
+/// Thread-safe: every guest thread has its own <see cref="Cpu"/>; the chains are shared. Code that changes is followed from the next
+/// instruction on, whoever writes it and through whichever mapping. Only a C# driver that writes it through a reference calls
+/// <see cref="Flush"/>.
 /// </remarks>
 public sealed unsafe class Interpreter : IDisposable
 {
+    readonly ulong codeBase;
     readonly Translator translator;
     GCHandle self;
 
@@ -26,6 +28,7 @@ public sealed unsafe class Interpreter : IDisposable
     {
         RuntimeHelpers.RunClassConstructor(typeof(GuestMemory).TypeHandle); // so that handlers are compiled with its addresses as constants
         self = GCHandle.Alloc(this);
+        this.codeBase = codeBase;
         ReturnAddress = codeBase + 0xFFFF0;
         IInstructionSet instructions = threaded ? new InstructionSet<Threaded>() : new InstructionSet<Looped>();
         translator = new Translator(codeBase, trapStart, trapEnd, ReturnAddress, instructions);
@@ -40,7 +43,7 @@ public sealed unsafe class Interpreter : IDisposable
         Cpu* cpu = (Cpu*)NativeMemory.AlignedAlloc(Cpu.SizeOf, 64);
         NativeMemory.Clear(cpu, Cpu.SizeOf);
         cpu->Interpreter = GCHandle.ToIntPtr(self);
-        cpu->CodeBase = translator.CodeBase;
+        cpu->CodeBase = codeBase;
         cpu->CodePages = translator.CodePages;
         cpu->Budget = long.MaxValue;
         cpu->Mxcsr = 0x1F80;
@@ -73,7 +76,7 @@ public sealed unsafe class Interpreter : IDisposable
         return reason;
     }
 
-    /// <summary>Forgets what was translated from a range: its code is gone or has changed. No processor may be running it.</summary>
+    /// <summary>Forgets what was translated from a range: its code is gone or has changed.</summary>
     public void Flush(ulong address, ulong length) => translator.Flush(address, length);
 
     /// <summary>The instruction at an address as text with its bytes, for a report: <c>48 8B 01  mov rax,[rcx]</c>.</summary>
@@ -92,6 +95,9 @@ public sealed unsafe class Interpreter : IDisposable
     }
 
     internal static Interpreter Of(Cpu* cpu) => (Interpreter)GCHandle.FromIntPtr(cpu->Interpreter).Target!;
+
+    /// <summary>Memory of the machine was written although its page does not allow it.</summary>
+    internal void Written(ulong address) => translator.Written(address);
 
     internal Op* Translate(Cpu* cpu, ulong rip) => translator.Translate(cpu, rip);
 

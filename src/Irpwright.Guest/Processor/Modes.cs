@@ -37,7 +37,13 @@ unsafe struct Threaded : IMode
         GuestAccess.Translate(cpu, address, size, access);
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-    public static Op* Missed(Cpu* cpu, Op* op) => GuestAccess.Find(cpu, op) ? op->Handler(cpu, op) : null;
+    public static Op* Missed(Cpu* cpu, Op* op)
+    {
+        // Finding may have made the operation stale, if it is about to write to its own page: it is still to be done.
+        Handler handler = op->Handler;
+        if (!GuestAccess.Find(cpu, op)) return null;
+        return handler(cpu, op);
+    }
 
     public static byte* TranslateNow(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
         GuestAccess.TranslateNow(cpu, op, address, size, access);
@@ -53,7 +59,11 @@ unsafe struct Looped : IMode
     public static byte* Translate(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
         GuestAccess.Translate(cpu, address, size, access);
 
-    public static Op* Missed(Cpu* cpu, Op* op) => GuestAccess.Find(cpu, op) ? op : null;
+    public static Op* Missed(Cpu* cpu, Op* op)
+    {
+        Handler handler = op->Handler;
+        return GuestAccess.Find(cpu, op) ? handler(cpu, op) : null;
+    }
 
     public static byte* TranslateNow(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
         GuestAccess.TranslateNow(cpu, op, address, size, access);
@@ -79,6 +89,9 @@ static unsafe class GuestAccess
         if (offset >= GuestMemory.KernelSpan || !IsAllowed(offset, size, access)) host = Miss(cpu, address, size, access);
         return host;
     }
+
+    static bool IsOpen(ulong address, int size, PageAccess access) =>
+        address - GuestMemory.KernelBase < GuestMemory.KernelSpan && IsAllowed(address - GuestMemory.KernelBase, size, access);
 
     /// <summary>Asks both pages of an access that straddles; usually that is the same byte twice, which is cheaper than a branch.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -109,6 +122,8 @@ static unsafe class GuestAccess
         byte* host = TranslateSlowly(cpu, op, cpu->MissedAddress, cpu->MissedSize, cpu->MissedAccess);
         // What an earlier attempt found must not outlive the instruction.
         if (host == null) (cpu->FoundForRead, cpu->FoundForWrite) = (default, default);
+        // A page that was watched is open now: the handler finds it by itself, and must not keep a way around the next watch.
+        else if (IsOpen(cpu->MissedAddress, cpu->MissedSize, cpu->MissedAccess)) return true;
         else if (cpu->MissedAccess == PageAccess.Write) cpu->FoundForWrite = new Found { Address = cpu->MissedAddress, Host = host };
         else cpu->FoundForRead = new Found { Address = cpu->MissedAddress, Host = host };
         return host != null;
@@ -127,6 +142,13 @@ static unsafe class GuestAccess
         if (address - SharedUserData <= GuestMemory.PageSize - (ulong)size && cpu->SharedUserData != 0 && access == PageAccess.Read)
             place = cpu->SharedUserData + (address - SharedUserData);
         if (GuestMemory.TryTranslate(place, (ulong)size, access, out byte* host, out ulong faultAddress)) return host;
+        if (access == PageAccess.Write && SystemRegisters.IgnoresWriteProtection(cpu)
+            && GuestMemory.TryTranslate(address, (ulong)size, PageAccess.Read, out host, out _))
+        {
+            Interpreter.Of(cpu).Written(address);
+            Interpreter.Of(cpu).Written(address + (ulong)size - 1);
+            return host;
+        }
         Stop.Fault(cpu, op, faultAddress, access);
         return null;
     }

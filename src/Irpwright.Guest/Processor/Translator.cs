@@ -4,50 +4,39 @@ using Irpwright.Wdk;
 
 namespace Irpwright.Guest.Processor;
 
-/// <summary>
-/// Turns guest code into chains of operations and remembers, for every instruction it has seen, where its operations begin.
-/// </summary>
-/// <remarks>
-/// The map from address to operation is an array per code page, found through an array per slice: a return or an indirect call is two
-/// loads. Both live in memory that costs nothing until touched. Operations are published complete, by one pointer store, and are freed
-/// with the machine.
-/// </remarks>
+/// <summary>Turns guest code into chains of operations.</summary>
 sealed unsafe class Translator : IDisposable
 {
     const int LongestChain = 192;
-    const int PageEntries = (int)GuestMemory.PageSize;
-    const int ArenaBytes = 256 << 10;
 
     readonly Lock gate = new();
-    readonly ulong trapStart, trapEnd, returnAddress;
+    readonly ulong codeBase, trapStart, trapEnd, returnAddress;
     readonly IInstructionSet instructions;
-    readonly CodeBytes bytes = new();
+    readonly CodeCache cache;
+    readonly CodeBytes bytes;
     readonly Decoder decoder;
     readonly FlagLiveness liveness;
     readonly Instruction[] decoded = new Instruction[LongestChain];
     readonly Chain chain = new();
-    readonly List<nint> allocations = [];
-    Op* free, arenaEnd;
+    readonly HashSet<ulong> pages = [];
+    readonly Op* halt;
 
     public Translator(ulong codeBase, ulong trapStart, ulong trapEnd, ulong returnAddress, IInstructionSet instructions)
     {
-        CodeBase = codeBase;
+        this.codeBase = codeBase;
         this.trapStart = trapStart;
         this.trapEnd = trapEnd;
         this.returnAddress = returnAddress;
         this.instructions = instructions;
+        cache = new CodeCache(codeBase, gate, instructions.Stale);
+        bytes = new CodeBytes(Reading);
         decoder = Decoder.Create(64, bytes);
-        liveness = new FlagLiveness();
-        CodePages = (Op***)Allocate(GuestMemory.SliceSize / GuestMemory.PageSize * (ulong)sizeof(Op**));
-        halt = NewOps(1);
+        liveness = new FlagLiveness(new CodeBytes(Reading));
+        halt = cache.NewOps(1);
         halt->Handler = &Branch.Halt;
     }
 
-    readonly Op* halt;
-
-    public ulong CodeBase { get; }
-
-    public Op*** CodePages { get; }
+    public Op*** CodePages => cache.CodePages;
 
     /// <summary>
     /// The operation for an address; if there can be none, the stop is recorded and the answer is an operation that ends the chain.
@@ -56,64 +45,46 @@ sealed unsafe class Translator : IDisposable
     {
         lock (gate)
         {
-            Op* op = Known(rip);
+            Op* op = cache.Find(rip);
             if (op == null) op = rip == returnAddress || rip - trapStart < trapEnd - trapStart ? NewDestination(rip) : NewChain(rip);
             if (op != null) return op;
         }
         GuestMemory.TryTranslate(rip, 15, PageAccess.Execute, out _, out ulong faultAddress);
-        Stop.FaultAt(cpu, rip, rip - CodeBase < GuestMemory.SliceSize ? faultAddress : rip, PageAccess.Execute);
+        Stop.FaultAt(cpu, rip, rip - codeBase < GuestMemory.SliceSize ? faultAddress : rip, PageAccess.Execute);
         return halt;
     }
 
-    public void Flush(ulong address, ulong length)
-    {
-        ulong first = address - CodeBase, last = first + length - 1;
-        if (length == 0 || first >= GuestMemory.SliceSize) return;
-        lock (gate)
-        {
-            ulong end = Math.Min(last, GuestMemory.SliceSize - 1) >> GuestMemory.PageShift;
-            for (ulong page = first >> GuestMemory.PageShift; page <= end; page++)
-            {
-                if (CodePages[page] != null) new Span<nint>(CodePages[page], PageEntries).Clear();
-            }
-        }
-    }
+    public void Flush(ulong address, ulong length) => cache.Flush(address, length);
 
-    Op* Known(ulong rip)
-    {
-        ulong offset = rip - CodeBase;
-        if (offset >= GuestMemory.SliceSize) return null;
-        Op** page = CodePages[offset >> GuestMemory.PageShift];
-        return page == null ? null : page[offset & (PageEntries - 1)];
-    }
+    /// <summary>A page of this slice was written past every check.</summary>
+    public void Written(ulong address) => cache.Written(address & (GuestMemory.SliceSize - 1));
 
-    void Publish(ulong rip, Op* op)
+    // Watched before it is read: whatever is written afterwards is noticed.
+    void Reading(ulong address)
     {
-        ulong offset = rip - CodeBase;
-        ref nint page = ref ((nint*)CodePages)[offset >> GuestMemory.PageShift];
-        if (page == 0) Volatile.Write(ref page, (nint)Allocate((ulong)(PageEntries * sizeof(Op*))));
-        ref nint entry = ref ((nint*)page)[offset & (PageEntries - 1)];
-        if (entry == 0) Volatile.Write(ref entry, (nint)op);
+        ulong page = address - codeBase >> GuestMemory.PageShift;
+        if (page < GuestMemory.SliceSize >> GuestMemory.PageShift && pages.Add(page)) cache.Watch(page);
     }
 
     /// <summary>An address that is not code: a C# routine, or the end of a run.</summary>
     Op* NewDestination(ulong rip)
     {
-        Op* op = NewOps(1);
-        op->Offset = (uint)(rip - CodeBase);
+        Op* op = cache.NewOps(1);
+        op->Offset = (uint)(rip - codeBase);
         op->Handler = rip == returnAddress ? &Branch.EndRun : instructions.Trap;
-        Publish(rip, op);
+        cache.Publish(rip, op);
         return op;
     }
 
     Op* NewChain(ulong rip)
     {
-        if (rip - CodeBase >= GuestMemory.SliceSize) return null;
-        int count = Decode(rip, out ulong next);
+        if (rip - codeBase >= GuestMemory.SliceSize) return null;
+        pages.Clear();
+        int count = Decode(rip, cache.ChangesOften(rip) ? 1 : LongestChain, out ulong next);
         if (count == 0) return null;
         ReadOnlySpan<Instruction> run = decoded.AsSpan(0, count);
         ReadOnlySpan<uint> live = liveness.Analyze(run, this);
-        chain.Begin(CodeBase);
+        chain.Begin(codeBase);
         for (int i = 0; i < count;)
             i += instructions.Emit(chain, run[i..], live[i..]);
         if (FallsThrough(run[^1])) chain.JumpTo(next, instructions.Jump);
@@ -121,13 +92,13 @@ sealed unsafe class Translator : IDisposable
     }
 
     /// <summary>Decodes a straight line: to the first instruction that never continues, or to one that is translated already.</summary>
-    int Decode(ulong rip, out ulong next)
+    int Decode(ulong rip, int longest, out ulong next)
     {
         bytes.MoveTo(rip);
         decoder.IP = rip;
         next = rip;
         int count = 0;
-        while (count < decoded.Length && (count == 0 || Known(next) == null))
+        while (count < longest && (count == 0 || cache.Find(next) == null))
         {
             decoder.Decode(out Instruction instruction);
             // Bytes that end in the middle of an instruction are not an instruction yet: running into them faults when it happens.
@@ -143,7 +114,7 @@ sealed unsafe class Translator : IDisposable
     internal bool TryPeek(Decoder decoder, CodeBytes bytes, ulong rip, out Instruction instruction)
     {
         instruction = default;
-        if (rip - CodeBase >= GuestMemory.SliceSize) return false;
+        if (rip - codeBase >= GuestMemory.SliceSize) return false;
         bytes.MoveTo(rip);
         decoder.IP = rip;
         decoder.Decode(out instruction);
@@ -158,44 +129,22 @@ sealed unsafe class Translator : IDisposable
     {
         ReadOnlySpan<Op> ops = chain.Operations;
         ReadOnlySpan<Chain.Link> links = chain.Links;
-        Op* placed = NewOps(ops.Length + links.Length);
+        Op* placed = cache.NewOps(ops.Length + links.Length);
         ops.CopyTo(new Span<Op>(placed, ops.Length));
         for (int i = 0; i < links.Length; i++)
         {
             Op* source = placed + links[i].Source;
             Op* link = placed + ops.Length + i;
             link->Handler = instructions.Link;
-            link->Offset = (uint)(links[i].Target - CodeBase);
+            link->Offset = (uint)(links[i].Target - codeBase);
             link->Immediate = links[i].Target;
             link->Target = source;
             source->Target = link;
         }
-        foreach (Chain.Entry entry in chain.Entries) Publish(entry.Rip, placed + entry.Index);
+        cache.Add(placed, ops.Length, pages);
+        foreach (Chain.Entry entry in chain.Entries) cache.Publish(entry.Rip, placed + entry.Index);
         return placed;
     }
 
-    Op* NewOps(int count)
-    {
-        if (arenaEnd - free < count)
-        {
-            free = (Op*)Allocate(ArenaBytes);
-            arenaEnd = free + ArenaBytes / sizeof(Op);
-        }
-        Op* ops = free;
-        free += count;
-        return ops;
-    }
-
-    void* Allocate(ulong size)
-    {
-        void* memory = NativeMemory.AllocZeroed((nuint)size);
-        allocations.Add((nint)memory);
-        return memory;
-    }
-
-    public void Dispose()
-    {
-        foreach (nint allocation in allocations) NativeMemory.Free((void*)allocation);
-        allocations.Clear();
-    }
+    public void Dispose() => cache.Dispose();
 }

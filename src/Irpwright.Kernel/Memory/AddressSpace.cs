@@ -116,7 +116,11 @@ public sealed unsafe class AddressSpace : IDisposable
     }
 
     /// <summary>Sets what may be done with whole pages through the window that <paramref name="address"/> lies in.</summary>
-    public void Protect(ulong address, ulong size, PageAccess access) => PagesOf(address, size).Fill((byte)access);
+    public void Protect(ulong address, ulong size, PageAccess access)
+    {
+        PagesOf(address, size).Fill((byte)access);
+        GuestMemory.CodeWatcherOf(slice)?.AccessSet(address, size, access);
+    }
 
     /// <summary>One <see cref="PageAccess"/> for each page that begins in a range of one window.</summary>
     static Span<byte> PagesOf(ulong address, ulong size)

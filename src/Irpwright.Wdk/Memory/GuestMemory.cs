@@ -14,7 +14,21 @@ public enum PageAccess : byte
     Execute = 4,
     /// <summary>Pageable: touching it at DISPATCH_LEVEL or above is a driver error.</summary>
     Pageable = 8,
+    /// <summary>Writable, but its <see cref="ICodeWatcher"/> must be told first: code was read from it.</summary>
+    Watched = 16,
     ReadWrite = Read | Write,
+}
+
+/// <summary>Who has read code of a slice, and must know when it changes.</summary>
+public interface ICodeWatcher
+{
+    /// <summary>A page that is <see cref="PageAccess.Watched"/> is about to be written; afterwards it is not watched any more.</summary>
+    /// <param name="offset">Of the page in its slice.</param>
+    void Written(ulong offset);
+
+    /// <summary>What may be done with pages has been set.</summary>
+    /// <param name="address">Of the first of them, in any window.</param>
+    void AccessSet(ulong address, ulong size, PageAccess access);
 }
 
 /// <summary>
@@ -59,6 +73,8 @@ public static unsafe class GuestMemory
 
     /// <summary>One <see cref="PageAccess"/> per page of the user window, by (address - UserBase) >> 12.</summary>
     public static readonly byte* UserPages = HostReservation.ReserveZeroed((WindowSize >> PageShift) + 1);
+
+    static readonly ICodeWatcher?[] CodeWatchers = new ICodeWatcher?[SliceCount];
 
     // Addresses of the kernel window have these upper bits, and differ from host addresses by a constant: for them, and for
     // aligned values that lie in one page, a reference costs two comparisons and one lookup. Everything else takes Translate.
@@ -123,7 +139,7 @@ public static unsafe class GuestMemory
         ulong page = offset >> PageShift;
         for (; page <= Math.Min(last, span - 1) >> PageShift; page++)
         {
-            if (((PageAccess)pages[page] & access) != access)
+            if (((PageAccess)pages[page] & access) != access && !IsWatchedWrite(pages, page, access))
             {
                 faultAddress = Math.Max(address, address - offset + (page << PageShift));
                 return false;
@@ -138,6 +154,21 @@ public static unsafe class GuestMemory
         host = HostBase + (offset & HostMask);
         return true;
     }
+
+    /// <summary>Whether all that keeps a page from being written is that it is watched; then it is not any more.</summary>
+    static bool IsWatchedWrite(byte* pages, ulong page, PageAccess access)
+    {
+        var allowed = (PageAccess)pages[page];
+        if ((access & ~allowed) != PageAccess.Write || !allowed.HasFlag(PageAccess.Watched)) return false;
+        ulong offset = (page << PageShift) & HostMask;
+        CodeWatchers[offset / SliceSize]?.Written(offset & (SliceSize - 1));
+        return true;
+    }
+
+    /// <summary>Who reads code of a slice; null for nobody.</summary>
+    public static void SetCodeWatcher(int slice, ICodeWatcher? watcher) => CodeWatchers[slice] = watcher;
+
+    public static ICodeWatcher? CodeWatcherOf(int slice) => CodeWatchers[slice];
 
     /// <summary>Whether every byte of a guest range allows <paramref name="access"/>.</summary>
     public static bool IsAccessible(ulong address, ulong length, PageAccess access) => TryTranslate(address, length, access, out _, out _);
