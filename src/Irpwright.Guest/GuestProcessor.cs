@@ -224,6 +224,10 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
             Cpu->OnIrqlWrite = &OnIrqlWrite;
             Cpu->OnPause = &OnPause;
             Cpu->OnInterruptFlag = &OnInterruptFlag;
+            Cpu->OnDeviceRead = &OnDeviceRead;
+            Cpu->OnDeviceWrite = &OnDeviceWrite;
+            Cpu->OnPortRead = &OnPortRead;
+            Cpu->OnPortWrite = &OnPortWrite;
             Cpu->Number = thread.Pcr.Prcb.Number;
             Cpu->OnTimestamp = &OnTimestamp;
         }
@@ -286,6 +290,38 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
             GuestThread guest = Of(cpu);
             Cpu interrupted = *cpu;
             guest.owner.machine.Scheduler.Yield(guest.Thread, SchedulingPoint.Spin);
+            Resume(cpu, &interrupted);
+        }
+
+        // Time passes while a device is accessed: interrupts and DPCs may come.
+        static bool OnDeviceRead(Cpu* cpu, ulong address, int size, ulong* value)
+        {
+            Cpu interrupted = *cpu;
+            bool done = Of(cpu).owner.machine.Hardware.TryRead(address, size, out *value);
+            Resume(cpu, &interrupted);
+            return done;
+        }
+
+        static bool OnDeviceWrite(Cpu* cpu, ulong address, int size, ulong value)
+        {
+            Cpu interrupted = *cpu;
+            bool done = Of(cpu).owner.machine.Hardware.TryWrite(address, size, value);
+            Resume(cpu, &interrupted);
+            return done;
+        }
+
+        static ulong OnPortRead(Cpu* cpu, ushort port, int size)
+        {
+            Cpu interrupted = *cpu;
+            ulong value = Of(cpu).owner.machine.Hardware.ReadPort(port, size);
+            Resume(cpu, &interrupted);
+            return value;
+        }
+
+        static void OnPortWrite(Cpu* cpu, ushort port, int size, ulong value)
+        {
+            Cpu interrupted = *cpu;
+            Of(cpu).owner.machine.Hardware.WritePort(port, size, value);
             Resume(cpu, &interrupted);
         }
 

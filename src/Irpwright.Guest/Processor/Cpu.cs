@@ -18,10 +18,10 @@ namespace Irpwright.Guest.Processor;
 [StructLayout(LayoutKind.Explicit, Size = SizeOf)]
 public unsafe partial struct Cpu
 {
-    public const int SizeOf = 0x300;
+    public const int SizeOf = 0x340;
 
     /// <summary>What an interrupt saves and restores comes first; behind it is what belongs to the processor, not to what runs on it.</summary>
-    internal const int ThreadSize = 0x280;
+    internal const int ThreadSize = 0x290;
 
     // Registers that instructions cannot name but operands can: address forms need a zero, the gs base, and one temporary.
     internal const int ZeroOffset = 0x80, GsBaseOffset = 0x88, FsBaseOffset = 0x90, TemporaryOffset = 0x98, XmmOffset = 0x100;
@@ -101,18 +101,36 @@ public unsafe partial struct Cpu
     [FieldOffset(0x240)] internal Found FoundForRead;
     [FieldOffset(0x250)] internal Found FoundForWrite;
 
+    // What was read from a device, and what is on its way to one; see DeviceAccess.
+    [FieldOffset(0x260)] internal ulong PendingAddress;
+    [FieldOffset(0x268)] internal int PendingSize;
+    [FieldOffset(0x270)] internal fixed byte FromDevice[16];
+    [FieldOffset(0x280)] internal fixed byte ToDevice[16];
+
     // Registers of the system; see SystemRegisters.
-    [FieldOffset(0x280)] internal ulong Cr0;
-    [FieldOffset(0x288)] internal ulong Cr2;
-    [FieldOffset(0x290)] internal ulong Cr4;
-    [FieldOffset(0x298)] internal ulong UserGsBase;
-    [FieldOffset(0x2A0)] internal fixed ulong Debug[8];
+    [FieldOffset(0x290)] internal ulong Cr0;
+    [FieldOffset(0x298)] internal ulong Cr2;
+    [FieldOffset(0x2A0)] internal ulong Cr4;
+    [FieldOffset(0x2A8)] internal ulong UserGsBase;
+    [FieldOffset(0x2B0)] internal fixed ulong Debug[8];
 
     /// <summary><c>cli</c>, <c>sti</c> and <c>popfq</c>: interrupts are enabled or disabled from now on. Null: nothing happens.</summary>
-    [FieldOffset(0x2E0)] public delegate*<Cpu*, bool, void> OnInterruptFlag;
+    [FieldOffset(0x2F0)] public delegate*<Cpu*, bool, void> OnInterruptFlag;
+
+    /// <summary>Reads a register of a device at a guest address, 1, 2, 4 or 8 bytes; false if there is none. Null: there are no devices.</summary>
+    [FieldOffset(0x300)] public delegate*<Cpu*, ulong, int, ulong*, bool> OnDeviceRead;
+
+    /// <summary>Writes one.</summary>
+    [FieldOffset(0x308)] public delegate*<Cpu*, ulong, int, ulong, bool> OnDeviceWrite;
+
+    /// <summary><c>in</c> and <c>ins</c>: port and size. Null: there are no ports.</summary>
+    [FieldOffset(0x310)] public delegate*<Cpu*, ushort, int, ulong> OnPortRead;
+
+    /// <summary><c>out</c> and <c>outs</c>.</summary>
+    [FieldOffset(0x318)] public delegate*<Cpu*, ushort, int, ulong, void> OnPortWrite;
 
     /// <summary>The processor's number, as <c>rdtscp</c> and <c>cpuid</c> tell it.</summary>
-    [FieldOffset(0x2E8)] public uint Number;
+    [FieldOffset(0x2F8)] public uint Number;
 
     /// <summary>For the callbacks' owner: how it finds itself again.</summary>
     [FieldOffset(0x220)] public nint Owner;

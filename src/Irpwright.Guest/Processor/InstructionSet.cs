@@ -52,6 +52,7 @@ sealed unsafe class InstructionSet<TMode> : IInstructionSet where TMode : struct
             || Atomics<TMode>.TryEmit(chain, instruction)
             || Control<TMode>.TryEmit(chain, instruction)
             || SystemMove<TMode>.TryEmit(chain, instruction)
+            || Ports<TMode>.TryEmit(chain, instruction)
             || Strings<TMode>.TryEmit(chain, instruction)
             || VectorMove<TMode>.TryEmit(chain, instruction)
             || VectorText<TMode>.TryEmit(chain, instruction)

@@ -42,6 +42,7 @@ unsafe struct Threaded : IMode
         // Finding may have made the operation stale, if it is about to write to its own page: it is still to be done.
         Handler handler = op->Handler;
         if (!GuestAccess.Find(cpu, op)) return null;
+        if (cpu->PendingSize != 0) return DeviceAccess<Threaded>.RunAlone(cpu, op, handler);
         return handler(cpu, op);
     }
 
@@ -62,7 +63,8 @@ unsafe struct Looped : IMode
     public static Op* Missed(Cpu* cpu, Op* op)
     {
         Handler handler = op->Handler;
-        return GuestAccess.Find(cpu, op) ? handler(cpu, op) : null;
+        if (!GuestAccess.Find(cpu, op)) return null;
+        return cpu->PendingSize != 0 ? DeviceAccess<Looped>.RunAlone(cpu, op, handler) : handler(cpu, op);
     }
 
     public static byte* TranslateNow(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
@@ -148,6 +150,11 @@ static unsafe class GuestAccess
             Interpreter.Of(cpu).Written(address);
             Interpreter.Of(cpu).Written(address + (ulong)size - 1);
             return host;
+        }
+        if (DeviceAccess.IsDevice(address))
+        {
+            host = DeviceAccess.Begin(cpu, op, address, size, access);
+            if (host != null) return host;
         }
         Stop.Fault(cpu, op, faultAddress, access);
         return null;

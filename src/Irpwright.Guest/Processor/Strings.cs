@@ -4,10 +4,10 @@ using Irpwright.Wdk;
 
 namespace Irpwright.Guest.Processor;
 
-/// <summary>movs stos lods cmps scas with and without a repeat prefix.</summary>
+/// <summary>movs stos lods cmps scas ins outs with and without a repeat prefix.</summary>
 /// <remarks>
 /// A repeated instruction advances its registers piece by piece, so that a fault in the middle finds them as the hardware would leave
-/// them. A piece ends at a page boundary and costs one unit of budget; a run whose budget ends goes on with the rest.
+/// them. A piece ends at a page boundary, is one element of a device's, and costs one unit of budget; a run whose budget ends goes on with the rest.
 /// </remarks>
 static unsafe class Strings<TMode> where TMode : struct, IMode
 {
@@ -30,10 +30,24 @@ static unsafe class Strings<TMode> where TMode : struct, IMode
     static Op* Scan<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth =>
         CompareAll<TWidth>(cpu, op, scan: true) ? TMode.Next(cpu, op + 1) : null;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* Input<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
+    {
+        if (cpu->OnPortRead == null) return Stop.Because(cpu, op, StopReason.Privileged);
+        return InputAll<TWidth>(cpu, op) ? TMode.Next(cpu, op + 1) : null;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* Output<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
+    {
+        if (cpu->OnPortWrite == null) return Stop.Because(cpu, op, StopReason.Privileged);
+        return OutputAll<TWidth>(cpu, op) ? TMode.Next(cpu, op + 1) : null;
+    }
+
     /// <summary>Elements that can be handled at once: up to the next page boundary, at least one.</summary>
     static ulong Piece(Cpu* cpu, Op* op, ulong size, ulong first, ulong second)
     {
-        if (op->Extra == (byte)Repeat.None || IsBackward(cpu)) return 1;
+        if (op->Extra == (byte)Repeat.None || IsBackward(cpu) || DeviceAccess.IsDevice(first) || DeviceAccess.IsDevice(second)) return 1;
         ulong room = GuestMemory.PageSize - Math.Max(first & (GuestMemory.PageSize - 1), second & (GuestMemory.PageSize - 1));
         return Math.Clamp(room / size, 1, cpu->Rcx);
     }
@@ -67,10 +81,50 @@ static unsafe class Strings<TMode> where TMode : struct, IMode
             byte* to = TMode.TranslateNow(cpu, op, cpu->Rdi, (int)(count * size), PageAccess.Write);
             if (to == null) return false;
             CopyElements<TWidth>(from, to, count);
+            if (!IsTaken(cpu, op)) return false;
             cpu->Rsi += Advance(cpu, count * size);
             cpu->Rdi += Advance(cpu, count * size);
         }
         while (Continues(cpu, op, count));
+        return cpu->Stop == StopReason.None;
+    }
+
+    /// <summary>What went to a device is written there; false when that is a fault.</summary>
+    static bool IsTaken(Cpu* cpu, Op* op)
+    {
+        if (cpu->PendingSize == 0 || DeviceAccess.Complete(cpu)) return true;
+        Stop.Fault(cpu, op, cpu->PendingAddress, PageAccess.Write);
+        return false;
+    }
+
+    static bool InputAll<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
+    {
+        if (IsEmpty(cpu, op)) return true;
+        do
+        {
+            byte* to = TMode.TranslateNow(cpu, op, cpu->Rdi, TWidth.Size, PageAccess.Write);
+            if (to == null) return false;
+            cpu->Rip = cpu->CodeBase + op->Offset;
+            TWidth.Store(to, cpu->OnPortRead(cpu, (ushort)cpu->Rdx, TWidth.Size));
+            if (!IsTaken(cpu, op)) return false;
+            cpu->Rdi += Advance(cpu, (ulong)TWidth.Size);
+        }
+        while (Continues(cpu, op, 1));
+        return cpu->Stop == StopReason.None;
+    }
+
+    static bool OutputAll<TWidth>(Cpu* cpu, Op* op) where TWidth : struct, IWidth
+    {
+        if (IsEmpty(cpu, op)) return true;
+        do
+        {
+            byte* from = TMode.TranslateNow(cpu, op, cpu->Rsi, TWidth.Size, PageAccess.Read);
+            if (from == null) return false;
+            cpu->Rip = cpu->CodeBase + op->Offset;
+            cpu->OnPortWrite(cpu, (ushort)cpu->Rdx, TWidth.Size, TWidth.Load(from));
+            cpu->Rsi += Advance(cpu, (ulong)TWidth.Size);
+        }
+        while (Continues(cpu, op, 1));
         return cpu->Stop == StopReason.None;
     }
 
@@ -96,6 +150,7 @@ static unsafe class Strings<TMode> where TMode : struct, IMode
             byte* to = TMode.TranslateNow(cpu, op, cpu->Rdi, (int)(count * size), PageAccess.Write);
             if (to == null) return false;
             for (ulong i = 0; i < count; i++) TWidth.Store(to + i * size, cpu->Rax);
+            if (!IsTaken(cpu, op)) return false;
             cpu->Rdi += Advance(cpu, count * size);
         }
         while (Continues(cpu, op, count));
@@ -150,9 +205,12 @@ static unsafe class Strings<TMode> where TMode : struct, IMode
         if (!instruction.IsStringInstruction || instruction.SegmentPrefix is Register.FS or Register.GS) return false;
         int size = instruction.Mnemonic switch
         {
-            Mnemonic.Movsb or Mnemonic.Stosb or Mnemonic.Lodsb or Mnemonic.Cmpsb or Mnemonic.Scasb => 1,
-            Mnemonic.Movsw or Mnemonic.Stosw or Mnemonic.Lodsw or Mnemonic.Cmpsw or Mnemonic.Scasw => 2,
-            Mnemonic.Movsd or Mnemonic.Stosd or Mnemonic.Lodsd or Mnemonic.Cmpsd or Mnemonic.Scasd => 4,
+            Mnemonic.Movsb or Mnemonic.Stosb or Mnemonic.Lodsb or Mnemonic.Cmpsb or Mnemonic.Scasb
+                or Mnemonic.Insb or Mnemonic.Outsb => 1,
+            Mnemonic.Movsw or Mnemonic.Stosw or Mnemonic.Lodsw or Mnemonic.Cmpsw or Mnemonic.Scasw
+                or Mnemonic.Insw or Mnemonic.Outsw => 2,
+            Mnemonic.Movsd or Mnemonic.Stosd or Mnemonic.Lodsd or Mnemonic.Cmpsd or Mnemonic.Scasd
+                or Mnemonic.Insd or Mnemonic.Outsd => 4,
             Mnemonic.Movsq or Mnemonic.Stosq or Mnemonic.Lodsq or Mnemonic.Cmpsq or Mnemonic.Scasq => 8,
             _ => 0,
         };
@@ -186,6 +244,8 @@ static unsafe class Strings<TMode> where TMode : struct, IMode
         Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd or Mnemonic.Stosq => &Store<TWidth>,
         Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd or Mnemonic.Lodsq => &Load<TWidth>,
         Mnemonic.Cmpsb or Mnemonic.Cmpsw or Mnemonic.Cmpsd or Mnemonic.Cmpsq => &Compare<TWidth>,
+        Mnemonic.Insb or Mnemonic.Insw or Mnemonic.Insd => &Input<TWidth>,
+        Mnemonic.Outsb or Mnemonic.Outsw or Mnemonic.Outsd => &Output<TWidth>,
         _ => &Scan<TWidth>,
     };
 }

@@ -84,12 +84,21 @@ static unsafe class VectorMove<TMode> where TMode : struct, IMode
             if ((mask[i] & 0x80) == 0) continue;
             to[i] = TMode.TranslateNow(cpu, op, cpu->Rdi + (ulong)i, 1, PageAccess.Write);
             if (to[i] == null) return false;
+            if (cpu->PendingSize != 0) return Refuse(cpu, op);
         }
         for (int i = 0; i < 16; i++)
         {
             if ((mask[i] & 0x80) != 0) *to[i] = from[i];
         }
         return true;
+    }
+
+    /// <summary>A device would have to take its bytes one by one.</summary>
+    static bool Refuse(Cpu* cpu, Op* op)
+    {
+        cpu->PendingSize = 0;
+        Stop.Because(cpu, op, StopReason.Unimplemented);
+        return false;
     }
 
     public static bool TryEmit(Chain chain, in Instruction instruction)
