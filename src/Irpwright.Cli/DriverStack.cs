@@ -8,7 +8,8 @@ namespace Irpwright.Cli;
 
 /// <summary>Loads the drivers of a command line, bottom up, and says which device stands for them.</summary>
 /// <param name="seed">Chooses what Windows chooses at random at load time.</param>
-sealed class DriverStack(Machine machine, DeviceSpec? device, ulong seed)
+/// <param name="lenient">Whether to run drivers with unsupported imports.</param>
+sealed class DriverStack(Machine machine, DeviceSpec? device, ulong seed, bool lenient)
 {
     static readonly Dictionary<string, Func<WdmDriver>> BuiltIn = new(StringComparer.OrdinalIgnoreCase)
     {
@@ -50,19 +51,23 @@ sealed class DriverStack(Machine machine, DeviceSpec? device, ulong seed)
         }
         if (path.EndsWith(".dll", StringComparison.OrdinalIgnoreCase) && File.Exists(path))
             throw CommandException.BadInput($"{path}: name the driver class in it, as {path}:Type.");
-        guest ??= new GuestDrivers(machine, seed);
+        guest ??= new GuestDrivers(machine, seed) { AllowsMissingImports = lenient };
         if (!guest.TryRead(path, out DriverImage? image, out ImageDiagnostic? error))
         {
             int exitCode = error.Problem == ImageProblem.Unsupported ? ExitCode.Undecided : ExitCode.BadInput;
             throw new CommandException(exitCode, error.ToString());
         }
-        if (image.MissingImports.Any())
+        if (!lenient && image.MissingImports.Any())
         {
+            IEnumerable<string> missing = image.MissingImports.Select(import => $"{import}{UsedBy(image.File, import)}");
             throw CommandException.Undecided(
-                $"{path}: the driver cannot run, as this version does not have its import {string.Join(", ", image.MissingImports)}");
+                $"{path}: the driver cannot run, as this version does not have its import {string.Join(", ", missing)}");
         }
         sources.Add(new Source(path, UniqueName(image.Name), null, image));
     }
+
+    static string UsedBy(PortableExecutable image, ImageImport import) =>
+        ImageReport.PlacesOf(image, import).FirstOrDefault() is { } place ? $" (used by {place})" : "";
 
     static bool IsNoFileName(string text) =>
         !text.AsSpan().ContainsAny('.', '/', '\\') && !File.Exists(text) && !Directory.Exists(text);

@@ -27,7 +27,15 @@ sealed record ImageJson
 
     public string? SecurityCookie { get; init; }
 
+    public string? GuardFlags { get; init; }
+
     public string? Imphash { get; init; }
+
+    public IReadOnlyDictionary<string, string>? VersionTexts { get; init; }
+
+    public required IReadOnlyList<string> Symbols { get; init; }
+
+    public string? Pdb { get; init; }
 
     public required IReadOnlyList<SectionJson> Sections { get; init; }
 
@@ -60,7 +68,12 @@ sealed record ImageJson
             Imphash = image.ImportHash.Length > 0 ? image.ImportHash : null,
             Sections = [.. image.Sections.Select(s =>
                 new SectionJson(s.Name, Number(s.VirtualAddress), s.VirtualSize, ImageText.Access(s), s.IsDiscardable, s.IsPageable))],
-            Imports = [.. report.Imports.Select(i => new ImportJson(i.Import.Module, i.Import.Name, i.Import.Ordinal, i.IsSupported))],
+            GuardFlags = image.LoadConfiguration is { GuardDispatchFunctionPointer: not null } guard ? Number(guard.GuardFlags) : null,
+            VersionTexts = image.VersionTexts.IsEmpty ? null : image.VersionTexts,
+            Symbols = [.. image.SymbolSources],
+            Pdb = image.CodeView?.Path,
+            Imports = [.. report.Imports.Select(i => new ImportJson(i.Import.Module, i.Import.Name, i.Import.Ordinal, i.IsSupported,
+                Number(i.Import.AddressRva), [.. i.References.Select(rva => ImageReport.PlaceOf(image, rva))]))],
             DelayImports = [.. image.DelayImports.Select(i => i.ToString())],
             Exports = [.. image.Exports.Select(e =>
                 new ExportJson(e.Name, e.Ordinal, Number(e.Rva), e.Forwarder.Length > 0 ? e.Forwarder : null))],
@@ -77,7 +90,7 @@ sealed record ImageJson
 
 sealed record SectionJson(string Name, string Address, uint Size, string Access, bool Discardable, bool Pageable);
 
-sealed record ImportJson(string Module, string Name, ushort? Ordinal, bool Supported);
+sealed record ImportJson(string Module, string Name, ushort? Ordinal, bool Supported, string Slot, IReadOnlyList<string> References);
 
 sealed record ExportJson(string Name, uint Ordinal, string Address, string? Forwarder);
 

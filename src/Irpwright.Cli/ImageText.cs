@@ -15,7 +15,12 @@ sealed class ImageText(TextWriter output, ImageReport report)
         Field("image", $"base 0x{image.ImageBase:x}, {image.SizeOfImage} bytes, time stamp 0x{image.TimeDateStamp:x8}");
         Field("entry", $"0x{image.EntryPoint:x}  {image.SymbolAt(image.EntryPoint)}");
         Field("security cookie", image.LoadConfiguration?.SecurityCookie is { } cookie ? $"0x{cookie:x}" : "none");
+        Field("control flow", image.LoadConfiguration is { GuardDispatchFunctionPointer: { } dispatch } guard
+            ? $"guarded, flags 0x{guard.GuardFlags:x}, dispatch pointer 0x{dispatch:x}" : "not guarded");
         Field("imphash", image.ImportHash.Length > 0 ? image.ImportHash : "none");
+        Field("symbols", image.SymbolSources.Count > 0 ? $"{image.SymbolCount}, from {string.Join(", ", image.SymbolSources)}" : "none");
+        if (image.CodeView is { } pdb) Field("PDB file", $"{pdb.Path}  {pdb.Signature:D} {pdb.Age}");
+        if (!image.VersionTexts.IsEmpty) List("version resource", image.VersionTexts, pair => $"{pair.Key,-18}{pair.Value}");
         List("sections", image.Sections, Section);
         Imports();
         if (!image.DelayImports.IsEmpty) List("delay imports", image.DelayImports, i => i.ToString());
@@ -48,8 +53,20 @@ sealed class ImageText(TextWriter output, ImageReport report)
         $"0x{code.Value:x8}  {RequestText.TransferMethod(code.Value)}"
         + $"  device type 0x{code.DeviceType:x}, function 0x{code.Function:x}, access {Access(code.RequiredAccess)}";
 
-    static string Import(ReportedImport import) =>
-        (import.Import.Ordinal is { } ordinal ? $"#{ordinal}" : import.Import.Name) + (import.IsSupported ? "" : "  NOT SUPPORTED");
+    string Import(ReportedImport import)
+    {
+        string name = import.Import.Ordinal is { } ordinal ? $"#{ordinal}" : import.Import.Name;
+        return import.IsSupported ? name : $"{name}  NOT SUPPORTED  slot 0x{import.Import.AddressRva:x}{UsedBy(import)}";
+    }
+
+    string UsedBy(ReportedImport import)
+    {
+        const int enough = 3;
+        if (import.References.IsEmpty) return "";
+        string places = string.Join(", ", import.References.Take(enough).Select(rva => ImageReport.PlaceOf(image, rva)));
+        int more = import.References.Length - enough;
+        return $", used by {places}{(more > 0 ? $" and {more} more" : "")}";
+    }
 
     void Imports()
     {

@@ -46,6 +46,7 @@ static class RunCommand
             Arity = ArgumentArity.OneOrMore,
             AllowMultipleArgumentsPerToken = false,
         };
+        var lenient = new Option<bool>("--lenient") { Description = "Run drivers with unsupported imports; stop when one is used" };
         var verify = new Option<bool>("--verify") { Description = "Check the drivers against the rules" };
         var schedule = Option(
             "--schedule", "SCHEDULE", "Who runs when: fifo and random:SEED are repeatable, free is parallel and real time [default: fifo]");
@@ -54,7 +55,7 @@ static class RunCommand
         var watchdog = Option("--watchdog", "SECONDS", "How long driver code may run without calling the kernel [default: 10]");
         var command = new Command("run", "Load drivers, send requests, and show the results.")
         {
-            drivers, device, open, requests, verify, schedule, trace, json, watchdog,
+            drivers, device, open, requests, lenient, verify, schedule, trace, json, watchdog,
         };
         command.SetAction(parsed =>
         {
@@ -65,6 +66,7 @@ static class RunCommand
                 Device = parsed.GetValue(device) is { } text ? DeviceSpec.Parse(text) : null,
                 Open = parsed.GetValue(open),
                 Requests = [.. (parsed.GetValue(requests) ?? []).Select(RequestSpec.Parse)],
+                Lenient = parsed.GetValue(lenient),
                 Verify = parsed.GetValue(verify),
                 Strategy = strategy,
                 Seed = seed,

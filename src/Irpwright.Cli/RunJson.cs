@@ -69,7 +69,7 @@ sealed record BugCheckJson(
         [.. ((ulong[])[report.Parameter1, report.Parameter2, report.Parameter3, report.Parameter4]).Select(Format.Address)],
         report.Thread,
         report.Irql,
-        [.. report.CallStack.Select(frame => frame.Symbol)]);
+        [.. report.CallStack.Select(frame => frame.ToString())]);
 }
 
 /// <summary>Serialises the command's results without reflection.</summary>
@@ -78,6 +78,7 @@ sealed record BugCheckJson(
     WriteIndented = true, NewLine = "\n")]
 [JsonSerializable(typeof(RunJson))]
 [JsonSerializable(typeof(ImageJson))]
+[JsonSerializable(typeof(ExportsJson))]
 sealed partial class CliJson : JsonSerializerContext
 {
     /// <summary>Writes names of devices and routines as they are, not escaped for HTML.</summary>

@@ -15,6 +15,9 @@ sealed record RunOptions
 
     public IReadOnlyList<RequestSpec> Requests { get; init; } = [];
 
+    /// <summary>Whether drivers with unsupported imports are run.</summary>
+    public bool Lenient { get; init; }
+
     /// <summary>Whether the rules are on.</summary>
     public bool Verify { get; init; }
 

@@ -25,7 +25,7 @@ sealed class RunScenario(Machine machine, RunOptions options, ObjectNames names)
 
     public void Play()
     {
-        var stack = new DriverStack(machine, options.Device, options.Seed);
+        var stack = new DriverStack(machine, options.Device, options.Seed, options.Lenient);
         foreach (string driver in options.Drivers) stack.Add(driver);
         machine.Run(() =>
         {

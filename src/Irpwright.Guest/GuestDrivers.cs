@@ -20,9 +20,18 @@ public sealed class GuestDrivers : IDriverImages
         loader = new DriverImageLoader(machine, seed) { ReadModule = ReadNeighbour };
         var processor = new GuestProcessor(machine) { ImageAt = loader.ImageAt, DescribeMissing = address => loader.UnsupportedImportAt(address)?.ToString() };
         loader.CodeWithdrawn += processor.Flush;
+        // A return address may already belong to the next line; the instruction that stopped does not.
+        machine.BugChecks.LineAt = address => loader.LineAt(processor.IsAt(address) ? address : address - 1);
         machine.Guest = processor;
         machine.DriverServices.Images = this;
         machine.Time.StartClock();
+    }
+
+    /// <inheritdoc cref="DriverImageLoader.AllowsMissingImports"/>
+    public bool AllowsMissingImports
+    {
+        get => loader.AllowsMissingImports;
+        set => loader.AllowsMissingImports = value;
     }
 
     /// <summary>Images in memory, oldest first.</summary>
@@ -76,7 +85,7 @@ public sealed class GuestDrivers : IDriverImages
         DriverImage? image = Images.FirstOrDefault(i => !i.IsDriver && i.Name.Equals(service, StringComparison.OrdinalIgnoreCase));
         if (image is null && (ReadNeighbour(service + ".sys") is not { } file || !TryPlace(file, out image, out _)))
             return NTSTATUS.STATUS_OBJECT_NAME_NOT_FOUND;
-        if (!image.MissingImports.Any()) return Start(image, out driver, service);
+        if (AllowsMissingImports || !image.MissingImports.Any()) return Start(image, out driver, service);
         throw machine.BugChecks.StopUnsupported(
             $"{image.File.Name} is loaded by a driver, but this version does not have its import {string.Join(", ", image.MissingImports)}.");
     }

@@ -38,6 +38,9 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
 
     public bool IsCode(ulong address) => GuestMemory.IsAccessible(address, 1, PageAccess.Execute);
 
+    /// <summary>Whether the current thread is just executing the instruction at an address.</summary>
+    public bool IsAt(ulong address) => machine.TryGetCurrentThread()?.GuestState is GuestThread guest && guest.Cpu->Rip == address;
+
     public ulong Invoke(KernelThread thread, ulong address, ulong rcx, ulong rdx, ulong r8, ulong r9, ReadOnlySpan<ulong> stackArguments = default, ulong stackTop = 0)
     {
         GuestThread guest = thread.GuestState as GuestThread ?? new GuestThread(this, thread);
@@ -124,8 +127,11 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         BugChecks bugChecks = machine.BugChecks;
         switch (reason)
         {
-            case StopReason.Fault when cpu->FaultAccess == PageAccess.Execute && DescribeMissing?.Invoke(cpu->FaultAddress) is { } missing:
-                return bugChecks.StopUnsupported($"{Place(rip)} calls {missing}, which this version does not have.");
+            case StopReason.Fault when DescribeMissing?.Invoke(cpu->FaultAddress) is { } missing:
+                // The instruction of a call is over, and only the return address tells who called.
+                bool isCall = cpu->FaultAccess == PageAccess.Execute && GuestMemory.IsAccessible(cpu->Rsp, 8, PageAccess.Read);
+                ulong user = isCall ? GuestMemory.Ref<ulong>(cpu->Rsp) : rip;
+                return bugChecks.StopUnsupported($"{Place(user)} {(isCall ? "calls" : "uses")} {missing}, which this version does not have.");
             case StopReason.Fault:
                 return bugChecks.PageFault(cpu->FaultAddress, cpu->FaultAccess, rip);
             case StopReason.KernelStackOverflow or StopReason.HostStackOverflow:
@@ -161,7 +167,7 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         GuestMemory.TryTranslate(cpu->Rip, 2, PageAccess.Execute, out byte* code, out _) && code[0] == 0x0F && code[1] is 0x30 or 0x32
             ? $" (register {(uint)cpu->Rcx:X})" : "";
 
-    string Place(ulong rip) => machine.BugChecks.SymbolAt?.Invoke(rip) ?? Format.Address(rip);
+    string Place(ulong rip) => new StackFrame(rip, machine.BugChecks.SymbolAt?.Invoke(rip) ?? Format.Address(rip), machine.BugChecks.LineAt?.Invoke(rip)).ToString();
 
     static string FastFailMeaning(ulong code) => code switch
     {

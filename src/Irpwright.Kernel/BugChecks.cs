@@ -29,7 +29,12 @@ public sealed record BugCheckReport(
 /// <summary>One frame of a call stack.</summary>
 /// <param name="Address">Guest address; 0 where a C# frame has none.</param>
 /// <param name="Symbol">Such as <c>passthrough!PassDone+0x12</c> or <c>RamDisk!DispatchRead</c>.</param>
-public sealed record StackFrame(ulong Address, string Symbol);
+/// <param name="Line">The source line, such as <c>toaster.c @ 123</c>, where debug information tells.</param>
+public sealed record StackFrame(ulong Address, string Symbol, string? Line = null)
+{
+    /// <summary>As debuggers print it: <c>passthrough!PassDone+0x12 [toaster.c @ 123]</c>.</summary>
+    public override string ToString() => Line is null ? Symbol : $"{Symbol} [{Line}]";
+}
 
 /// <summary>Something of a driver that was at an address and is gone.</summary>
 /// <param name="Description">What it was, and why it is gone: a clause.</param>
@@ -75,6 +80,9 @@ public sealed class BugChecks
 
     /// <summary>Gives frames of compiled drivers their names; set by whoever loads images.</summary>
     public Func<ulong, string?>? SymbolAt { get; set; }
+
+    /// <summary>Gives frames of compiled drivers their source lines; set by whoever loads images.</summary>
+    public Func<ulong, string?>? LineAt { get; set; }
 
     /// <summary>Says what is no longer at an address; set by whoever loads images.</summary>
     public Func<ulong, WithdrawnCode?>? WithdrawnAt { get; set; }
@@ -221,6 +229,8 @@ public sealed class BugChecks
         };
     }
 
+    StackFrame FrameAt(ulong address) => new(address, SymbolAt?.Invoke(address) ?? Format.Address(address), LineAt?.Invoke(address));
+
     // Frames of C# drivers are read from the host stack; wherever that passes through the processor, the compiled frames of that
     // run come in between.
     List<StackFrame> CallStack(KernelThread thread)
@@ -233,7 +243,7 @@ public sealed class BugChecks
             if (type.IsSubclassOf(typeof(WdmDriver)))
                 frames.Add(new StackFrame(0, $"{type.Name}!{method.Name}"));
             else if (method.Name == nameof(IGuestProcessor.Invoke) && type.IsAssignableTo(typeof(IGuestProcessor)) && runs is not null && runs.MoveNext())
-                frames.AddRange(runs.Current.Select(address => new StackFrame(address, SymbolAt?.Invoke(address) ?? Format.Address(address))));
+                frames.AddRange(runs.Current.Select(address => FrameAt(address)));
         }
         return frames;
     }

@@ -20,7 +20,7 @@ public static class BugCheckText
         if (report.CallStack.Count > 1)
         {
             lines.Add("  call stack");
-            lines.AddRange(Folded([.. report.CallStack.Select(frame => frame.Symbol)]).Select(symbol => $"    {symbol}"));
+            lines.AddRange(Folded([.. report.CallStack.Select(frame => frame.ToString())]).Select(frame => $"    {frame}"));
         }
 
         if (IrpInQuestion(report, trace) is { IsNull: false } irp)
@@ -61,9 +61,9 @@ public static class BugCheckText
     // The routine that the kernel called, with the offset in it where the call stack knows one.
     static string Place(BugCheckReport report, TextTrace trace)
     {
-        if (trace.BrokenRoutine is not { Length: > 0 } routine) return report.CallStack is [{ } innermost, ..] ? innermost.Symbol : "";
+        if (trace.BrokenRoutine is not { Length: > 0 } routine) return report.CallStack is [{ } innermost, ..] ? innermost.ToString() : "";
         StackFrame? frame = report.CallStack.FirstOrDefault(f => f.Symbol.StartsWith(routine + "+", StringComparison.OrdinalIgnoreCase));
-        return frame?.Symbol ?? routine;
+        return frame?.ToString() ?? routine;
     }
 
     static PIRP IrpInQuestion(BugCheckReport report, TextTrace trace) =>

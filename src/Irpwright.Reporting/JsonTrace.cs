@@ -275,7 +275,7 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
         Parameters = [.. BugCheckText.ParametersOf(e.Report).Select(Format.Address)],
         Text = e.Report.Explanation,
         Irql = e.Report.Irql,
-        CallStack = [.. e.Report.CallStack.Select(frame => frame.Symbol)],
+        CallStack = [.. e.Report.CallStack.Select(frame => frame.ToString())],
     });
 
     /// <summary>Writes a broken rule where it was broken.</summary>

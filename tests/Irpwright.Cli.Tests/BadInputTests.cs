@@ -119,10 +119,20 @@ public class BadInputTests
     }
 
     [Fact]
-    public void Each_unsupported_import_is_named() => Assert.Equal(
+    public void Each_unsupported_import_is_named_with_its_use() => Assert.Equal(
         $"irpwright: {TestFiles.Sample("broken-import")}: the driver cannot run, as this version does not have its import "
-            + "ntoskrnl.exe!IrpwrightNoSuchExport",
+            + "ntoskrnl.exe!IrpwrightNoSuchExport (used by BrokenImportDispatchRead+0xf)",
         Command.Run("run", TestFiles.Sample("broken-import")).AssertComplains(3));
+
+    [Fact]
+    public void A_lenient_run_stops_at_the_first_use_of_an_unsupported_import()
+    {
+        string driver = TestFiles.Sample("broken-import");
+        Assert.Equal(0, Command.Run("run", "--lenient", driver).ExitCode);
+        Assert.Equal(
+            "irpwright: broken-import!BrokenImportDispatchRead+0x15 calls ntoskrnl.exe!IrpwrightNoSuchExport, which this version does not have.",
+            Command.Run("run", "--lenient", driver, "-r", "read:0:16").AssertComplains(3));
+    }
 
     [Fact]
     public void An_unknown_name_lists_the_built_in_drivers() => Assert.StartsWith(

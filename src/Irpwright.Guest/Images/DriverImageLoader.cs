@@ -40,6 +40,11 @@ public sealed class DriverImageLoader
     /// </summary>
     public Func<string, PortableExecutable?>? ReadModule { get; init; }
 
+    /// <summary>
+    /// Whether images with unsupported imports are started all the same; the machine stops, naming the import, when one is used.
+    /// </summary>
+    public bool AllowsMissingImports { get; set; }
+
     /// <summary>Code at an address, of a length in bytes, is about to go; whoever keeps translations of it drops them.</summary>
     public event Action<ulong, ulong>? CodeWithdrawn;
 
@@ -101,7 +106,7 @@ public sealed class DriverImageLoader
     public NTSTATUS Start(DriverImage image, string serviceName, out Driver? driver)
     {
         driver = null;
-        NTSTATUS status = image.UnsupportedImports.IsEmpty && image.File.EntryPoint != 0
+        NTSTATUS status = CanStart(image) && image.File.EntryPoint != 0
             ? InitializeDependencies(image)
             : NTSTATUS.STATUS_DRIVER_ENTRYPOINT_NOT_FOUND;
         if (status >= 0)
@@ -126,13 +131,15 @@ public sealed class DriverImageLoader
         return true;
     }
 
+    bool CanStart(DriverImage image) => AllowsMissingImports || image.UnsupportedImports.IsEmpty;
+
     /// <summary>Calls DllInitialize of export drivers that were loaded only because an image imports from them, deepest first.</summary>
     NTSTATUS InitializeDependencies(DriverImage image)
     {
         foreach (DriverImage needed in image.Dependencies)
         {
             if (needed.IsInitialized) continue;
-            if (!needed.UnsupportedImports.IsEmpty) return NTSTATUS.STATUS_DRIVER_ENTRYPOINT_NOT_FOUND;
+            if (!CanStart(needed)) return NTSTATUS.STATUS_DRIVER_ENTRYPOINT_NOT_FOUND;
             needed.IsInitialized = true;
             NTSTATUS status = InitializeDependencies(needed);
             if (status >= 0 && needed.AddressOfExport("DllInitialize") is { } routine)
@@ -209,6 +216,10 @@ public sealed class DriverImageLoader
     /// <summary>The name of an address in a driver image, or of an unsupported import; null for any other.</summary>
     public string? SymbolAt(ulong address) =>
         ImageAt(address)?.SymbolAt(address) ?? UnsupportedImportAt(address)?.ToString() ?? guard?.SymbolAt(address);
+
+    /// <summary>The source line of an address in a driver image; null when nothing tells.</summary>
+    public string? LineAt(ulong address) =>
+        ImageAt(address) is { } image ? image.File.LineAt((uint)(address - image.Base))?.ToString() : null;
 
     /// <summary>What was at an address before its driver was unloaded, or its INIT section discarded.</summary>
     WithdrawnCode? WithdrawnAt(ulong address)

@@ -3,8 +3,9 @@ using System.Runtime.InteropServices;
 
 namespace Irpwright.Guest.Images;
 
-/// <summary>An import and whether the kernel has it.</summary>
-public readonly record struct ReportedImport(ImageImport Import, bool IsSupported);
+/// <summary>An import, and whether the kernel has it.</summary>
+/// <param name="References">RVAs of the code that uses it, ascending; some may be missing.</param>
+public readonly record struct ReportedImport(ImageImport Import, bool IsSupported, ImmutableArray<uint> References);
 
 /// <summary>A UTF-16 text in an image.</summary>
 public readonly record struct ImageText(uint Rva, string Text);
@@ -29,10 +30,23 @@ public sealed record ImageReport
     public static ImageReport Create(PortableExecutable image, Func<ImageImport, bool> isSupported) => new()
     {
         Image = image,
-        Imports = [.. image.Imports.Select(import => new ReportedImport(import, isSupported(import)))],
+        Imports = FindImports(image, isSupported),
         DeviceNames = FindDeviceNames(image),
         ControlCodes = ControlCodeScan.Run(image),
     };
+
+    static ImmutableArray<ReportedImport> FindImports(PortableExecutable image, Func<ImageImport, bool> isSupported)
+    {
+        ILookup<uint, uint> references = ImportReferences.Find(image);
+        return [.. image.Imports.Select(import => new ReportedImport(import, isSupported(import), [.. references[import.AddressRva]]))];
+    }
+
+    /// <summary>Code that uses an import, as <c>DriverEntry+0x12</c> or, without a name for it, <c>0x1012</c>.</summary>
+    public static IEnumerable<string> PlacesOf(PortableExecutable image, ImageImport import) =>
+        ImportReferences.Find(image)[import.AddressRva].Select(rva => PlaceOf(image, rva));
+
+    /// <inheritdoc cref="PlacesOf"/>
+    public static string PlaceOf(PortableExecutable image, uint rva) => image.SymbolAt(rva)?.ToString() ?? $"0x{rva:x}";
 
     static ImmutableArray<ImageText> FindDeviceNames(PortableExecutable image)
     {

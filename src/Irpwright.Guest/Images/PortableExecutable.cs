@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Diagnostics.CodeAnalysis;
 using System.Security;
+using Irpwright.Guest.Symbols;
 
 namespace Irpwright.Guest.Images;
 
@@ -13,6 +14,9 @@ public sealed class PortableExecutable
     /// <summary>Largest file, and largest SizeOfImage, that is read: 64 MiB.</summary>
     public const int MaxSize = 64 << 20;
 
+    // Most runs need no name; reading debug information takes longer than the rest of the image.
+    readonly Lazy<ImageSymbols> symbols;
+    bool isOnDisk;
     readonly Lazy<Dictionary<string, ImageExport>> exportsByName;
     readonly Lazy<Dictionary<uint, ImageExport>> exportsByOrdinal;
 
@@ -25,7 +29,7 @@ public sealed class PortableExecutable
         byte[] contents,
         in IMAGE_FILE_HEADER fileHeader,
         in IMAGE_OPTIONAL_HEADER64 header,
-        SymbolTable symbols)
+        IReadOnlyList<ImageSymbol> symbolsInFile)
     {
         FileName = fileName;
         Contents = contents;
@@ -38,7 +42,7 @@ public sealed class PortableExecutable
         TimeDateStamp = fileHeader.TimeDateStamp;
         Characteristics = (ImageCharacteristics)fileHeader.Characteristics;
         DllCharacteristics = (ImageDllCharacteristics)header.DllCharacteristics;
-        Symbols = symbols;
+        symbols = new(() => ImageSymbols.Read(this, symbolsInFile, isOnDisk));
         exportsByName = new(() => Index(Exports.Where(export => export.Name.Length > 0), export => export.Name));
         exportsByOrdinal = new(() => Index(Exports, export => export.Ordinal));
     }
@@ -116,13 +120,20 @@ public sealed class PortableExecutable
     /// <summary>From the version resource; null without one.</summary>
     public Version? FileVersion { get; internal init; }
 
+    /// <summary>Texts of the version resource by key, such as CompanyName; empty without one.</summary>
+    public ImmutableSortedDictionary<string, string> VersionTexts { get; internal init; } = ImmutableSortedDictionary<string, string>.Empty;
+
     /// <summary>The import hash (imphash), 32 lower case hexadecimal digits; empty without imports.</summary>
     public string ImportHash => ImportTable.Hash(Imports);
 
     /// <summary>What is odd about the image although it can be loaded.</summary>
     public IReadOnlyList<ImageDiagnostic> Warnings { get; internal init; } = [];
 
-    internal SymbolTable Symbols { get; }
+    /// <summary>What names and source lines come from, such as <c>COFF symbol table</c>, <c>DWARF</c>, or the path of a PDB file.</summary>
+    public IReadOnlyList<string> SymbolSources => symbols.Value.Sources;
+
+    /// <summary>Names that the image and its debug information have for its code and data.</summary>
+    public int SymbolCount => symbols.Value.Names.Count;
 
     /// <summary>Reads an image out of a file.</summary>
     public static bool TryReadFile(
@@ -134,7 +145,9 @@ public sealed class PortableExecutable
             error = new ImageDiagnostic(path, ImageProblem.Unreadable, "", problem);
             return false;
         }
-        return TryRead(path, bytes, out image, out error);
+        if (!TryRead(path, bytes, out image, out error)) return false;
+        image.isOnDisk = true;
+        return true;
     }
 
     /// <summary>Reads an image out of the bytes of a file; <paramref name="fileName"/> only names it.</summary>
@@ -162,7 +175,10 @@ public sealed class PortableExecutable
 
     /// <summary>The nearest name before an RVA in the same function or variable; null when the image does not tell.</summary>
     public SymbolLocation? SymbolAt(uint rva) =>
-        SectionAt(rva) is { } section ? Symbols.Find(Math.Max(section.VirtualAddress, StartOfFunction(rva)), rva) : null;
+        SectionAt(rva) is { } section ? symbols.Value.Names.Find(Math.Max(section.VirtualAddress, StartOfFunction(rva)), rva) : null;
+
+    /// <summary>The source line that the code at an RVA was made from; null without debug information.</summary>
+    public SourceLine? LineAt(uint rva) => symbols.Value.Lines.Find(rva);
 
     /// <summary>
     /// Where the function that holds <paramref name="rva"/> can begin at the earliest, so that no name of a function before it is taken:

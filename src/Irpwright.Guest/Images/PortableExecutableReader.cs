@@ -43,7 +43,8 @@ sealed class PortableExecutableReader(string fileName, ReadOnlyMemory<byte> file
         if (!ImportTable.TryRead(image, out ImmutableArray<ImageImport> imports)) return null;
         if (!RelocationTable.TryRead(image, out ImmutableArray<uint> relocations)) return null;
         ImmutableArray<ImageExport> exports = ExportTable.Read(image);
-        SymbolTable symbols = SymbolTable.Read(File, fileHeader, image, exports);
+        List<ImageSymbol> symbols = SymbolTable.Read(File, fileHeader, image, exports);
+        (Version? fileVersion, ImmutableSortedDictionary<string, string> versionTexts) = VersionResource.Read(image);
         var result = new PortableExecutable(fileName, image, contents, fileHeader, header, symbols)
         {
             Imports = imports,
@@ -54,7 +55,8 @@ sealed class PortableExecutableReader(string fileName, ReadOnlyMemory<byte> file
             HasThreadLocalStorage = image.HasDirectory(ImageDirectory.ThreadLocalStorage, out _),
             Functions = ExceptionTable.Read(image),
             CodeView = CodeViewRecord.Read(image),
-            FileVersion = VersionResource.Read(image),
+            FileVersion = fileVersion,
+            VersionTexts = versionTexts,
             Warnings = diagnostics.Warnings,
         };
         WarnOfOddities(result);

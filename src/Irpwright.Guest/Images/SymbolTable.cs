@@ -9,7 +9,18 @@ public readonly record struct SymbolLocation(string Name, uint Offset)
     public override string ToString() => Offset == 0 ? Name : $"{Name}+0x{Offset:x}";
 }
 
-/// <summary>Names for RVAs: from the COFF symbol table where the image was not stripped, otherwise from the exports.</summary>
+/// <summary>How good a name is, best first, where several share an address.</summary>
+enum SymbolRank
+{
+    Function,
+    Other,
+    Export,
+}
+
+/// <summary>A name for an RVA.</summary>
+readonly record struct ImageSymbol(uint Rva, SymbolRank Rank, string Name);
+
+/// <summary>Names for RVAs.</summary>
 sealed class SymbolTable
 {
     const int SymbolSize = 18;
@@ -20,17 +31,17 @@ sealed class SymbolTable
     readonly string[] names;
     readonly uint[] rvas;
 
-    SymbolTable(List<(uint Rva, int Rank, string Name)> symbols)
+    /// <param name="symbols">Several may share an address: the best rank wins, then the alphabet, so that every run prints the same.</param>
+    public SymbolTable(List<ImageSymbol> symbols)
     {
-        // Several names may share an address: the best rank wins, then the alphabet, so that every run prints the same.
         symbols.Sort((a, b) =>
         {
             int order = (a.Rva, a.Rank).CompareTo((b.Rva, b.Rank));
             return order != 0 ? order : string.CompareOrdinal(a.Name, b.Name);
         });
-        var distinct = new List<(uint Rva, string Name)>();
-        foreach ((uint rva, _, string name) in symbols)
-            if (distinct.Count == 0 || distinct[^1].Rva != rva) distinct.Add((rva, name));
+        var distinct = new List<ImageSymbol>();
+        foreach (ImageSymbol symbol in symbols)
+            if (distinct.Count == 0 || distinct[^1].Rva != symbol.Rva) distinct.Add(symbol);
         names = [.. distinct.Select(symbol => symbol.Name)];
         rvas = [.. distinct.Select(symbol => symbol.Rva)];
     }
@@ -45,17 +56,18 @@ sealed class SymbolTable
         return index >= 0 && rvas[index] >= from ? new SymbolLocation(names[index], rva - rvas[index]) : null;
     }
 
-    public static SymbolTable Read(
+    /// <summary>The names in the file itself: exports, and the COFF symbol table where it was not stripped.</summary>
+    public static List<ImageSymbol> Read(
         ReadOnlySpan<byte> file, in IMAGE_FILE_HEADER header, MappedImage image, ImmutableArray<ImageExport> exports)
     {
-        var symbols = new List<(uint Rva, int Rank, string Name)>();
+        var symbols = new List<ImageSymbol>();
         foreach (ImageExport export in exports)
-            if (export is { Name: not "", Forwarder: "" }) symbols.Add((export.Rva, 2, export.Name));
+            if (export is { Name: not "", Forwarder: "" }) symbols.Add(new ImageSymbol(export.Rva, SymbolRank.Export, export.Name));
         ReadCoffSymbols(file, header, image, symbols);
-        return new SymbolTable(symbols);
+        return symbols;
     }
 
-    static void ReadCoffSymbols(ReadOnlySpan<byte> file, in IMAGE_FILE_HEADER header, MappedImage image, List<(uint, int, string)> symbols)
+    static void ReadCoffSymbols(ReadOnlySpan<byte> file, in IMAGE_FILE_HEADER header, MappedImage image, List<ImageSymbol> symbols)
     {
         if (header.PointerToSymbolTable == 0 || header.NumberOfSymbols == 0) return;
         if (!file.TrySlice(header.PointerToSymbolTable, (ulong)header.NumberOfSymbols * SymbolSize, out ReadOnlySpan<byte> table))
@@ -71,7 +83,8 @@ sealed class SymbolTable
             if (symbol.StorageClass is not (External or Static) || !isInSection) continue;
             ImageSection section = image.Sections[symbol.SectionNumber - 1];
             if (symbol.Value >= section.VirtualSize || NameOf(symbol.Name, strings) is not { } name || name.StartsWith('.')) continue;
-            symbols.Add((section.VirtualAddress + symbol.Value, symbol.Type == FunctionType ? 0 : 1, name));
+            SymbolRank rank = symbol.Type == FunctionType ? SymbolRank.Function : SymbolRank.Other;
+            symbols.Add(new ImageSymbol(section.VirtualAddress + symbol.Value, rank, name));
         }
     }
 

@@ -98,6 +98,10 @@ sealed class ImageBuilder
     public void Call(Assembler assembler, uint pointerRva) =>
         assembler.AddInstruction(Instruction.Create(Iced.Intel.Code.Call_rm64, At(pointerRva)));
 
+    /// <summary>Assembles a jump through the slot of an import.</summary>
+    public void Jump(Assembler assembler, string import) =>
+        assembler.AddInstruction(Instruction.Create(Iced.Intel.Code.Jmp_rm64, At(slots[import])));
+
     /// <summary>Assembles a load of the 8 bytes at an RVA.</summary>
     public void Load(Assembler assembler, AssemblerRegister64 register, uint rva) =>
         assembler.AddInstruction(Instruction.Create(Iced.Intel.Code.Mov_r64_rm64, register, At(rva)));

@@ -28,6 +28,28 @@ public class ImageReportTests
             [("IoCreateDevice", true), ("KeNothing", false)],
             Report(code => code.ret()).Imports.Select(import => (import.Import.Name, import.IsSupported)));
 
+    /// <summary>A call through the slot, a call of a jump through the slot, and a load of the slot; the jump itself does not count.</summary>
+    [Fact]
+    public void Uses_of_an_import_are_found()
+    {
+        ImageBuilder builder = new ImageBuilder().Imports(("ntoskrnl.exe", ["IoCreateDevice", "IoDeleteDevice"]));
+        uint text = builder.NextRva;
+        builder.Assemble(".text", code =>
+        {
+            Label jump = code.CreateLabel();
+            builder.Call(code, "IoCreateDevice");
+            code.call(jump);
+            builder.Load(code, rax, builder.SlotOf("IoCreateDevice"));
+            code.ret();
+            code.Label(ref jump);
+            builder.Jump(code, "IoCreateDevice");
+        });
+        ImageReport report = ImageReport.Create(PortableExecutableTests.Read(builder.Symbol("DriverEntry", text).Build()), _ => true);
+        Assert.Equal([text, text + 6, text + 11], report.Imports[0].References);
+        Assert.Empty(report.Imports[1].References);
+        Assert.Equal("DriverEntry+0x6", ImageReport.PlacesOf(report.Image, report.Imports[0].Import).ElementAt(1));
+    }
+
     [Fact]
     public void Device_names_are_found_at_any_alignment()
     {

@@ -155,6 +155,49 @@ public class PortableExecutableTests
     }
 
     [Fact]
+    public void Texts_come_from_the_version_resource()
+    {
+        static byte[] Block(string key, byte[] value, bool isText, params byte[][] children)
+        {
+            static void Pad(MemoryStream stream) => stream.Write(new byte[-stream.Length & 3]);
+            using var block = new MemoryStream();
+            block.Write(new byte[6]);
+            block.Write(System.Text.Encoding.Unicode.GetBytes(key + "\0"));
+            Pad(block);
+            block.Write(value);
+            foreach (byte[] child in children)
+            {
+                Pad(block);
+                block.Write(child);
+            }
+            byte[] bytes = block.ToArray();
+            Put16(bytes, 0, (ushort)bytes.Length);
+            Put16(bytes, 2, (ushort)(isText ? value.Length / 2 : value.Length));
+            Put16(bytes, 4, (ushort)(isText ? 1 : 0));
+            return bytes;
+        }
+
+        static byte[] Text(string key, string value) => Block(key, System.Text.Encoding.Unicode.GetBytes(value + "\0"), isText: true);
+
+        byte[] version = Block("VS_VERSION_INFO", new byte[52], isText: false,
+            Block("VarFileInfo", [], isText: true, Block("Translation", new byte[4], isText: false)),
+            Block("StringFileInfo", [], isText: true, Block("040904B0", [], isText: true,
+                Text("CompanyName", "Irpwright"), Text("FileDescription", "Test\u001B driver"), Text("Empty", ""))));
+        ImageBuilder builder = Driver();
+        uint rva = builder.NextRva;
+        const uint subdirectory = 0x8000_0000;
+        byte[] tree = [
+            .. Doublewords(0, 0, 0, 1 << 16, 16, subdirectory | 24),
+            .. Doublewords(0, 0, 0, 1 << 16, 1, subdirectory | 48),
+            .. Doublewords(0, 0, 0, 1 << 16, 0x409, 72),
+            .. Doublewords(rva + 88, (uint)version.Length, 0, 0), .. version];
+        PortableExecutable image = Read(builder.Section(".rsrc", ReadOnlyData, tree).Directory(2, rva, (uint)tree.Length).Build());
+        Assert.Equal(
+            [("CompanyName", "Irpwright"), ("Empty", ""), ("FileDescription", "Test? driver")],
+            image.VersionTexts.Select(pair => (pair.Key, pair.Value)));
+    }
+
+    [Fact]
     public void Debug_directory_names_the_PDB()
     {
         ImageBuilder builder = Driver();

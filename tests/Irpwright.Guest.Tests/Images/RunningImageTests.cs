@@ -52,6 +52,24 @@ public sealed class RunningImageTests : IDisposable
         Assert.Equal(19045, (int)result);
     }
 
+    [Theory]
+    [InlineData(true, "driver+0x2006 calls ntoskrnl.exe!NoSuchRoutine")]
+    [InlineData(false, "driver+0x2007 uses ntoskrnl.exe!NoSuchRoutine")]
+    public void A_missing_import_stops_the_machine_when_it_is_used_if_that_is_asked_for(bool isCalled, string sentence)
+    {
+        ImageBuilder builder = new ImageBuilder().Imports(("ntoskrnl.exe", ["NoSuchRoutine"]));
+        builder.Assemble(".text", a =>
+        {
+            if (isCalled) builder.Call(a, "NoSuchRoutine");
+            builder.Load(a, rax, builder.SlotOf("NoSuchRoutine"));
+            a.mov(rax, __qword_ptr[rax]);
+        });
+        Assert.True(drivers.TryPlace(PortableExecutableTests.Read(builder.Build()), out DriverImage? image, out _));
+        drivers.AllowsMissingImports = true;
+        var stop = Assert.Throws<MachineUnsupportedException>(() => drivers.Start(image, out _, "driver"));
+        Assert.StartsWith(sentence, stop.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Writing_a_variable_that_Windows_keeps_read_only_is_bug_check_BE()
     {
