@@ -83,6 +83,14 @@ public sealed partial class Machine : IDisposable
         Ports = new CompletionPorts(this);
         Drivers = new Drivers(this);
         DriverServices = new DriverServices(this);
+        PlugAndPlay = new PlugAndPlay(this);
+        DeviceInterfaces = new DeviceInterfaces(this);
+        PnpNotifications = new PnpNotifications(this);
+        DeviceProperties = new DeviceProperties(this);
+        Power = new SystemPower(this);
+        PowerIrps = new PowerIrps(this);
+        IdleDetection = new IdleDetection(this);
+        PowerSettings = new PowerSettings(this);
     }
 
     public MachineOptions Options { get; }
@@ -191,6 +199,21 @@ public sealed partial class Machine : IDisposable
     public Drivers Drivers { get; }
 
     public DriverServices DriverServices { get; }
+    public PlugAndPlay PlugAndPlay { get; }
+
+    public DeviceInterfaces DeviceInterfaces { get; }
+
+    public PnpNotifications PnpNotifications { get; }
+
+    public DeviceProperties DeviceProperties { get; }
+
+    public SystemPower Power { get; }
+
+    public PowerIrps PowerIrps { get; }
+
+    public IdleDetection IdleDetection { get; }
+
+    public PowerSettings PowerSettings { get; }
 
     /// <summary>The guest thread that the calling code runs on.</summary>
     /// <exception cref="InvalidOperationException">The caller is not on a guest thread of this machine.</exception>

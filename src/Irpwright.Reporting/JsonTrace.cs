@@ -180,6 +180,29 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
 
     public override void On(in DeviceDeleted e) => Write(new() { Event = "deviceDeleted", Device = Name(e.DeviceObject) });
 
+    // ---- Plug and Play, power
+
+    public override void On(in DeviceNodeChanged e) => Write(new()
+    {
+        Event = "deviceNodeChanged",
+        Object = e.Node.InstancePath,
+        Device = Name(e.Node.PhysicalDevice),
+        Before = CamelCase(e.Before.ToString()),
+        State = CamelCase(e.State.ToString()),
+    });
+
+    public override void On(in PowerStateSet e) => Write(new()
+    {
+        Event = "powerStateSet",
+        Device = Name(e.DeviceObject),
+        Driver = Optional(names.DriverOf(e.DeviceObject)),
+        Before = RequestText.PowerState(e.Type, e.Before),
+        State = RequestText.PowerState(e.Type, e.State),
+    });
+
+    public override void On(in SystemPowerChanged e) =>
+        Write(new() { Event = "systemPowerChanged", Before = RequestText.PowerState(e.Before), State = RequestText.PowerState(e.State) });
+
     // ---- Execution
 
     public override void On(in DdiCalled e) =>

@@ -25,6 +25,12 @@ public static class RequestText
 
     static readonly string[] PowerMinors = ["WAIT_WAKE", "POWER_SEQUENCE", "SET_POWER", "QUERY_POWER"];
 
+    static readonly string?[] SystemControlMinors =
+    [
+        "QUERY_ALL_DATA", "QUERY_SINGLE_INSTANCE", "CHANGE_SINGLE_INSTANCE", "CHANGE_SINGLE_ITEM", "ENABLE_EVENTS", "DISABLE_EVENTS", "ENABLE_COLLECTION",
+        "DISABLE_COLLECTION", "REGINFO", "EXECUTE_METHOD", null, "REGINFO_EX",
+    ];
+
     /// <summary>Such as <c>IRP_MJ_READ</c>; a code beyond the table as a number.</summary>
     public static string Major(byte major) => major < Majors.Length ? "IRP_MJ_" + Majors[major] : $"IRP_MJ 0x{major:x2}";
 
@@ -35,6 +41,7 @@ public static class RequestText
         {
             IRP_MJ_PNP when minor < PnpMinors.Length => PnpMinors[minor],
             IRP_MJ_POWER when minor < PowerMinors.Length => PowerMinors[minor],
+            IRP_MJ_SYSTEM_CONTROL when minor < SystemControlMinors.Length => SystemControlMinors[minor],
             _ => null,
         };
         return name is not null ? "IRP_MN_" + name : minor == 0 && major is not (IRP_MJ_PNP or IRP_MJ_POWER) ? "" : $"IRP_MN 0x{minor:x2}";
@@ -51,7 +58,9 @@ public static class RequestText
                 $"{ControlCode(p.DeviceIoControl.IoControlCode)}  in {p.DeviceIoControl.InputBufferLength}"
                 + $"  out {p.DeviceIoControl.OutputBufferLength}",
             IRP_MJ_CREATE => FileName(location.FileObject),
-            IRP_MJ_POWER when location.MinorFunction is IRP_MN_SET_POWER or IRP_MN_QUERY_POWER => Power(p.Power),
+            IRP_MJ_POWER when location.MinorFunction is IRP_MN_SET_POWER or IRP_MN_QUERY_POWER => PowerState(p.Power.Type, p.Power.State),
+            IRP_MJ_POWER when location.MinorFunction == IRP_MN_WAIT_WAKE => PowerState(p.WaitWake.PowerState),
+            IRP_MJ_PNP => PlugAndPlay(location),
             _ => "",
         };
     }
@@ -93,9 +102,27 @@ public static class RequestText
         _ => "METHOD_NEITHER",
     };
 
-    static string Power(in IO_STACK_LOCATION.PowerParameters power) => power.Type == POWER_STATE_TYPE.SystemPowerState
-        ? power.State.SystemState.ToString().Replace("PowerSystem", "system ", StringComparison.Ordinal)
-        : power.State.DeviceState.ToString().Replace("PowerDevice", "", StringComparison.Ordinal);
+    /// <summary>A power state as people say it: <c>D3</c>, <c>S3</c>.</summary>
+    public static string PowerState(POWER_STATE_TYPE type, POWER_STATE state) => type == POWER_STATE_TYPE.SystemPowerState
+        ? PowerState(state.SystemState)
+        : state.DeviceState is >= DEVICE_POWER_STATE.PowerDeviceD0 and <= DEVICE_POWER_STATE.PowerDeviceD3 ? $"D{(int)state.DeviceState - 1}" : "unspecified";
+
+    /// <summary><c>S0</c> to <c>S5</c>.</summary>
+    public static string PowerState(SYSTEM_POWER_STATE state) =>
+        state is >= SYSTEM_POWER_STATE.PowerSystemWorking and < SYSTEM_POWER_STATE.PowerSystemMaximum ? $"S{(int)state - 1}" : "unspecified";
+
+    static string PlugAndPlay(PIO_STACK_LOCATION location)
+    {
+        ref IO_STACK_LOCATION.ParametersUnion p = ref location.Value.Parameters;
+        return location.MinorFunction switch
+        {
+            IRP_MN_QUERY_ID => p.QueryId.IdType.ToString(),
+            IRP_MN_QUERY_DEVICE_TEXT => p.QueryDeviceText.DeviceTextType.ToString(),
+            IRP_MN_QUERY_DEVICE_RELATIONS => p.QueryDeviceRelations.Type.ToString(),
+            IRP_MN_DEVICE_USAGE_NOTIFICATION => $"{p.UsageNotification.Type} {(p.UsageNotification.InPath ? "in path" : "no longer in path")}",
+            _ => "",
+        };
+    }
 
     static string FileName(PFILE_OBJECT file)
     {

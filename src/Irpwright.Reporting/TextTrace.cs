@@ -286,6 +286,26 @@ public sealed class TextTrace : KernelObserver
         lock (gate) Remark("-", names.DriverOf(e.DeviceObject), "IoDeleteDevice", names.Device(e.DeviceObject));
     }
 
+    // ---- Plug and Play, power
+
+    public override void On(in DeviceNodeChanged e)
+    {
+        if (e.Before == e.State) return;
+        Ink ink = e.State is DeviceNodeState.SurpriseRemoved ? Ink.Bad : e.State is DeviceNodeState.Started ? Ink.Good : Ink.Plain;
+        lock (gate) Remark("=", "pnp", e.Node.InstancePath, e.State.ToString(), ink);
+    }
+
+    public override void On(in PowerStateSet e)
+    {
+        string text = $"{names.Device(e.DeviceObject)}  {RequestText.PowerState(e.Type, e.Before)} -> {RequestText.PowerState(e.Type, e.State)}";
+        lock (gate) Remark("=", names.DriverOf(e.DeviceObject), "PoSetPowerState", text);
+    }
+
+    public override void On(in SystemPowerChanged e)
+    {
+        lock (gate) Remark("=", "system", "power", $"{RequestText.PowerState(e.Before)} -> {RequestText.PowerState(e.State)}");
+    }
+
     // ---- Words and ends
 
     public override void On(in DebugPrinted e)

@@ -88,6 +88,10 @@ public sealed record TraceRecord
 
     public string? PoolType { get; init; }
 
+    public string? Before { get; init; }
+
+    public string? State { get; init; }
+
     public string? Rule { get; init; }
 
     public string? Text { get; init; }

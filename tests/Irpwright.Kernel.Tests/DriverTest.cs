@@ -102,7 +102,7 @@ public abstract class DriverTest : WdmDriver, IDisposable
     {
         PUNICODE_STRING deviceName = name is null ? default : RTL_CONSTANT_STRING(name);
         Assert.Equal(STATUS_SUCCESS, IoCreateDevice(DriverObject, 0, deviceName, FILE_DEVICE_UNKNOWN, 0, false, out PDEVICE_OBJECT device));
-        lock (steps) dispatch.Add(device, handler);
+        lock (steps) dispatch[device] = handler; // a deleted device may have had the same address
         device.Flags |= flags;
         if (!above.IsNull) Assert.False(IoAttachDeviceToDeviceStack(device, above).IsNull);
         device.Flags &= ~DO_DEVICE_INITIALIZING;

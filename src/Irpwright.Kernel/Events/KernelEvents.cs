@@ -17,6 +17,10 @@ public enum IrpOrigin : byte
     Associated,
     /// <summary>A request on a handle: freed by the I/O manager.</summary>
     Request,
+    /// <summary>IRP_MJ_PNP or IRP_MJ_SYSTEM_CONTROL of the PnP manager or WMI: freed by it.</summary>
+    PlugAndPlay,
+    /// <summary>IRP_MJ_POWER of the power manager or PoRequestPowerIrp: freed by the power manager.</summary>
+    Power,
 }
 
 // IRPs
@@ -84,6 +88,20 @@ public enum IrpOrigin : byte
 [KernelEvent] public readonly record struct DeviceDetached(PDEVICE_OBJECT LowerDevice);
 
 [KernelEvent] public readonly record struct DeviceDeleted(PDEVICE_OBJECT DeviceObject);
+
+// Plug and Play
+
+/// <summary>A device came into the tree, or went on to another state.</summary>
+/// <param name="Before">The state it was in; the same as now for a device that is new.</param>
+[KernelEvent] public readonly record struct DeviceNodeChanged(DeviceNode Node, DeviceNodeState Before, DeviceNodeState State);
+
+// Power
+
+/// <summary>A driver told the power manager of a device's new power state (PoSetPowerState).</summary>
+[KernelEvent] public readonly record struct PowerStateSet(PDEVICE_OBJECT DeviceObject, POWER_STATE_TYPE Type, POWER_STATE Before, POWER_STATE State);
+
+/// <summary>All devices have been told of a new power state of the system.</summary>
+[KernelEvent] public readonly record struct SystemPowerChanged(SYSTEM_POWER_STATE Before, SYSTEM_POWER_STATE State);
 
 // Execution
 

@@ -74,6 +74,8 @@ public sealed class Devices
             DeletionError(0x240, DeviceObject, "is deleted a second time");
         if (!extension.AttachedTo.IsNull)
             DeletionError(0x201, DeviceObject, "is deleted while it is attached to a lower device: call IoDetachDevice first");
+        machine.PowerIrps.RequireIdle(DeviceObject);
+        machine.IdleDetection.Forget(DeviceObject);
         extension.ExtensionFlags |= DOE_DELETE_PENDING;
         machine.Objects.RemoveName(DeviceObject.Address);
         machine.Events.Emit(new DeviceDeleted(DeviceObject));

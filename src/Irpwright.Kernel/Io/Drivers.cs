@@ -19,6 +19,8 @@ public sealed class Driver
     /// <summary>The C# driver itself; null for a compiled one.</summary>
     public WdmDriver? Managed { get; internal init; }
 
+    internal bool IsPartOfKernel { get; init; }
+
     public override string ToString() => Name;
 }
 
@@ -38,10 +40,10 @@ public sealed class Drivers
         invalidDeviceRequest = machine.Code.Routine(new DRIVER_DISPATCH(InvalidDeviceRequest));
     }
 
-    /// <summary>Loaded drivers, oldest first.</summary>
+    /// <summary>Loaded drivers, oldest first; not those that are part of the kernel.</summary>
     public IReadOnlyList<Driver> All
     {
-        get { lock (gate) return [.. drivers]; }
+        get { lock (gate) return [.. drivers.Where(d => !d.IsPartOfKernel)]; }
     }
 
     /// <summary>The driver with this driver object, if it is loaded.</summary>
@@ -57,6 +59,14 @@ public sealed class Drivers
         driver.Bind(machine);
         PDRIVER_INITIALIZE entry = machine.Code.Routine(new DRIVER_INITIALIZE(driver.DriverEntry));
         return Initialize(new Driver(name, CreateDriverObject(name, entry, 0, 0)) { Managed = driver }, entry, RegistryPath(name), out loaded);
+    }
+
+    /// <summary>Loads a driver that is part of the kernel.</summary>
+    internal void LoadKernelDriver(WdmDriver driver, string name)
+    {
+        driver.Bind(machine);
+        PDRIVER_INITIALIZE entry = machine.Code.Routine(new DRIVER_INITIALIZE(driver.DriverEntry));
+        Initialize(new Driver(name, CreateDriverObject(name, entry, 0, 0)) { Managed = driver, IsPartOfKernel = true }, entry, RegistryPath(name), out _);
     }
 
     /// <summary>Calls the DriverEntry of a compiled driver whose image is in memory.</summary>

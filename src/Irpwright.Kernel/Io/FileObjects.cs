@@ -47,6 +47,10 @@ public sealed class FileObjects
         if (device.Type != IO_TYPE_DEVICE) return NTSTATUS.STATUS_OBJECT_TYPE_MISMATCH;
         const DOE_FLAGS goingAway = DOE_UNLOAD_PENDING | DOE_DELETE_PENDING;
         if ((device.Flags & DO_DEVICE_INITIALIZING) != 0 || (device.DeviceObjectExtension.ExtensionFlags & goingAway) != 0) return NTSTATUS.STATUS_NO_SUCH_DEVICE;
+        // Nobody opens a Plug and Play device before it is started.
+        PDEVICE_OBJECT bottom = device;
+        while (bottom.DeviceObjectExtension.AttachedTo is { IsNull: false } lower) bottom = lower;
+        if ((bottom.DeviceObjectExtension.ExtensionFlags & DOE_START_PENDING) != 0) return NTSTATUS.STATUS_NO_SUCH_DEVICE;
         int references = Interlocked.Increment(ref device.ReferenceCount);
         if ((device.Flags & DO_EXCLUSIVE) != 0 && references > 1)
         {
@@ -164,8 +168,12 @@ public sealed class FileObjects
 
     void ReleaseDevice(PDEVICE_OBJECT device)
     {
+        // The handle may have been all that kept a lost device; its drivers delete it in another thread then.
+        machine.Objects.ObfReferenceObject(device);
         Interlocked.Decrement(ref device.ReferenceCount);
         machine.Devices.DeleteIfUnused(device);
+        machine.PlugAndPlay.HandleClosed(device);
+        machine.Objects.ObfDereferenceObject(device);
     }
 
     // Status is ignored: there is nobody left to tell.

@@ -10,6 +10,9 @@ public sealed class IrpCompletion
 
     readonly Machine machine;
     readonly PIO_COMPLETION_ROUTINE unloadSafeCompletion;
+    // Packets of the kernel's own, each with what is to happen when all drivers are done with it.
+    readonly System.Collections.Concurrent.ConcurrentDictionary<ulong, Action<PIRP>> takenBack = new();
+    int takenBackCount;
 
     internal IrpCompletion(Machine machine)
     {
@@ -164,6 +167,12 @@ public sealed class IrpCompletion
     {
         ref IRP irp = ref Irp.Value;
         machine.Events.Emit(new IrpCompleted(Irp, irp.IoStatus.Status, irp.IoStatus.Information));
+        if (Volatile.Read(ref takenBackCount) > 0 && takenBack.TryRemove(Irp.Address, out Action<PIRP>? finish))
+        {
+            Interlocked.Decrement(ref takenBackCount);
+            finish(Irp);
+            return;
+        }
         if ((irp.Flags & IRP_ASSOCIATED_IRP) != 0)
         {
             FinishAssociated(Irp, priorityBoost);
@@ -199,6 +208,13 @@ public sealed class IrpCompletion
         if (irp.Tail.Overlay.AuxiliaryBuffer.IsNull || (isMountPoint && (irp.Flags & IRP_CREATE_OPERATION) != 0)) return;
         machine.Pool.Free(irp.Tail.Overlay.AuxiliaryBuffer.Address, 0);
         irp.Tail.Overlay.AuxiliaryBuffer = default;
+    }
+
+    /// <summary>Has a packet given back to the kernel, in the completing context, instead of being finished for a requestor.</summary>
+    internal void TakeBack(PIRP irp, Action<PIRP> finish)
+    {
+        takenBack[irp.Address] = finish;
+        Interlocked.Increment(ref takenBackCount);
     }
 
     /// <summary>Its thread has ended: nobody is left to deliver to.</summary>

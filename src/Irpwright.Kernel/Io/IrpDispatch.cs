@@ -10,7 +10,7 @@ public sealed class IrpDispatch
 
     internal IrpDispatch(Machine machine) => this.machine = machine;
 
-    /// <summary>Sends an IRP to a driver. IRQL &lt;= DISPATCH_LEVEL. (CALL-01 to CALL-07)</summary>
+    /// <summary>Sends an IRP to a driver. IRQL &lt;= DISPATCH_LEVEL. (CALL-01 to CALL-07, CALL-14)</summary>
     /// <returns>What the dispatch routine returned.</returns>
     /// <exception cref="BugCheckException">
     /// 0x35 when the IRP has no stack location left (CALL-02); 0x7F when calls are nested without end.
@@ -21,11 +21,22 @@ public sealed class IrpDispatch
         // Drivers that send in circles pass here; in .NET an overflow of the stack would end the process.
         if (KernelThread.IsStackSpent) throw machine.BugChecks.KernelStackOverflow(0);
         if (machine.Events.Observer is not null || machine.Scheduler.SwitchesAtIrps) return CallObserved(DeviceObject, Irp);
-        return machine.Code.Call(EnterLocation(DeviceObject, Irp), DeviceObject, Irp);
+        PDRIVER_DISPATCH routine = EnterLocation(DeviceObject, Irp, out bool isPower);
+        if (isPower && machine.PowerIrps.Defers(DeviceObject, Irp)) return NTSTATUS.STATUS_PENDING;
+        return machine.Code.Call(routine, DeviceObject, Irp);
+    }
+
+    /// <summary>Calls the dispatch routine for a location that was entered before.</summary>
+    internal NTSTATUS CallEntered(PDEVICE_OBJECT device, PIRP irp)
+    {
+        PDRIVER_DISPATCH routine = Drivers.DispatchEntry(device.DriverObject, irp.Tail.Overlay.CurrentStackLocation.MajorFunction);
+        NTSTATUS status = machine.Code.Call(routine, device, irp);
+        machine.Events.Emit(new DispatchReturned(irp, device, routine, status));
+        return status;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    PDRIVER_DISPATCH EnterLocation(PDEVICE_OBJECT device, PIRP irpHandle)
+    PDRIVER_DISPATCH EnterLocation(PDEVICE_OBJECT device, PIRP irpHandle, out bool isPower)
     {
         ref IRP irp = ref irpHandle.Value;
         if (--irp.CurrentLocation <= 0) NoMoreLocations(irpHandle, device);
@@ -34,6 +45,7 @@ public sealed class IrpDispatch
         ref IO_STACK_LOCATION current = ref location.Value;
         current.DeviceObject = device;
         if (current.MajorFunction > IRP_MJ_MAXIMUM_FUNCTION) NoSuchMajorFunction(irpHandle, device);
+        isPower = current.MajorFunction == IRP_MJ_POWER;
         return Drivers.DispatchEntry(device.DriverObject, current.MajorFunction);
     }
 
@@ -52,11 +64,12 @@ public sealed class IrpDispatch
     {
         if (machine.Scheduler.SwitchesAtIrps) machine.Scheduler.Yield(machine.CurrentThread, SchedulingPoint.Irp);
         machine.Events.Emit(new IrpForwarding(irp, device));
-        PDRIVER_DISPATCH routine = EnterLocation(device, irp);
+        PDRIVER_DISPATCH routine = EnterLocation(device, irp, out bool isPower);
         PDEVICE_OBJECT sender = default;
         if (irp.CurrentLocation < irp.StackCount)
             sender = new PIO_STACK_LOCATION(irp.Tail.Overlay.CurrentStackLocation.Address + IO_STACK_LOCATION.SizeOf).DeviceObject;
         machine.Events.Emit(new IrpForwarded(irp, sender, device, routine));
+        if (isPower && machine.PowerIrps.Defers(device, irp)) return NTSTATUS.STATUS_PENDING;
         NTSTATUS status = machine.Code.Call(routine, device, irp);
         machine.Events.Emit(new DispatchReturned(irp, device, routine, status));
         return status;

@@ -114,6 +114,42 @@ public enum IO_NOTIFICATION_EVENT_CATEGORY
     EventCategoryTargetDeviceChange,
 }
 
+/// <summary>Why a device does not work: what Device Manager shows as a code.</summary>
+/// <seealso href="https://learn.microsoft.com/windows-hardware/drivers/install/device-manager-error-messages"/>
+public enum CM_PROB
+{
+    None = 0,
+    CM_PROB_NOT_CONFIGURED = 1,
+    CM_PROB_FAILED_START = 10,
+    CM_PROB_NORMAL_CONFLICT = 12,
+    CM_PROB_WILL_BE_REMOVED = 21,
+    CM_PROB_DISABLED = 22,
+    CM_PROB_DEVICE_NOT_THERE = 24,
+    CM_PROB_FAILED_INSTALL = 28,
+    CM_PROB_FAILED_ADD = 31,
+    CM_PROB_DRIVER_FAILED_PRIOR_UNLOAD = 38,
+    CM_PROB_DRIVER_FAILED_LOAD = 39,
+    CM_PROB_FAILED_POST_START = 43,
+    CM_PROB_HELD_FOR_EJECT = 47,
+}
+
+/// <summary>Answer to <c>DevicePropertyInstallState</c>.</summary>
+public enum DEVICE_INSTALL_STATE
+{
+    InstallStateInstalled,
+    InstallStateNeedsReinstall,
+    InstallStateFailedInstall,
+    InstallStateFinishInstall,
+}
+
+/// <summary>Answer to <c>DevicePropertyRemovalPolicy</c>.</summary>
+public enum DEVICE_REMOVAL_POLICY
+{
+    RemovalPolicyExpectNoRemoval = 1,
+    RemovalPolicyExpectOrderlyRemoval = 2,
+    RemovalPolicyExpectSurpriseRemoval = 3,
+}
+
 public enum INTERFACE_TYPE
 {
     InterfaceTypeUndefined = -1,
@@ -140,6 +176,13 @@ public enum INTERFACE_TYPE
 
 public static partial class Constants
 {
+    // Events that the PnP manager notifies about (wdmguid.h)
+    public static readonly Guid GUID_DEVICE_INTERFACE_ARRIVAL = new("cb3a4004-46f0-11d0-b08f-00609713053f");
+    public static readonly Guid GUID_DEVICE_INTERFACE_REMOVAL = new("cb3a4005-46f0-11d0-b08f-00609713053f");
+    public static readonly Guid GUID_TARGET_DEVICE_QUERY_REMOVE = new("cb3a4006-46f0-11d0-b08f-00609713053f");
+    public static readonly Guid GUID_TARGET_DEVICE_REMOVE_CANCELLED = new("cb3a4007-46f0-11d0-b08f-00609713053f");
+    public static readonly Guid GUID_TARGET_DEVICE_REMOVE_COMPLETE = new("cb3a4008-46f0-11d0-b08f-00609713053f");
+
     // CM_PARTIAL_RESOURCE_DESCRIPTOR.Type
     public const byte CmResourceTypeNull = 0;
     public const byte CmResourceTypePort = 1;

@@ -44,3 +44,8 @@ namespace Irpwright.Wdk;
 
 /// <summary>Called before an export driver goes, when no driver imports from it any more.</summary>
 [Routine] public delegate NTSTATUS MM_DLL_UNLOAD();
+
+[Routine] public delegate void DEVICE_CHANGE_COMPLETE_CALLBACK(PVOID Context);
+
+/// <summary><paramref name="Value"/> has <paramref name="ValueLength"/> bytes.</summary>
+[Routine] public delegate NTSTATUS POWER_SETTING_CALLBACK(PGUID SettingGuid, PVOID Value, uint ValueLength, PVOID Context);

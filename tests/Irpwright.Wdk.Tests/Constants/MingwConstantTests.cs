@@ -30,7 +30,7 @@ public sealed class MingwConstantTests
         IEnumerable<Type> types = typeof(NTSTATUS).Assembly.GetExportedTypes()
             .Where(type => type == typeof(Wdk.Constants) || (type.IsEnum && !NotInHeaders.Contains(type)));
         foreach (FieldInfo field in types.SelectMany(type => type.GetFields(BindingFlags.Public | BindingFlags.Static)))
-            if (field.GetRawConstantValue() is { } value && value is not bool)
+            if (field.IsLiteral && field.GetRawConstantValue() is { } value && value is not bool)
                 yield return (field.Name, value is ulong big ? unchecked((long)big) : Convert.ToInt64(value, CultureInfo.InvariantCulture));
     }
 }
