@@ -47,6 +47,8 @@ public sealed partial class Machine : IDisposable
         Semaphores = new Semaphores(this);
         Dpcs = new Dpcs(this);
         Timers = new Timers(this);
+        ExTimers = new ExTimers(this);
+        IoTimers = new IoTimers(this);
         SpinLocks = new SpinLocks(this);
         DeviceQueues = new DeviceQueues(this);
         Irqls = new Irqls(this);
@@ -54,6 +56,8 @@ public sealed partial class Machine : IDisposable
         IoSpace = new IoSpace(this);
         Hardware = new Hardware(this);
         Registers = new RegisterAccess(this);
+        BusData = new BusData();
+        Interrupts = new Interrupts(this);
         Strings = new Strings(this);
         MemoryRoutines = new MemoryRoutines(this);
         CRuntime = new CRuntime(this);
@@ -128,6 +132,10 @@ public sealed partial class Machine : IDisposable
 
     public Timers Timers { get; }
 
+    public ExTimers ExTimers { get; }
+
+    public IoTimers IoTimers { get; }
+
     public SpinLocks SpinLocks { get; }
 
     public DeviceQueues DeviceQueues { get; }
@@ -141,6 +149,10 @@ public sealed partial class Machine : IDisposable
     public Hardware Hardware { get; }
 
     public RegisterAccess Registers { get; }
+
+    public BusData BusData { get; }
+
+    public Interrupts Interrupts { get; }
 
     public Strings Strings { get; }
 

@@ -250,6 +250,18 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
 
     public override void On(in DpcReturned e) => Write("dpcReturned", names.Numbered("dpc", e.Dpc.Address), e.Routine.Address);
 
+    public override void On(in InterruptServiceStarted e) =>
+        Write("interruptServiceStarted", names.Numbered("interrupt", e.Interrupt.Address), e.Routine.Address);
+
+    public override void On(in InterruptServiceReturned e) => Write(new()
+    {
+        Event = "interruptServiceReturned",
+        Object = names.Numbered("interrupt", e.Interrupt.Address),
+        Driver = names.ModuleOf(e.Routine.Address),
+        Routine = names.Routine(e.Routine.Address),
+        Claimed = e.Claimed,
+    });
+
     public override void On(in WorkItemStarted e) => Write("workItemStarted", names.Numbered("workitem", e.WorkItem.Address), e.Routine);
 
     public override void On(in WorkItemReturned e) => Write("workItemReturned", names.Numbered("workitem", e.WorkItem.Address), e.Routine);

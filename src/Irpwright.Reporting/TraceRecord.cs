@@ -76,6 +76,8 @@ public sealed record TraceRecord
 
     public long? DueTime { get; init; }
 
+    public bool? Claimed { get; init; }
+
     public string? Space { get; init; }
 
     public string? Address { get; init; }

@@ -142,6 +142,12 @@ public enum IrpOrigin : byte
 
 [KernelEvent] public readonly record struct WorkItemReturned(PVOID WorkItem, ulong Routine);
 
+/// <summary>An interrupt service routine is about to be called, at its IRQL and holding the interrupt's spin lock.</summary>
+[KernelEvent] public readonly record struct InterruptServiceStarted(PKINTERRUPT Interrupt, PKSERVICE_ROUTINE Routine, KernelThread Thread);
+
+/// <param name="Claimed">What the routine returned: whether its device was it.</param>
+[KernelEvent] public readonly record struct InterruptServiceReturned(PKINTERRUPT Interrupt, PKSERVICE_ROUTINE Routine, KernelThread Thread, bool Claimed);
+
 // Hardware
 
 /// <param name="IsPort">An I/O port, not a physical address.</param>

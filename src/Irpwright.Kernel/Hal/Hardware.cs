@@ -166,9 +166,8 @@ public sealed class Hardware
         }
     }
 
-    // On the host's clock time passes by itself.
     void PassTime()
     {
-        if (machine.Scheduler is ControlledScheduler && machine.TryGetCurrentThread() is { } thread) machine.Scheduler.Stall(thread, AccessTime);
+        if (machine.TryGetCurrentThread() is { } thread) machine.Scheduler.PassTime(thread, AccessTime);
     }
 }

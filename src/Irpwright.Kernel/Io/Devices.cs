@@ -77,6 +77,7 @@ public sealed class Devices
         machine.PowerIrps.RequireIdle(DeviceObject);
         machine.IdleDetection.Forget(DeviceObject);
         extension.ExtensionFlags |= DOE_DELETE_PENDING;
+        machine.IoTimers.Remove(DeviceObject);
         machine.Objects.RemoveName(DeviceObject.Address);
         machine.Events.Emit(new DeviceDeleted(DeviceObject));
         DeleteIfUnused(DeviceObject);

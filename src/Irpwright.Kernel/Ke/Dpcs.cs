@@ -7,9 +7,13 @@ public sealed class Dpcs
 {
     const byte MediumImportance = 1;
     const byte HighImportance = 2;
+    // Added to the number of a chosen processor; in Windows too, 0 stands for the processor that queues.
+    const ushort MaximumProcessors = 0x800;
 
     readonly Machine machine;
     readonly Lock gate = new();
+    readonly LinkedList<PKDPC> threaded = [];
+    KernelThread? threadedWorker;
     int pendingCount;
     int runningCount;
 
@@ -30,24 +34,57 @@ public sealed class Dpcs
     }
 
     /// <summary>
+    /// Whether threaded DPCs run in a thread; if not, they run as ordinary DPCs, as on a system with the registry value
+    /// ThreadDpcEnable 0. (DPC-07)
+    /// </summary>
+    public bool AreThreadedDpcsEnabled { get; set; } = true;
+
+    /// <summary>Prepares a DPC object of medium importance whose routine runs at PASSIVE_LEVEL, in a thread of the system. Any IRQL. (DPC-07)</summary>
+    [KernelExport]
+    public void KeInitializeThreadedDpc(PKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine, PVOID DeferredContext)
+    {
+        KeInitializeDpc(Dpc, DeferredRoutine, DeferredContext);
+        Dpc.Type = ThreadedDpcObject;
+    }
+
+    /// <summary>Chooses the processor of a DPC in group 0, before it is queued; there is one as far as drivers can tell. Any IRQL.</summary>
+    [KernelExport]
+    public void KeSetTargetProcessorDpc(PKDPC Dpc, sbyte Number) => Dpc.Number = (ushort)(MaximumProcessors + (byte)Number);
+
+    /// <summary>Chooses the processor of a DPC, before it is queued; there is one as far as drivers can tell. Any IRQL.</summary>
+    /// <returns>STATUS_INVALID_PARAMETER for a processor that does not exist.</returns>
+    [KernelExport]
+    public NTSTATUS KeSetTargetProcessorDpcEx(PKDPC Dpc, in PROCESSOR_NUMBER ProcNumber)
+    {
+        uint processors = new PKUSER_SHARED_DATA(machine.Memory.SharedUserData).ActiveProcessorCount;
+        if (ProcNumber.Group != 0 || ProcNumber.Number >= processors || ProcNumber.Reserved != 0) return NTSTATUS.STATUS_INVALID_PARAMETER;
+        KeSetTargetProcessorDpc(Dpc, (sbyte)ProcNumber.Number);
+        return NTSTATUS.STATUS_SUCCESS;
+    }
+
+    /// <summary>
     /// Queues a DPC to the current processor; FALSE, and no change, if it is queued already. Any IRQL. (DPC-01, DPC-05)
     /// </summary>
     [KernelExport]
     public BOOLEAN KeInsertQueueDpc(PKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2)
     {
         KernelThread thread = machine.CurrentThread;
+        bool isThreaded;
         lock (gate)
         {
             if (!Dpc.DpcData.IsNull) return false;
             Dpc.SystemArgument1 = SystemArgument1;
             Dpc.SystemArgument2 = SystemArgument2;
             Dpc.DpcData = new PVOID(thread.Pcr.Address);
-            if (Dpc.Importance == HighImportance) thread.Dpcs.AddFirst(Dpc);
-            else thread.Dpcs.AddLast(Dpc);
-            pendingCount++;
+            isThreaded = Dpc.Type == ThreadedDpcObject && AreThreadedDpcsEnabled;
+            LinkedList<PKDPC> queue = isThreaded ? threaded : thread.Dpcs;
+            if (Dpc.Importance == HighImportance) queue.AddFirst(Dpc);
+            else queue.AddLast(Dpc);
+            if (!isThreaded) pendingCount++;
         }
         machine.Events.Emit(new DpcQueued(Dpc));
-        machine.Scheduler.Yield(thread, SchedulingPoint.DpcQueued);
+        if (isThreaded) WakeThreadedWorker();
+        machine.Scheduler.Yield(thread, isThreaded ? SchedulingPoint.Wake : SchedulingPoint.DpcQueued);
         return true;
     }
 
@@ -58,11 +95,12 @@ public sealed class Dpcs
         lock (gate)
         {
             if (Dpc.DpcData.IsNull) return false;
+            Dpc.DpcData = default;
+            if (threaded.Remove(Dpc)) return true;
             foreach (KernelThread thread in machine.Scheduler.Threads)
             {
-                if (thread.Pcr.Address == Dpc.DpcData.Address) thread.Dpcs.Remove(Dpc);
+                if (thread.Dpcs.Remove(Dpc)) break;
             }
-            Dpc.DpcData = default;
             pendingCount--;
             return true;
         }
@@ -73,10 +111,10 @@ public sealed class Dpcs
     public void KeFlushQueuedDpcs()
     {
         KernelThread thread = machine.CurrentThread;
-        while (PendingCount + Volatile.Read(ref runningCount) > 0)
+        while (PendingCount + Volatile.Read(ref runningCount) + threaded.Count > 0)
         {
             RunNext(thread);
-            machine.Scheduler.Yield(thread, SchedulingPoint.Call);
+            machine.Scheduler.Yield(thread, SchedulingPoint.Spin);
         }
     }
 
@@ -95,17 +133,40 @@ public sealed class Dpcs
 
     static PKDPC DpcOf(PDEVICE_OBJECT device) => new(device.Address + 0xC8);
 
+    void WakeThreadedWorker()
+    {
+        KernelThread? worker;
+        lock (gate) worker = threadedWorker;
+        if (worker is not null) machine.Scheduler.Unblock(worker);
+        else if (Interlocked.Exchange(ref threadedWorkerStarted, 1) == 0) machine.Scheduler.Start("threaded DPCs", ThreadKind.System, RunThreaded);
+    }
+
+    int threadedWorkerStarted;
+
+    void RunThreaded()
+    {
+        KernelThread thread = machine.CurrentThread;
+        lock (gate) threadedWorker = thread;
+        while (true)
+        {
+            machine.Dispatcher.WaitUntil(thread, () => threaded.Count > 0, "waits for threaded DPCs");
+            Run(thread, threaded, PASSIVE_LEVEL);
+        }
+    }
+
     /// <summary>Runs the next DPC of a processor at DISPATCH_LEVEL, on its DPC stack.</summary>
-    internal void RunNext(KernelThread thread)
+    internal void RunNext(KernelThread thread) => Run(thread, thread.Dpcs, DISPATCH_LEVEL);
+
+    void Run(KernelThread thread, LinkedList<PKDPC> queue, byte irql)
     {
         PKDPC dpc;
         PKDEFERRED_ROUTINE routine;
         PVOID context, argument1, argument2;
         lock (gate)
         {
-            if (thread.Dpcs.First is not { } first) return;
-            thread.Dpcs.RemoveFirst();
-            pendingCount--;
+            if (queue.First is not { } first) return;
+            queue.RemoveFirst();
+            if (queue != threaded) pendingCount--;
             dpc = first.Value;
             // The object is off the queue before the routine runs, which may queue it again or free it (DPC-02).
             routine = dpc.DeferredRoutine;
@@ -116,12 +177,13 @@ public sealed class Dpcs
             runningCount++;
         }
         byte previous = thread.Irql;
-        thread.Irql = DISPATCH_LEVEL;
-        thread.InterruptDepth++;
+        thread.Irql = irql;
+        bool borrowsThread = irql >= DISPATCH_LEVEL;
+        if (borrowsThread) thread.InterruptDepth++;
         try
         {
             machine.Events.Emit(new DpcStarted(dpc, routine, thread));
-            if (machine.Code.RoutineAt(routine.Address) is null && machine.Guest is { } guest)
+            if (borrowsThread && machine.Code.RoutineAt(routine.Address) is null && machine.Guest is { } guest)
                 guest.Invoke(thread, routine.Address, dpc.Address, context.Address, argument1.Address, argument2.Address, default, thread.DpcStackBase);
             else
                 machine.Code.Call(routine, dpc, context, argument1, argument2);
@@ -133,7 +195,7 @@ public sealed class Dpcs
         }
         finally
         {
-            thread.InterruptDepth--;
+            if (borrowsThread) thread.InterruptDepth--;
             thread.Irql = previous;
             lock (gate) runningCount--;
         }

@@ -50,29 +50,33 @@ public sealed class Irqls
             throw machine.BugChecks.Stop(BugCheckCode.IRQL_NOT_LESS_OR_EQUAL, irql, thread.Irql, 0, 0,
                 $"The IRQL is {thread.Irql} and cannot be lowered to {irql}.");
         }
+        byte previous = thread.Irql;
         thread.Irql = irql;
-        Lowered(thread);
+        Lowered(thread, previous);
     }
 
     /// <summary>What a compiled driver does inline: writes cr8, up or down.</summary>
     public void Write(KernelThread thread, byte irql)
     {
-        bool lowered = irql < thread.Irql;
+        byte previous = thread.Irql;
         thread.Irql = irql;
-        if (lowered) Lowered(thread);
+        if (irql < previous) Lowered(thread, previous);
     }
 
     /// <summary>What a compiled driver does inline: cli and sti. What was held back happens when interrupts are enabled.</summary>
     public void EnableInterrupts(KernelThread thread, bool enable)
     {
         thread.InterruptsDisabled = !enable;
-        if (enable) Lowered(thread);
+        if (enable) Lowered(thread, HIGH_LEVEL);
     }
 
-    /// <summary>What becomes possible when an IRQL fell, also by a write to cr8, or interrupts were enabled: DPCs below DISPATCH_LEVEL, APCs below APC_LEVEL.</summary>
-    void Lowered(KernelThread thread)
+    /// <summary>
+    /// What becomes possible when an IRQL fell, also by a write to cr8, or interrupts were enabled: interrupts below their IRQL, DPCs
+    /// below DISPATCH_LEVEL, APCs below APC_LEVEL.
+    /// </summary>
+    void Lowered(KernelThread thread, byte previous)
     {
-        if (!thread.TakesDpcs) return;
+        if (!thread.TakesDpcs && (previous <= DISPATCH_LEVEL || thread.InterruptsDisabled)) return;
         machine.Scheduler.Yield(thread, SchedulingPoint.IrqlLowered);
         machine.Apcs.Deliver(thread);
     }

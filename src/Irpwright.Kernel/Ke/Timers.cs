@@ -52,6 +52,13 @@ public sealed class Timers
         }
     }
 
+    /// <summary>Sets a timer that may be late; here it is not. TRUE if it was set already. IRQL &lt;= DISPATCH_LEVEL.</summary>
+    /// <param name="TolerableDelay">Milliseconds; without effect.</param>
+    /// <inheritdoc cref="KeSetTimerEx"/>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public BOOLEAN KeSetCoalescableTimer(PKTIMER Timer, long DueTime, uint Period, uint TolerableDelay, PKDPC Dpc) =>
+        KeSetTimerEx(Timer, DueTime, (int)Period, Dpc);
+
     /// <summary>Takes a timer back; TRUE if it was set. IRQL &lt;= DISPATCH_LEVEL.</summary>
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
     public BOOLEAN KeCancelTimer(PKTIMER Timer)

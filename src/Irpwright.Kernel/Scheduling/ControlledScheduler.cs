@@ -91,6 +91,12 @@ public sealed class ControlledScheduler : Scheduler
     internal override void Stall(KernelThread thread, long duration)
     {
         MoveTime(now + duration);
+        Yield(thread, SchedulingPoint.Spin);
+    }
+
+    internal override void PassTime(KernelThread thread, long duration)
+    {
+        MoveTime(now + duration);
         Yield(thread, SchedulingPoint.Call);
     }
 
@@ -162,9 +168,7 @@ public sealed class ControlledScheduler : Scheduler
     {
         thread.Baton.Wait();
         Machine.BugChecks.ThrowIfStopped();
-        if (!thread.RunsDpcNext) return;
-        RunAssignedDpc(thread);
-        Drive(thread, SchedulingPoint.Wake);
+        if (RunAssigned(thread)) Drive(thread, SchedulingPoint.Wake);
     }
 
     protected override void Ended(KernelThread thread)
@@ -250,6 +254,10 @@ public sealed class ControlledScheduler : Scheduler
                             MoveTime(choice.Interrupt!.DueTime);
                             interrupts.Remove(choice.Interrupt);
                             choice.Interrupt.IsPending = false;
+                            if (choice.Thread == thread) break;
+                            choice.Thread!.TakesInterruptNext = choice.Interrupt;
+                            running = choice.Thread;
+                            choice.Thread.Baton.Release();
                             break;
                         case ScheduleChoiceKind.Timeout:
                             MoveTime(choice.Thread!.Deadline);
@@ -260,10 +268,8 @@ public sealed class ControlledScheduler : Scheduler
             }
             switch (choice.Kind)
             {
-                case ScheduleChoiceKind.Interrupt:
-                    Interrupted interrupted = Borrow(thread);
-                    Deliver(thread, choice.Interrupt!);
-                    GiveBack(thread, interrupted);
+                case ScheduleChoiceKind.Interrupt when choice.Thread == thread:
+                    Take(thread, choice.Interrupt!);
                     continue;
                 case ScheduleChoiceKind.Timeout:
                     continue;
@@ -274,15 +280,30 @@ public sealed class ControlledScheduler : Scheduler
             if (thread.State == SchedulerState.Exited) return;
             thread.Baton.Wait();
             Machine.BugChecks.ThrowIfStopped();
-            if (!thread.RunsDpcNext) return;
-            RunAssignedDpc(thread);
+            if (!RunAssigned(thread)) return;
         }
     }
 
-    void RunAssignedDpc(KernelThread thread)
+    /// <summary>Does what the thread was given the baton for; false if that is to go on with its own code.</summary>
+    bool RunAssigned(KernelThread thread)
     {
+        if (thread.TakesInterruptNext is { } interrupt)
+        {
+            thread.TakesInterruptNext = null;
+            Take(thread, interrupt);
+            return true;
+        }
+        if (!thread.RunsDpcNext) return false;
         thread.RunsDpcNext = false;
         RunDpc(thread);
+        return true;
+    }
+
+    void Take(KernelThread thread, Interrupt interrupt)
+    {
+        Interrupted interrupted = Borrow(thread);
+        Deliver(thread, interrupt);
+        GiveBack(thread, interrupted);
     }
 
     void RunDpc(KernelThread thread)
@@ -340,7 +361,9 @@ public sealed class ControlledScheduler : Scheduler
         }
         int due = 0;
         for (; due < interrupts.Count && interrupts[due].DueTime <= now; due++)
-            choices.Add(new(ScheduleChoiceKind.Interrupt, null, interrupts[due]));
+        {
+            if (ProcessorFor(interrupts[due], thread) is { } taker) choices.Add(new(ScheduleChoiceKind.Interrupt, taker, interrupts[due]));
+        }
         bool canContinue = thread.State == SchedulerState.Ready && CanTakeLock(thread);
         // Who spins waits for somebody else, or for time to pass: it comes last.
         bool isLast = point == SchedulingPoint.Spin;
@@ -351,15 +374,17 @@ public sealed class ControlledScheduler : Scheduler
             if (other != thread && other.State == SchedulerState.Ready && CanTakeLock(other)) choices.Add(new(ScheduleChoiceKind.Run, other, null));
         }
         choices.Sort(first, choices.Count - first, ByReadySequence);
-        if ((choices.Count == 0 || strategy.MovesTimeEarly) && SomebodyWaits()) CollectNextInTime(due);
+        if ((choices.Count == 0 || strategy.MovesTimeEarly) && SomebodyWaits()) CollectNextInTime(thread, due);
         if (canContinue && isLast) choices.Add(new(ScheduleChoiceKind.Continue, thread, null));
     }
 
     static readonly Comparer<ScheduleChoice> ByReadySequence =
         Comparer<ScheduleChoice>.Create((a, b) => a.Thread!.ReadySequence.CompareTo(b.Thread!.ReadySequence));
 
-    void CollectNextInTime(int firstFuture)
+    void CollectNextInTime(KernelThread thread, int firstFuture)
     {
+        KernelThread? taker = null;
+        while (firstFuture < interrupts.Count && (taker = ProcessorFor(interrupts[firstFuture], thread)) is null) firstFuture++;
         long next = firstFuture < interrupts.Count ? interrupts[firstFuture].DueTime : long.MaxValue;
         KernelThread? waiter = null;
         foreach (KernelThread other in LiveThreads)
@@ -371,8 +396,16 @@ public sealed class ControlledScheduler : Scheduler
             }
         }
         if (waiter is not null) choices.Add(new(ScheduleChoiceKind.Timeout, waiter, null));
-        else if (next != long.MaxValue) choices.Add(new(ScheduleChoiceKind.Interrupt, null, interrupts[firstFuture]));
+        else if (next != long.MaxValue) choices.Add(new(ScheduleChoiceKind.Interrupt, taker, interrupts[firstFuture]));
     }
+
+    /// <summary>Who takes an interrupt: the thread at the scheduling point if its IRQL allows, else another one; null while all mask it.</summary>
+    KernelThread? ProcessorFor(Interrupt interrupt, KernelThread thread) => CanTake(thread, interrupt) ? thread
+        : LiveThreads.Find(other => other.State != SchedulerState.Exited && CanTake(other, interrupt));
+
+    // At PASSIVE_LEVEL it is no interrupt, but the world outside going its way.
+    static bool CanTake(KernelThread thread, Interrupt interrupt) =>
+        interrupt.Irql == PASSIVE_LEVEL || thread.Irql < interrupt.Irql && !thread.InterruptsDisabled;
 
     static bool CanRunDpc(KernelThread thread) => thread.Dpcs.Count > 0 && thread.TakesDpcs;
 

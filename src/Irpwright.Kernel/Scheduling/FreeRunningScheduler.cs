@@ -78,6 +78,11 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
         while (InterruptTime < end);
     }
 
+    // It passes by itself.
+    internal override void PassTime(KernelThread thread, long duration)
+    {
+    }
+
     public override void Preempt(KernelThread thread, long ranFor) => Yield(thread, SchedulingPoint.Call);
 
     public override void Schedule(Interrupt interrupt, long dueTime)

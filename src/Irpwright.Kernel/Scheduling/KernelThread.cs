@@ -153,6 +153,7 @@ public sealed unsafe class KernelThread : IDisposable
     internal ulong ReadySequence;
     internal ulong SpinningOn;
     internal bool RunsDpcNext;
+    internal Interrupt? TakesInterruptNext;
     internal long Deadline = long.MaxValue;
     internal bool Permit;
     internal readonly SemaphoreSlim Baton = new(0);

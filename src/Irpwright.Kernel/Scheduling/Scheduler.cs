@@ -27,7 +27,7 @@ public enum SchedulingPoint : byte
 
 /// <summary>Something that happens to a processor at a time: a timer that expires, a device that interrupts.</summary>
 /// <param name="name">For schedules and reports.</param>
-/// <param name="irql">IRQL that the handler runs at.</param>
+/// <param name="irql">IRQL that the handler runs at; processors at this IRQL or above do not take it. PASSIVE_LEVEL: any does.</param>
 /// <param name="handler">Runs on a borrowed thread; must not wait.</param>
 public sealed class Interrupt(string name, byte irql, Action handler)
 {
@@ -106,8 +106,11 @@ public abstract class Scheduler
     /// <summary>Lets a blocked thread run again; remembered if it is not blocked yet.</summary>
     internal abstract void Unblock(KernelThread thread);
 
-    /// <summary>Keeps the calling thread's processor busy for a time, 100 ns units.</summary>
+    /// <summary>Keeps the calling thread's processor busy for a time, 100 ns units; the others have their turn meanwhile.</summary>
     internal abstract void Stall(KernelThread thread, long duration);
+
+    /// <summary>Lets the time of an instruction pass that takes long, 100 ns units.</summary>
+    internal abstract void PassTime(KernelThread thread, long duration);
 
     /// <summary>Lets others have their turn after driver code ran for long without calling the kernel.</summary>
     /// <param name="ranFor">Time that it took on the virtual processor, 100 ns units.</param>

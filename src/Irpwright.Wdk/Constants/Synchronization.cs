@@ -130,6 +130,18 @@ public static partial class Constants
     public const byte PROFILE_LEVEL = 15;
     public const byte HIGH_LEVEL = 15;
 
+    // IO_CONNECT_INTERRUPT_PARAMETERS.Version
+    public const uint CONNECT_FULLY_SPECIFIED = 1;
+    public const uint CONNECT_LINE_BASED = 2;
+    public const uint CONNECT_MESSAGE_BASED = 3;
+    public const uint CONNECT_FULLY_SPECIFIED_GROUP = 4;
+
+    // Attributes of an EX_TIMER
+    public const uint EX_TIMER_HIGH_RESOLUTION = 4;
+    public const uint EX_TIMER_NO_WAKE = 8;
+    public const uint EX_TIMER_NOTIFICATION = 0x80000000;
+    public const long EX_TIMER_UNLIMITED_TOLERANCE = -1;
+
     // KPRIORITY
     public const int LOW_PRIORITY = 0;
     public const int LOW_REALTIME_PRIORITY = 16;

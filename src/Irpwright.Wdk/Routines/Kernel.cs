@@ -6,7 +6,7 @@ namespace Irpwright.Wdk;
 
 [Routine] public delegate void KSTART_ROUTINE(PVOID StartContext);
 
-[Routine] public delegate BOOLEAN KSERVICE_ROUTINE(PVOID Interrupt, PVOID ServiceContext);
+[Routine] public delegate BOOLEAN KSERVICE_ROUTINE(PKINTERRUPT Interrupt, PVOID ServiceContext);
 
 [Routine] public delegate BOOLEAN KSYNCHRONIZE_ROUTINE(PVOID SynchronizeContext);
 
@@ -16,6 +16,10 @@ namespace Irpwright.Wdk;
 [Routine] public delegate void KKERNEL_ROUTINE(PKAPC Apc, PVOID NormalRoutine, PVOID NormalContext, PVOID SystemArgument1, PVOID SystemArgument2);
 
 [Routine] public delegate void KRUNDOWN_ROUTINE(PKAPC Apc);
+
+[Routine] public delegate void EXT_CALLBACK(PEX_TIMER Timer, PVOID Context);
+
+[Routine] public delegate void EXT_DELETE_CALLBACK(PVOID Context);
 
 [Routine] public delegate void WORKER_THREAD_ROUTINE(PVOID Parameter);
 
