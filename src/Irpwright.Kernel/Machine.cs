@@ -45,6 +45,12 @@ public sealed partial class Machine : IDisposable
         Apcs = new Apcs(this);
         Mutexes = new Mutexes(this);
         Semaphores = new Semaphores(this);
+        FastMutexes = new FastMutexes(this);
+        Resources = new Resources(this);
+        SharedSpinLocks = new SharedSpinLocks(this);
+        InterlockedLists = new InterlockedLists(this);
+        Lookasides = new Lookasides(this);
+        Rundowns = new Rundowns(this);
         Dpcs = new Dpcs(this);
         Timers = new Timers(this);
         ExTimers = new ExTimers(this);
@@ -127,6 +133,18 @@ public sealed partial class Machine : IDisposable
     public Mutexes Mutexes { get; }
 
     public Semaphores Semaphores { get; }
+
+    public FastMutexes FastMutexes { get; }
+
+    public Resources Resources { get; }
+
+    public SharedSpinLocks SharedSpinLocks { get; }
+
+    public InterlockedLists InterlockedLists { get; }
+
+    public Lookasides Lookasides { get; }
+
+    public Rundowns Rundowns { get; }
 
     public Dpcs Dpcs { get; }
 

@@ -16,4 +16,6 @@ namespace Irpwright.Wdk;
 
 [PointerTo(typeof(HANDLE))] public readonly partial struct PHANDLE;
 
+[PointerTo(typeof(int))] public readonly partial struct PEX_SPIN_LOCK;
+
 [PointerTo(typeof(PVOID))] public readonly partial struct PPVOID;

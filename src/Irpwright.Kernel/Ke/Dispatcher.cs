@@ -312,16 +312,21 @@ public sealed class Dispatcher
     }
 
     /// <summary>Waits until a host-side condition holds; the thread that makes it true unblocks this one.</summary>
-    internal void WaitUntil(KernelThread thread, Func<bool> condition, string reason)
+    internal void WaitUntil(KernelThread thread, Func<bool> condition, string reason) => WaitUntil(thread, condition, () => reason);
+
+    /// <param name="description">Says what the thread waits for, should it never end.</param>
+    /// <inheritdoc cref="WaitUntil(KernelThread, Func{bool}, string)"/>
+    internal void WaitUntil(KernelThread thread, Func<bool> condition, Func<string> description)
     {
-        thread.Reason = reason;
+        Func<string>? outer = thread.Description;
+        thread.Description = description;
         machine.Apcs.Deliver(thread);
         while (!condition())
         {
             machine.Scheduler.Block(thread, long.MaxValue);
             machine.Apcs.Deliver(thread);
         }
-        thread.Reason = null;
+        thread.Description = outer;
     }
 
     /// <summary>Makes an object signalled and wakes who waits for it; returns its previous state.</summary>
@@ -421,7 +426,7 @@ public sealed class Dispatcher
         {
             case KOBJECTS.MutantObject:
                 return Mutexes.Acquire(new PKMUTANT(header.Address), thread);
-            case KOBJECTS.EventSynchronizationObject or KOBJECTS.TimerSynchronizationObject:
+            case KOBJECTS.EventSynchronizationObject or KOBJECTS.TimerSynchronizationObject or KOBJECTS.GateObject:
                 header.SignalState = 0;
                 break;
             case KOBJECTS.SemaphoreObject or KOBJECTS.QueueObject:
@@ -439,7 +444,7 @@ public sealed class Dispatcher
     internal string? Describe(KernelThread thread)
     {
         ObjectWait wait = thread.Wait;
-        if (!wait.IsActive) return null;
+        if (!wait.IsActive) return thread.Description?.Invoke();
         string? apcs = Apcs.Describe(thread);
         string what = wait.Description?.Invoke() ?? wait.Count switch
         {

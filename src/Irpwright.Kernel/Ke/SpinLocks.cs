@@ -57,6 +57,67 @@ public sealed class SpinLocks
     [KernelExport]
     public BOOLEAN KeTestSpinLock(PKSPIN_LOCK SpinLock) => Volatile.Read(ref GuestMemory.Ref<ulong>(SpinLock.Address)) == 0;
 
+    /// <summary>Acquires a lock in a threaded DPC, which may run below DISPATCH_LEVEL; returns the previous IRQL.</summary>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public byte KeAcquireSpinLockForDpc(PKSPIN_LOCK SpinLock) => KeAcquireSpinLockRaiseToDpc(SpinLock);
+
+    /// <summary>Releases what KeAcquireSpinLockForDpc acquired. IRQL = DISPATCH_LEVEL.</summary>
+    [KernelExport(MinIrql = DISPATCH_LEVEL, MaxIrql = DISPATCH_LEVEL)]
+    public void KeReleaseSpinLockForDpc(PKSPIN_LOCK SpinLock, byte OldIrql) => KeReleaseSpinLock(SpinLock, OldIrql);
+
+    /// <summary>Acquires a lock and raises to SYNCH_LEVEL; returns the previous IRQL.</summary>
+    [KernelExport(MaxIrql = SYNCH_LEVEL)]
+    public byte KeAcquireSpinLockRaiseToSynch(PKSPIN_LOCK SpinLock)
+    {
+        byte previous = machine.Irqls.Raise(machine.CurrentThread, SYNCH_LEVEL);
+        Acquire(SpinLock);
+        return previous;
+    }
+
+    // ---- In-stack queued spin locks: the handle is the caller's place in the queue, and keeps what the release needs.
+
+    /// <summary>Acquires a lock and raises to DISPATCH_LEVEL. IRQL &lt;= DISPATCH_LEVEL.</summary>
+    /// <param name="LockHandle">Memory of the caller, not shared with anybody, until the release.</param>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public void KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle)
+    {
+        byte previous = machine.Irqls.Raise(machine.CurrentThread, DISPATCH_LEVEL);
+        KeAcquireInStackQueuedSpinLockAtDpcLevel(SpinLock, LockHandle);
+        LockHandle.OldIrql = previous;
+    }
+
+    /// <summary>Releases a lock and returns to the IRQL before its acquisition. IRQL = DISPATCH_LEVEL.</summary>
+    [KernelExport(MinIrql = DISPATCH_LEVEL, MaxIrql = DISPATCH_LEVEL)]
+    public void KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle)
+    {
+        byte previous = LockHandle.OldIrql;
+        Release(LockHandle.LockQueue.Lock);
+        machine.Irqls.Lower(machine.CurrentThread, previous);
+    }
+
+    /// <summary>Acquires a lock at DISPATCH_LEVEL or above.</summary>
+    /// <inheritdoc cref="KeAcquireInStackQueuedSpinLock"/>
+    [KernelExport(MinIrql = DISPATCH_LEVEL)]
+    public void KeAcquireInStackQueuedSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle)
+    {
+        LockHandle.LockQueue = new KSPIN_LOCK_QUEUE { Lock = SpinLock };
+        Acquire(SpinLock);
+    }
+
+    /// <summary>Releases a lock without changing the IRQL.</summary>
+    [KernelExport(MinIrql = DISPATCH_LEVEL)]
+    public void KeReleaseInStackQueuedSpinLockFromDpcLevel(PKLOCK_QUEUE_HANDLE LockHandle) => Release(LockHandle.LockQueue.Lock);
+
+    /// <summary>Acquires a lock in a threaded DPC, which may run below DISPATCH_LEVEL. IRQL &lt;= DISPATCH_LEVEL.</summary>
+    /// <inheritdoc cref="KeAcquireInStackQueuedSpinLock"/>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public void KeAcquireInStackQueuedSpinLockForDpc(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle) =>
+        KeAcquireInStackQueuedSpinLock(SpinLock, LockHandle);
+
+    /// <summary>Releases what KeAcquireInStackQueuedSpinLockForDpc acquired. IRQL = DISPATCH_LEVEL.</summary>
+    [KernelExport(MinIrql = DISPATCH_LEVEL, MaxIrql = DISPATCH_LEVEL)]
+    public void KeReleaseInStackQueuedSpinLockForDpc(PKLOCK_QUEUE_HANDLE LockHandle) => KeReleaseInStackQueuedSpinLock(LockHandle);
+
     static ulong Held(KernelThread thread) => thread.Object.Address | 1;
 
     internal void Acquire(PKSPIN_LOCK spinLock)

@@ -45,11 +45,12 @@ public sealed class ControlledScheduler : Scheduler
     bool InterruptWanted(SchedulingPoint point) =>
         interrupts.Count > 0 && (strategy.MovesTimeEarly || point == SchedulingPoint.Spin || interrupts[0].DueTime <= now);
 
-    internal override void Spin(KernelThread thread, ulong spinLock)
+    internal override void Spin(KernelThread thread, ulong spinLock, uint mask)
     {
         Heartbeat++;
         Machine.BugChecks.ThrowIfStopped();
         thread.SpinningOn = spinLock;
+        thread.SpinMask = mask;
         thread.Reason = $"spins on the lock at {Format.Address(spinLock)}";
         lock (Gate) MakeReady(thread);
         Drive(thread, SchedulingPoint.Spin);
@@ -314,14 +315,14 @@ public sealed class ControlledScheduler : Scheduler
     }
 
     /// <summary>What a thread was about when an interrupt or DPC took its processor.</summary>
-    readonly record struct Interrupted(SchedulerState State, ulong ReadySequence, ulong SpinningOn, string? Reason);
+    readonly record struct Interrupted(SchedulerState State, ulong ReadySequence, ulong SpinningOn, uint SpinMask, string? Reason);
 
     // The handler runs as the thread: it passes scheduling points, and may have to wait for a lock, whatever the thread itself does.
     Interrupted Borrow(KernelThread thread)
     {
         lock (Gate)
         {
-            var interrupted = new Interrupted(thread.State, thread.ReadySequence, thread.SpinningOn, thread.Reason);
+            var interrupted = new Interrupted(thread.State, thread.ReadySequence, thread.SpinningOn, thread.SpinMask, thread.Reason);
             thread.SpinningOn = 0;
             MakeRunning(thread);
             return interrupted;
@@ -333,6 +334,7 @@ public sealed class ControlledScheduler : Scheduler
         lock (Gate)
         {
             thread.SpinningOn = interrupted.SpinningOn;
+            thread.SpinMask = interrupted.SpinMask;
             thread.Reason = interrupted.Reason;
             thread.State = interrupted.State;
             if (interrupted.State == SchedulerState.Ready)
@@ -409,5 +411,5 @@ public sealed class ControlledScheduler : Scheduler
 
     static bool CanRunDpc(KernelThread thread) => thread.Dpcs.Count > 0 && thread.TakesDpcs;
 
-    static bool CanTakeLock(KernelThread thread) => thread.SpinningOn == 0 || GuestMemory.Ref<ulong>(thread.SpinningOn) == 0;
+    static bool CanTakeLock(KernelThread thread) => thread.SpinningOn == 0 || CanHaveLock(thread.SpinningOn, thread.SpinMask);
 }

@@ -28,10 +28,10 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
         DeliverApcs(thread, point);
     }
 
-    internal override void Spin(KernelThread thread, ulong spinLock)
+    internal override void Spin(KernelThread thread, ulong spinLock, uint mask)
     {
         var spinner = new SpinWait();
-        while (Volatile.Read(ref GuestMemory.Ref<ulong>(spinLock)) != 0)
+        while (!CanHaveLock(spinLock, mask))
         {
             Machine.BugChecks.ThrowIfStopped();
             if (spinner.Count == 50)

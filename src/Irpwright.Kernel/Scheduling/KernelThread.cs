@@ -152,6 +152,7 @@ public sealed unsafe class KernelThread : IDisposable
     internal SchedulerState State;
     internal ulong ReadySequence;
     internal ulong SpinningOn;
+    internal uint SpinMask;
     internal bool RunsDpcNext;
     internal Interrupt? TakesInterruptNext;
     internal long Deadline = long.MaxValue;
@@ -174,8 +175,11 @@ public sealed unsafe class KernelThread : IDisposable
     /// <summary>What the thread waits for, in words; null while it does not wait.</summary>
     public string? WaitReason => Reason ?? Machine.Dispatcher.Describe(this);
 
-    /// <summary>The words for a wait that is not one for dispatcher objects.</summary>
+    /// <summary>The words for what is not a wait for dispatcher objects.</summary>
     internal string? Reason;
+
+    /// <summary>Finds the words for a wait when they are asked for, as owners change meanwhile.</summary>
+    internal Func<string>? Description;
 
     /// <summary>
     /// True while code outside of the machine may end the thread's wait, by cancelling its request for example: then the machine is

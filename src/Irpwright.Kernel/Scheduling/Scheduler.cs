@@ -96,8 +96,11 @@ public abstract class Scheduler
     public abstract void Yield(KernelThread thread, SchedulingPoint point);
 
     /// <summary>Lets others run while a spin lock is held elsewhere; the caller tries again afterwards.</summary>
-    /// <param name="spinLock">Guest address of the lock: free when the value there is 0.</param>
-    internal abstract void Spin(KernelThread thread, ulong spinLock);
+    /// <param name="spinLock">Guest address of the lock.</param>
+    /// <param name="mask">The bits of its lower half that stand for holders in the way: it can be had when they are 0.</param>
+    internal abstract void Spin(KernelThread thread, ulong spinLock, uint mask = uint.MaxValue);
+
+    protected static bool CanHaveLock(ulong spinLock, uint mask) => (Volatile.Read(ref GuestMemory.Ref<uint>(spinLock)) & mask) == 0;
 
     /// <summary>Suspends the calling thread until it is unblocked or the deadline has passed; may return early.</summary>
     /// <param name="deadline">Interrupt time, 100 ns; long.MaxValue for none.</param>

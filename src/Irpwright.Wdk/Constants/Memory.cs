@@ -114,6 +114,10 @@ public static partial class Constants
     // Added to a POOL_TYPE
     public const int POOL_QUOTA_FAIL_INSTEAD_OF_RAISE = 8;
     public const int POOL_RAISE_IF_ALLOCATION_FAILURE = 16;
+
+    // Flags of ExInitializeLookasideListEx
+    public const uint EX_LOOKASIDE_LIST_EX_FLAGS_RAISE_ON_FAIL = 1;
+    public const uint EX_LOOKASIDE_LIST_EX_FLAGS_FAIL_NO_RAISE = 2;
     public const int POOL_COLD_ALLOCATION = 256;
     public const int POOL_NX_ALLOCATION = 512;
 }

@@ -123,6 +123,7 @@ public static partial class Constants
     public const byte APC_LEVEL = 1;
     public const byte DISPATCH_LEVEL = 2;
     public const byte CMCI_LEVEL = 5;
+    public const byte SYNCH_LEVEL = 12;
     public const byte CLOCK_LEVEL = 13;
     public const byte IPI_LEVEL = 14;
     public const byte DRS_LEVEL = 14;
@@ -153,6 +154,9 @@ public static partial class Constants
 
     /// <summary>Objects a thread can wait for at once with wait blocks of the caller.</summary>
     public const int MAXIMUM_WAIT_OBJECTS = 64;
+
+    /// <summary>For ExSetResourceOwnerPointerEx: the owner pointer is a thread with its two low bits set.</summary>
+    public const uint FLAG_OWNER_POINTER_IS_THREAD = 1;
 
     public const uint EVENT_QUERY_STATE = 0x0001;
     public const uint EVENT_MODIFY_STATE = 0x0002;

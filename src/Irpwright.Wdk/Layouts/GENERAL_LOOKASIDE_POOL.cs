@@ -3,7 +3,8 @@ using System.Runtime.InteropServices;
 
 namespace Irpwright.Wdk;
 
-/// <summary>The members of GENERAL_LOOKASIDE without its padding.</summary>
+/// <summary>Lookaside list, paged or nonpaged. Inline code of drivers counts in it and calls Allocate and Free. GENERAL_LOOKASIDE
+/// has the same members, padded to 0x80 bytes.</summary>
 [Layout]
 [StructLayout(LayoutKind.Explicit, Size = SizeOf)]
 public struct GENERAL_LOOKASIDE_POOL

@@ -10,5 +10,5 @@ public struct NPAGED_LOOKASIDE_LIST
 {
     public const int SizeOf = 0x80;
 
-    [FieldOffset(0x00)] public GENERAL_LOOKASIDE L;
+    [FieldOffset(0x00)] public GENERAL_LOOKASIDE_POOL L;
 }
