@@ -75,6 +75,9 @@ public sealed partial class Machine : IDisposable
         ObjectQueries = new ObjectQueries(this);
         WorkItems = new WorkItems(this);
         Time = new SystemTime(this);
+        Registry = new Registry(this);
+        Keys = new KeyServices(this);
+        RegistryValues = new RegistryValues(this);
         Devices = new Devices(this);
         Irps = new IrpAllocation(this);
         IrpLocations = new IrpStackLocations(this);
@@ -189,6 +192,12 @@ public sealed partial class Machine : IDisposable
     public NamedObjects NamedObjects { get; }
 
     public ObjectQueries ObjectQueries { get; }
+
+    public Registry Registry { get; }
+
+    public KeyServices Keys { get; }
+
+    public RegistryValues RegistryValues { get; }
 
     public WorkItems WorkItems { get; }
 

@@ -129,7 +129,12 @@ public sealed class Drivers
         return driver;
     }
 
-    PUNICODE_STRING RegistryPath(string name) => machine.Strings.Constant($@"\Registry\Machine\System\CurrentControlSet\Services\{name}");
+    PUNICODE_STRING RegistryPath(string name)
+    {
+        string path = $@"\Registry\Machine\System\CurrentControlSet\Services\{name}";
+        machine.Registry.Create(path);
+        return machine.Strings.Constant(path);
+    }
 
     /// <summary>Calls the DllInitialize routine of an export driver.</summary>
     /// <param name="name">Names its registry key.</param>

@@ -13,6 +13,9 @@ public static partial class Constants
     public const uint REG_QWORD = 11;
     public const uint REG_OPTION_NON_VOLATILE = 0;
     public const uint REG_OPTION_VOLATILE = 1;
+    public const uint REG_OPTION_CREATE_LINK = 2;
+    public const uint REG_OPTION_BACKUP_RESTORE = 4;
+    public const uint REG_OPTION_OPEN_LINK = 8;
     public const uint REG_CREATED_NEW_KEY = 1;
     public const uint REG_OPENED_EXISTING_KEY = 2;
     public const uint KEY_QUERY_VALUE = 0x0001;
@@ -44,4 +47,32 @@ public static partial class Constants
     public const uint RTL_REGISTRY_USER = 5;
     public const uint RTL_REGISTRY_HANDLE = 0x40000000;
     public const uint RTL_REGISTRY_OPTIONAL = 0x80000000;
+}
+
+/// <summary>What is asked about a registry key.</summary>
+/// <seealso href="https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/ne-wdm-_key_information_class"/>
+public enum KEY_INFORMATION_CLASS
+{
+    KeyBasicInformation,
+    KeyNodeInformation,
+    KeyFullInformation,
+    KeyNameInformation,
+    KeyCachedInformation,
+    KeyFlagsInformation,
+    KeyVirtualizationInformation,
+    KeyHandleTagsInformation,
+    KeyTrustInformation,
+    KeyLayerInformation,
+}
+
+/// <summary>What is asked about a registry value.</summary>
+/// <seealso href="https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/ne-wdm-_key_value_information_class"/>
+public enum KEY_VALUE_INFORMATION_CLASS
+{
+    KeyValueBasicInformation,
+    KeyValueFullInformation,
+    KeyValuePartialInformation,
+    KeyValueFullInformationAlign64,
+    KeyValuePartialInformationAlign64,
+    KeyValueLayerInformation,
 }
