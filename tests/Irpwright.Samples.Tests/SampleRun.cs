@@ -62,6 +62,8 @@ public sealed class SampleRun : IDisposable
         "split" => new Split(),
         "syncquery" => new SyncQuery(),
         "queue" => new Queue(),
+        "csq" => new Csq(),
+        "startio" => new StartIo(),
         "broken-null" => new BrokenNull(),
         "broken-wild" => new BrokenWild(),
         "broken-loop" => new BrokenLoop(),

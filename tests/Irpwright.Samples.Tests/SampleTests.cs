@@ -1,12 +1,13 @@
 using System.Reflection;
 using Irpwright.Kernel;
 using Irpwright.Samples.Tests.Scenarios;
+using Irpwright.Verification;
 
 namespace Irpwright.Samples.Tests;
 
 /// <summary>
 /// Goal: every sample does what it says, whichever language it is in. Method: each scenario runs with the C# driver and with the
-/// compiled one; afterwards nothing may be left of it, and both must have caused the same events.
+/// compiled one; afterwards nothing may be left of it, no rule may be broken, and both must have caused the same events.
 /// </summary>
 public sealed class SampleTests
 {
@@ -50,9 +51,11 @@ public sealed class SampleTests
     static IReadOnlyList<string> Run(string scenario, Form form, MachineOptions options)
     {
         using var run = new SampleRun(SampleOf(Methods[scenario]), form, options);
+        var verifier = Verifier.Attach(run.Machine);
         var body = Methods[scenario].CreateDelegate<Action<SampleRun>>();
         run.Machine.Run(() => body(run));
         run.Remove();
+        Assert.Empty(verifier.Violations.Select(v => v.Sentence));
         return run.Events.Events;
     }
 }
