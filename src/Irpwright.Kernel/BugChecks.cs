@@ -150,7 +150,7 @@ public sealed class BugChecks
     {
         return exception switch
         {
-            BugCheckException or MachineHungException or MachineUnsupportedException => exception,
+            BugCheckException or MachineHungException or MachineUnsupportedException or ThreadTerminatedException => exception,
             ObjectDisposedException when stopped == exception => exception,
             GuestFaultException fault => PageFault(fault.Address, fault.Access, 0),
             NtStatusException raised => Unhandled(raised.Status, 0, 0, 0, $"{raised.Status} was raised and no handler caught it."),

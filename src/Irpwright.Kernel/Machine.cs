@@ -70,6 +70,9 @@ public sealed partial class Machine : IDisposable
         DebugOutput = new DebugOutput(this);
         Objects = new ObjectNamespace(this);
         Processes = new Processes(this);
+        Threads = new Threads(this);
+        NotifyRoutines = new NotifyRoutines(this);
+        SystemVersion = new SystemVersion(this);
         Handles = new Handles(this);
         NamedObjects = new NamedObjects(this);
         ObjectQueries = new ObjectQueries(this);
@@ -186,6 +189,12 @@ public sealed partial class Machine : IDisposable
     public ObjectNamespace Objects { get; }
 
     public Processes Processes { get; }
+
+    public Threads Threads { get; }
+
+    public NotifyRoutines NotifyRoutines { get; }
+
+    public SystemVersion SystemVersion { get; }
 
     public Handles Handles { get; }
 
@@ -342,6 +351,7 @@ public sealed partial class Machine : IDisposable
     /// <summary>What the kernel does for a thread that ends: its IRPs are cancelled and waited for, and it must own nothing.</summary>
     internal void ThreadExit(KernelThread thread)
     {
+        NotifyRoutines.ThreadEnds(thread);
         Apcs.RequireEnabledAtExit(thread);
         Cancellation.CancelThreadIrps(thread);
         Mutexes.RunDown(thread);

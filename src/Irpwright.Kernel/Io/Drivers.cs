@@ -95,7 +95,11 @@ public sealed class Drivers
         }
         if (driver.Managed is { } managed) managed.DriverObject = driverObject;
         lock (gate) drivers.Add(driver);
-        NTSTATUS status = InKernel(() => machine.Code.Call(entry, driverObject, registryPath));
+        NTSTATUS status = InKernel(() =>
+        {
+            if (driverObject.DriverSize != 0) machine.NotifyRoutines.ImageLoaded(driver.Name, driverObject.DriverStart.Address, driverObject.DriverSize);
+            return machine.Code.Call(entry, driverObject, registryPath);
+        });
         machine.Events.Emit(new DriverLoaded(driverObject, driver.Name, status));
         if (status < 0)
         {
@@ -183,7 +187,7 @@ public sealed class Drivers
         KernelThread thread = machine.CurrentThread;
         Process process = thread.Process;
         thread.Process = machine.Processes.System;
-        using SystemCall systemCall = thread.Enter();
+        using SystemCall systemCall = thread.Enter(MODE.KernelMode);
         try
         {
             return call();

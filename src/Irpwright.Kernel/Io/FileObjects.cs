@@ -28,7 +28,7 @@ public sealed class FileObjects
     /// <param name="file">The file object, with one handle; close it with <see cref="Close"/>.</param>
     public NTSTATUS Open(string name, uint access, uint options, MODE mode, out PFILE_OBJECT file)
     {
-        using SystemCall call = machine.CurrentThread.Enter();
+        using SystemCall call = machine.CurrentThread.Enter(mode);
         try
         {
             return OpenInKernel(name, access, options, mode, out file);

@@ -368,9 +368,12 @@ public sealed class ObjectNamespace
             deleted.IsDeleting = true;
             RemoveName(deleted);
         }
+        // Memory that is not ours is given back by its owner.
+        if (!deleted.OwnsMemory) GuestMemory.Ref<ulong>(address - HeaderSize + MarkOffset) = 0;
         deleted.Type.Deleting?.Invoke(new PVOID(address));
         lock (gate) objects.Remove(address);
+        if (!deleted.OwnsMemory) return;
         GuestMemory.Ref<ulong>(address - HeaderSize + MarkOffset) = 0;
-        if (deleted.OwnsMemory) machine.Pool.Free(address - HeaderSize, deleted.Type.Tag);
+        machine.Pool.Free(address - HeaderSize, deleted.Type.Tag);
     }
 }

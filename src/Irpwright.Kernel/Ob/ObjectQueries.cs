@@ -25,7 +25,7 @@ public sealed class ObjectQueries
     }
 
     // A UNICODE_STRING at the beginning of a structure, its characters behind the structure.
-    static NTSTATUS Write(string? name, PVOID buffer, int structure, uint length, out uint needed)
+    internal static NTSTATUS Write(string? name, PVOID buffer, int structure, uint length, out uint needed)
     {
         int bytes = name is null ? 0 : 2 * name.Length;
         needed = (uint)(structure + (name is null ? 0 : bytes + sizeof(char)));

@@ -15,26 +15,26 @@ public enum ThreadKind : byte
 /// <remarks>Driver-visible state (KTHREAD, KPCR, kernel stack) lies in guest memory; the rest is the scheduler's.</remarks>
 public sealed unsafe class KernelThread : IDisposable
 {
-    const ulong AreaSize = 16 * GuestMemory.PageSize;
+    internal const ulong AreaSize = 16 * GuestMemory.PageSize;
     const ulong StackSize = 24 * 1024;
     const ulong IrpListOffset = 0x5A0;
     const int CellCount = 0x100;
+    const ulong ObjectOffset = GuestMemory.PageSize + 0x40; // leaves room for the object's header
+    const sbyte NormalPriority = 8;
 
     [ThreadStatic] static KernelThread? current;
 
     readonly byte* irql;
     int cells;
 
-    internal KernelThread(Machine machine, int id, string name, ThreadKind kind)
+    internal KernelThread(Machine machine, int id, string name, ThreadKind kind, Process owner, ulong area)
     {
         Machine = machine;
         Id = id;
         Name = name;
         Kind = kind;
-        Process = kind == ThreadKind.User ? machine.Processes.User : machine.Processes.System;
+        Area = area;
         // KPCR, KTHREAD, guard, 6 pages of stack, guard, 6 pages of DPC stack: a stack that overflows meets a guard page.
-        Area = machine.Memory.ThreadAreas.Allocate(AreaSize, PageAccess.ReadWrite);
-        if (Area == 0) throw new InsufficientMemoryException("This machine has no room for another thread.");
         machine.Memory.Protect(Area + 2 * GuestMemory.PageSize, GuestMemory.PageSize, PageAccess.None);
         machine.Memory.Protect(Area + 9 * GuestMemory.PageSize, GuestMemory.PageSize, PageAccess.None);
         StackLimit = Area + 3 * GuestMemory.PageSize;
@@ -48,9 +48,13 @@ public sealed unsafe class KernelThread : IDisposable
         Pcr.MajorVersion = Pcr.MinorVersion = 1;
         Pcr.Prcb.Number = (uint)id;
         Pcr.Prcb.LegacyNumber = (byte)id;
-        Object.Header.Type = KOBJECTS.ThreadObject;
-        PLIST_ENTRY waiters = new(Object.Address + 8);
-        waiters.Flink = waiters.Blink = waiters;
+        machine.Objects.Adopt(machine.Objects.Types.Thread, Object.Address, ownsMemory: false);
+        Dispatcher.InitializeHeader(new PDISPATCHER_HEADER(Object.Address), (byte)KOBJECTS.ThreadObject, KTHREAD.SizeOf, 0);
+        Object.Priority = Object.BasePriority = NormalPriority;
+        Object.Process = owner.Object;
+        // Ids of threads and processes are of one kind; those of the two processes come first.
+        Object.Cid = new CLIENT_ID { UniqueProcess = owner.Id, UniqueThread = new HANDLE(8 + 4 * (ulong)id) };
+        Process = owner;
         IrpList.Flink = IrpList.Blink = IrpList;
         MutexList.Flink = MutexList.Blink = MutexList;
     }
@@ -84,7 +88,15 @@ public sealed unsafe class KernelThread : IDisposable
     public ThreadKind Kind { get; }
 
     /// <summary>The process whose handles and user memory the thread sees: its own, or one that it is attached to.</summary>
-    public Process Process { get; internal set; }
+    public Process Process
+    {
+        get;
+        internal set
+        {
+            field = value;
+            Object.ApcState.Process = value.Object;
+        }
+    }
 
     internal ulong Area { get; }
 
@@ -92,7 +104,9 @@ public sealed unsafe class KernelThread : IDisposable
     public PKPCR Pcr => new(Area);
 
     /// <summary>The KTHREAD (and ETHREAD) object that drivers see.</summary>
-    public PKTHREAD Object => new(Area + GuestMemory.PageSize);
+    public PKTHREAD Object => new(Area + ObjectOffset);
+
+    internal static ulong AreaOf(PKTHREAD thread) => thread.Address - ObjectOffset;
 
     /// <summary>Highest address of the kernel stack; the first push goes below it.</summary>
     public ulong StackBase { get; }
@@ -205,11 +219,28 @@ public sealed unsafe class KernelThread : IDisposable
     /// <summary>Nesting of system calls; a user thread outside of any runs its own code, however long that takes.</summary>
     internal int SystemCalls { get; set; }
 
-    internal SystemCall Enter()
+    /// <summary>Enters the kernel: from user mode where a user thread does so first, else from kernel mode.</summary>
+    internal SystemCall Enter() => Enter(SystemCalls == 0 && Kind == ThreadKind.User ? MODE.UserMode : MODE.KernelMode);
+
+    internal SystemCall Enter(MODE mode)
     {
+        var call = new SystemCall(this);
         SystemCalls++;
-        return new SystemCall(this);
+        Object.PreviousMode = mode;
+        return call;
     }
+
+    /// <summary>PsCreateSystemThread made it.</summary>
+    internal bool IsDriverThread { get; set; }
+
+    /// <summary>Notify routines know of it.</summary>
+    internal bool IsAnnounced { get; set; }
+
+    /// <summary>What IoSetThreadHardErrorMode sets.</summary>
+    public bool ReportsHardErrors { get; internal set; } = true;
+
+    /// <summary>What a system thread ended with.</summary>
+    public NTSTATUS ExitStatus { get; internal set; }
 
     public override string ToString() => $"T{Id} {Name}";
 
@@ -223,9 +254,11 @@ public sealed unsafe class KernelThread : IDisposable
 readonly struct SystemCall(KernelThread thread) : IDisposable
 {
     readonly uint apcDisable = thread.Object.CombinedApcDisable;
+    readonly MODE previousMode = thread.Object.PreviousMode;
 
     public void Dispose()
     {
+        thread.Object.PreviousMode = previousMode;
         if (--thread.SystemCalls == 0) thread.Machine.Apcs.ReturnToUser(thread, apcDisable);
     }
 }

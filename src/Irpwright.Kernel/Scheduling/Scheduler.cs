@@ -152,20 +152,36 @@ public abstract class Scheduler
     }
 
     /// <summary>Starts a guest thread.</summary>
+    /// <exception cref="InsufficientMemoryException">The machine has no room for another thread.</exception>
     public KernelThread Start(string name, ThreadKind kind, Action body)
     {
+        KernelThread thread = TryCreate(name, kind, kind == ThreadKind.User ? Machine.Processes.User : Machine.Processes.System)
+            ?? throw new InsufficientMemoryException("This machine has no room for another thread.");
+        Start(thread, body);
+        return thread;
+    }
+
+    /// <summary>Makes a thread that does not run yet; null when the machine has no room for it.</summary>
+    internal KernelThread? TryCreate(string name, ThreadKind kind, Process owner)
+    {
         Machine.BugChecks.ThrowIfStopped();
-        KernelThread thread;
+        ulong area = Machine.Memory.ThreadAreas.Allocate(KernelThread.AreaSize, PageAccess.ReadWrite);
+        if (area == 0) return null;
         lock (Gate)
         {
-            thread = new KernelThread(Machine, ++lastThreadId, name, kind);
-            threads.Add(thread);
+            var thread = new KernelThread(Machine, ++lastThreadId, name, kind, owner, area);
             threadsByObject[thread.Object.Address] = thread;
+            return thread;
         }
+    }
+
+    /// <summary>Lets a new thread run.</summary>
+    internal void Start(KernelThread thread, Action body)
+    {
+        lock (Gate) threads.Add(thread);
         thread.HostThread = new Thread(() => Root(thread, body), HostStackSize) { IsBackground = true, Name = $"{Machine.Name} {thread}" };
         Started(thread);
         thread.HostThread.Start();
-        return thread;
     }
 
     unsafe void Root(KernelThread thread, Action body)
@@ -189,7 +205,21 @@ public abstract class Scheduler
             lock (Gate) threads.Remove(thread);
             KernelThread.Current = null;
             (thread.GuestState as IDisposable)?.Dispose();
-            Machine.Memory.ThreadAreas.Free(thread.Area, 16 * GuestMemory.PageSize);
+            Release(thread);
+        }
+    }
+
+    // The thread does not need its object any more. In a machine that has stopped nobody does.
+    void Release(KernelThread thread)
+    {
+        if (Machine.BugChecks.StopReason is not null) return;
+        try
+        {
+            Machine.Objects.ObfDereferenceObject(thread.Object);
+        }
+        catch (Exception e)
+        {
+            Machine.BugChecks.Convert(e);
         }
     }
 
@@ -199,9 +229,11 @@ public abstract class Scheduler
         {
             Begin(thread);
             Machine.Events.Emit(new ThreadStarted(thread));
+            Machine.NotifyRoutines.ThreadCreated(thread);
             body();
             Machine.ThreadExit(thread);
             Machine.Events.Emit(new ThreadEnded(thread));
+            Machine.Dispatcher.Signal(new PDISPATCHER_HEADER(thread.Object.Address));
         }
         catch (Exception e) when (Report(e))
         {

@@ -35,3 +35,13 @@ namespace Irpwright.Wdk;
 
 [Routine] public delegate NTSTATUS RTL_QUERY_REGISTRY_ROUTINE(PWSTR ValueName, uint ValueType, PVOID ValueData, uint ValueLength, PVOID Context,
     PVOID EntryContext);
+
+[Routine] public delegate void CREATE_PROCESS_NOTIFY_ROUTINE(HANDLE ParentId, HANDLE ProcessId, BOOLEAN Create);
+
+/// <summary><paramref name="CreateInfo"/> is NULL when the process ends.</summary>
+[Routine] public delegate void CREATE_PROCESS_NOTIFY_ROUTINE_EX(PEPROCESS Process, HANDLE ProcessId, PVOID CreateInfo);
+
+[Routine] public delegate void CREATE_THREAD_NOTIFY_ROUTINE(HANDLE ProcessId, HANDLE ThreadId, BOOLEAN Create);
+
+/// <summary><paramref name="ProcessId"/> is 0 for drivers.</summary>
+[Routine] public delegate void LOAD_IMAGE_NOTIFY_ROUTINE(PUNICODE_STRING FullImageName, HANDLE ProcessId, PIMAGE_INFO ImageInfo);
