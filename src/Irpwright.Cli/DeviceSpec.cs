@@ -7,7 +7,8 @@ namespace Irpwright.Cli;
 /// <param name="Text">As given.</param>
 /// <param name="Service">Name of its driver.</param>
 /// <param name="DeviceName">Name of its device object.</param>
-sealed record DeviceSpec(string Text, string Service, string DeviceName, Func<WdmDriver> Create)
+/// <param name="Create">Null for a device of the root bus, which has no driver of its own.</param>
+sealed record DeviceSpec(string Text, string Service, string DeviceName, Func<WdmDriver>? Create)
 {
     const int MaximumRamDisk = 1 << 30;
 
@@ -28,10 +29,12 @@ sealed record DeviceSpec(string Text, string Service, string DeviceName, Func<Wd
                 return new DeviceSpec(text, "filedisk", @"\Device\Disk0", () => OpenFile(text, path));
             case ["file", ..]:
                 throw Bad(text, "name the file, as in file:disk.img");
+            case ["root"]:
+                return new DeviceSpec(text, "", "", null);
             case ["scripted"]:
                 return new DeviceSpec(text, "scripted", @"\Device\Scripted0", () => new ScriptedDevice());
             case [var kind, ..]:
-                throw Bad(text, $"'{kind}' is no device; there are ramdisk:SIZE, file:PATH and scripted");
+                throw Bad(text, $"'{kind}' is no device; there are ramdisk:SIZE, file:PATH, scripted and root");
             default:
                 throw Bad(text, "it is empty");
         }

@@ -14,7 +14,7 @@ sealed class DriverStack(Machine machine, DeviceSpec? device, ulong seed, bool l
     static readonly Dictionary<string, Func<WdmDriver>> BuiltIn = new(StringComparer.OrdinalIgnoreCase)
     {
         ["passthrough"] = () => new PassThrough(),
-        ["ramdisk"] = DeviceSpec.Default.Create,
+        ["ramdisk"] = DeviceSpec.Default.Create!,
         ["scripted"] = () => new ScriptedDevice(),
     };
 
@@ -23,9 +23,12 @@ sealed class DriverStack(Machine machine, DeviceSpec? device, ulong seed, bool l
     readonly List<Driver> software = [];
     GuestDrivers? guest;
     PDEVICE_OBJECT bottom;
+    readonly List<DriverService> services = [];
+    string attached = "";
 
     /// <summary>A driver that was found and not loaded yet: an object of C#, or an image in memory.</summary>
-    sealed record Source(string Text, string Name, WdmDriver? Managed, DriverImage? Image);
+    /// <param name="Again">Makes another object for another load; an image is read again.</param>
+    sealed record Source(string Text, string Name, WdmDriver? Managed, DriverImage? Image, Func<WdmDriver>? Again = null);
 
     /// <summary>Names of the drivers for help texts.</summary>
     public static IEnumerable<string> BuiltInNames => BuiltIn.Keys;
@@ -34,9 +37,9 @@ sealed class DriverStack(Machine machine, DeviceSpec? device, ulong seed, bool l
     public void Add(string text)
     {
         if (DriverAssembly.TrySplit(text, out string path, out string type))
-            sources.Add(new Source(text, UniqueName(type[(type.LastIndexOf('.') + 1)..]), DriverAssembly.Create(path, type), null));
+            sources.Add(new Source(text, UniqueName(type[(type.LastIndexOf('.') + 1)..]), DriverAssembly.Create(path, type), null, () => DriverAssembly.Create(path, type)));
         else if (BuiltIn.TryGetValue(text, out Func<WdmDriver>? create) && !File.Exists(text))
-            sources.Add(new Source(text, UniqueName(text.ToLowerInvariant()), create(), null));
+            sources.Add(new Source(text, UniqueName(text.ToLowerInvariant()), create(), null, create));
         else
             AddImage(text);
     }
@@ -95,14 +98,49 @@ sealed class DriverStack(Machine machine, DeviceSpec? device, ulong seed, bool l
             }
             if (bottom.IsNull && software is [.., { } below]) TakeAsBottom(below);
             if (bottom.IsNull) LoadBottom(DeviceSpec.Default);
-            NTSTATUS status = machine.Drivers.AddDevice(driver, bottom);
+            Node ??= machine.PlugAndPlay.Report(bottom, $@"ROOT\{machine.Drivers.Find(bottom.DriverObject)!.Name}");
+            DriverService service = ServiceOf(source, driver);
+            services.Add(service);
+            NTSTATUS status = machine.PlugAndPlay.AddDriver(Node, service);
             if (!status.IsSuccess)
                 throw CommandException.Undecided($"{source.Text}: AddDevice returned {status.Name}; the driver did not attach.");
+            attached = source.Text;
         }
+        if (Node is not null) machine.PlugAndPlay.Install(Node.DeviceId, new DeviceInstallation { LowerFilters = services });
+    }
+
+    /// <summary>A driver that goes with its device, and comes back when the device is started again.</summary>
+    DriverService ServiceOf(Source source, Driver driver) => new(source.Name,
+        () =>
+        {
+            Driver? again;
+            if (source.Again is { } create) return (machine.Drivers.Load(create(), source.Name, out again), again);
+            if (!guest!.TryRead(source.Text, out DriverImage? image, out _)) return (NTSTATUS.STATUS_OBJECT_NAME_NOT_FOUND, null);
+            return (guest.Start(image, out again, source.Name), again);
+        },
+        loaded => loaded.Managed is null ? guest!.Unload(loaded) : machine.Drivers.Unload(loaded),
+        driver);
+
+    /// <summary>The device that drivers were added to; null without any.</summary>
+    public DeviceNode? Node { get; private set; }
+
+    /// <summary>Starts the device that drivers were added to, unless its lowest driver knows no Plug and Play.</summary>
+    public void StartDevice()
+    {
+        if (Node is null || attached.Length == 0 || !machine.Drivers.Handles(bottom.DriverObject, IRP_MJ_PNP)) return;
+        NTSTATUS status = machine.PlugAndPlay.Start(Node);
+        if (!status.IsSuccess)
+            throw CommandException.Undecided($"{attached}: the device was not started, and its drivers are removed again: IRP_MN_START_DEVICE ended with {status.Name}.");
     }
 
     void LoadBottom(DeviceSpec spec)
     {
+        if (spec.Create is null)
+        {
+            Node = machine.PlugAndPlay.Report(new DeviceDescription(@"ROOT\DEVICE"));
+            bottom = Node.PhysicalDevice;
+            return;
+        }
         NTSTATUS status = machine.Drivers.Load(spec.Create(), UniqueName(spec.Service), out _);
         if (!status.IsSuccess || !machine.Objects.TryFind(spec.DeviceName, out ulong address, out _))
             throw CommandException.Undecided($"--device {spec.Text}: its DriverEntry returned {status.Name}.");

@@ -50,6 +50,11 @@ sealed class RequestResult(RequestSpec spec)
         foreach ((RequestOutcome outcome, int count) in outcomes)
         {
             string times = Count > 1 ? $"{count} times  " : "";
+            if (!spec.IsForHandle)
+            {
+                yield return $"{spec.Text}  {times}{outcome.Status.Name}";
+                continue;
+            }
             string digest = outcome.Digest is null ? "" : $"  sha256 {outcome.Digest}";
             yield return $"{spec.Text}  {times}{outcome.Status.Name}  {outcome.Information} bytes{digest}";
         }

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Globalization;
+using Irpwright.Wdk;
 
 namespace Irpwright.Cli;
 
@@ -9,6 +10,22 @@ enum RequestKind : byte
     Write,
     Control,
     Flush,
+    PlugAndPlay,
+    Power,
+}
+
+/// <summary>What a <c>pnp:</c> request asks the PnP manager for.</summary>
+enum PnpOperation : byte
+{
+    Start,
+    Stop,
+    QueryStop,
+    CancelStop,
+    Remove,
+    QueryRemove,
+    CancelRemove,
+    Surprise,
+    Eject,
 }
 
 /// <summary>One <c>--request</c>: what to send, how often, and whether to cancel it.</summary>
@@ -28,6 +45,16 @@ sealed record RequestSpec(string Text, RequestKind Kind)
 
     /// <summary>Bytes to write; input buffer of a control request.</summary>
     public ReadOnlyMemory<byte> Data { get; private init; }
+
+    public PnpOperation Operation { get; private init; }
+
+    /// <summary>Of a <c>power:</c> request: a device state; unspecified for a system state.</summary>
+    public DEVICE_POWER_STATE DeviceState { get; private init; }
+
+    public SYSTEM_POWER_STATE SystemState { get; private init; }
+
+    /// <summary>Whether it goes to the device that is open, not to the PnP or power manager.</summary>
+    public bool IsForHandle => Kind is not (RequestKind.PlugAndPlay or RequestKind.Power);
 
     public bool Cancel { get; private set; }
 
@@ -55,6 +82,7 @@ sealed record RequestSpec(string Text, RequestKind Kind)
             rest = rest[..colon];
         }
         RequestSpec spec = ParseOperation(text, rest);
+        if (!spec.IsForHandle && (cancel || async)) throw Bad(text, "PnP and power requests are waited for, and cannot be cancelled");
         spec.Cancel = cancel;
         spec.Async = async;
         spec.Repeat = repeat;
@@ -85,11 +113,37 @@ sealed record RequestSpec(string Text, RequestKind Kind)
             case "flush":
                 if (parts.Length != 1) throw Bad(text, $"flush takes no '{parts[1]}'");
                 return new RequestSpec(text, RequestKind.Flush);
-            case "pnp" or "power":
-                throw Bad(text, $"{parts[0]} requests are not supported yet");
+            case "pnp":
+                return new RequestSpec(text, RequestKind.PlugAndPlay) { Operation = ParsePnp(text, operation[(operation.IndexOf(':') + 1)..]) };
+            case "power":
+                return ParsePower(text, parts);
             default:
-                throw Bad(text, $"'{parts[0]}' is no request; there are read, write, ioctl and flush");
+                throw Bad(text, $"'{parts[0]}' is no request; there are read, write, ioctl, flush, pnp and power");
         }
+    }
+
+    static PnpOperation ParsePnp(string text, string operation) => operation switch
+    {
+        "start" => PnpOperation.Start,
+        "stop" => PnpOperation.Stop,
+        "query-stop" => PnpOperation.QueryStop,
+        "cancel-stop" => PnpOperation.CancelStop,
+        "remove" => PnpOperation.Remove,
+        "query-remove" => PnpOperation.QueryRemove,
+        "cancel-remove" => PnpOperation.CancelRemove,
+        "surprise" => PnpOperation.Surprise,
+        "eject" => PnpOperation.Eject,
+        _ => throw Bad(text, "a PnP request is pnp:start, stop, query-stop, cancel-stop, remove, query-remove, cancel-remove, surprise or eject"),
+    };
+
+    static RequestSpec ParsePower(string text, string[] parts)
+    {
+        if (parts is not [_, [var kind, var digit]] || kind is not ('D' or 'S') || digit < '0' || digit > (kind == 'D' ? '3' : '5'))
+            throw Bad(text, "a power request is power:D0 to power:D3 for the device, or power:S0 to power:S5 for the system");
+        int state = digit - '0' + 1;
+        return kind == 'D'
+            ? new RequestSpec(text, RequestKind.Power) { DeviceState = (DEVICE_POWER_STATE)state }
+            : new RequestSpec(text, RequestKind.Power) { SystemState = (SYSTEM_POWER_STATE)state };
     }
 
     static RequestSpec ParseControl(string text, string[] parts)

@@ -14,6 +14,7 @@ static class RunCommand
         Examples:
           irpwright run passthrough --request read:0:512 --trace text
           irpwright run retry.sys --device ramdisk:1MiB -r write:0:00ff -r read:0:16
+          irpwright run pnpfunc.sys --device root -r read:0:16 -r pnp:stop -r pnp:start -r power:S3 -r power:S0
           irpwright run queue.sys -r read:0:64:cancel -r read:0:64
           irpwright run MyDrivers.dll:MyFilter -r ioctl:0x222000:01020304:64 --schedule random:7
 
@@ -22,7 +23,11 @@ static class RunCommand
           write:OFFSET:HEX|@FILE                  bytes as 00ff10, or those of a file
           ioctl:CODE[:IN-HEX|@FILE][:OUT-LENGTH]  as ioctl:0x222004::64 without input
           flush
+          pnp:start|stop|remove|surprise|eject    also query-stop, cancel-stop, query-remove, cancel-remove
+          power:S0..S5|D0..D3                     of the system, or of the device
           A suffix :cancel cancels it while it is pending, :x1000 repeats it, :async does not wait for it.
+
+        A device that drivers with AddDevice attach to is started before the first request, unless that is one of pnp.
 
         Exit codes:
           0 clean, 1 violation, bug check or hang, 2 bad usage or input, 3 could not decide
@@ -36,7 +41,7 @@ static class RunCommand
             Description = $"Drivers, bottom up: .sys files, Assembly.dll:Type, or built in: {string.Join(", ", DriverStack.BuiltInNames)}",
         };
         var device = Option(
-            "--device", "DEVICE", "At the bottom of the stack: ramdisk:SIZE, file:PATH or scripted [default below filters: ramdisk:64KiB]");
+            "--device", "DEVICE", "At the bottom of the stack: ramdisk:SIZE, file:PATH, scripted, or root: a device without driver [default below filters: ramdisk:64KiB]");
         var open = Option(
             "--open", "NAME", @"Device to send requests to, such as \Device\Queue0 [default: the stack, or the only named device]");
         var requests = new Option<string[]>("--request", "-r")

@@ -23,6 +23,8 @@ sealed class RunScenario(Machine machine, RunOptions options, ObjectNames names)
 
     public ProgressBar? Progress { get; set; }
 
+    DeviceHandle? handle;
+
     public void Play()
     {
         var stack = new DriverStack(machine, options.Device, options.Seed, options.Lenient);
@@ -30,7 +32,7 @@ sealed class RunScenario(Machine machine, RunOptions options, ObjectNames names)
         machine.Run(() =>
         {
             stack.Start();
-            if (options.Requests.Count > 0 || options.Open is not null) SendAll(stack.DeviceToOpen(options.Open));
+            if (options.Requests.Count > 0 || options.Open is not null) SendAll(stack);
             else ListDrivers();
             stack.Unload();
         });
@@ -49,21 +51,98 @@ sealed class RunScenario(Machine machine, RunOptions options, ObjectNames names)
         }
     }
 
-    void SendAll(string device)
+    void SendAll(DriverStack stack)
     {
-        Device = device;
-        NTSTATUS status = DeviceHandle.TryOpen(machine, device, out DeviceHandle? handle);
-        if (handle is null)
-            throw CommandException.Undecided($"{device} cannot be opened: its driver answered IRP_MJ_CREATE with {status.Name}.");
-        foreach (RequestSpec request in options.Requests) Send(handle, request);
-        foreach ((IoOperation operation, byte[] buffer, RequestResult result) in running) Finish(operation, buffer, result);
-        handle.Dispose();
+        // Whoever begins with a PnP request of their own wants the device as AddDevice left it.
+        if (options.Requests is not [{ Kind: RequestKind.PlugAndPlay }, ..]) stack.StartDevice();
+        if (options.Requests is not [{ IsForHandle: false }, ..])
+        {
+            Device = stack.DeviceToOpen(options.Open);
+            NTSTATUS status = Open();
+            if (!status.IsSuccess)
+                throw CommandException.Undecided($"{Device} cannot be opened: its driver answered IRP_MJ_CREATE with {status.Name}.");
+        }
+        foreach (RequestSpec request in options.Requests)
+        {
+            if (request.IsForHandle) Send(stack, request);
+            else Manage(stack, request);
+        }
+        FinishRunning();
+        Close();
     }
 
-    void Send(DeviceHandle handle, RequestSpec request)
+    NTSTATUS Open() => DeviceHandle.TryOpen(machine, Device!, out handle);
+
+    void Close()
+    {
+        handle?.Dispose();
+        handle = null;
+        machine.PlugAndPlay.Settle();
+    }
+
+    void FinishRunning()
+    {
+        foreach ((IoOperation operation, byte[] buffer, RequestResult result) in running) Finish(operation, buffer, result);
+        running.Clear();
+    }
+
+    /// <summary>A request to the PnP or power manager.</summary>
+    void Manage(DriverStack stack, RequestSpec request)
+    {
+        if (request.SystemState == SYSTEM_POWER_STATE.PowerSystemUnspecified && stack.Node is null)
+            throw CommandException.BadInput($"--request {request.Text}: no driver was added to a device; drivers with AddDevice take part in Plug and Play.");
+        var result = new RequestResult(request);
+        results.Add(result);
+        for (int i = 0; i < request.Repeat; i++)
+        {
+            // Programs that are told of an orderly removal close their handles.
+            if (request.Operation is PnpOperation.Remove or PnpOperation.QueryRemove or PnpOperation.Eject)
+            {
+                FinishRunning();
+                Close();
+            }
+            NTSTATUS status = request.Kind == RequestKind.PlugAndPlay ? Manage(stack.Node!, request.Operation) : SetPower(stack.Node, request);
+            result.Add(new IoResult(status, 0), default);
+            Progress?.Advance();
+        }
+    }
+
+    NTSTATUS Manage(DeviceNode node, PnpOperation operation)
+    {
+        PlugAndPlay pnp = machine.PlugAndPlay;
+        switch (operation)
+        {
+            case PnpOperation.Start: return pnp.Start(node);
+            case PnpOperation.Stop: return pnp.Stop(node);
+            case PnpOperation.QueryStop: return pnp.QueryStop(node);
+            case PnpOperation.Remove: return pnp.Remove(node);
+            case PnpOperation.QueryRemove: return pnp.QueryRemove(node);
+            case PnpOperation.Eject: return pnp.Eject(node);
+            case PnpOperation.CancelStop: pnp.CancelStop(node); break;
+            case PnpOperation.CancelRemove: pnp.CancelRemove(node); break;
+            default: pnp.SurpriseRemove(node); break;
+        }
+        return NTSTATUS.STATUS_SUCCESS;
+    }
+
+    NTSTATUS SetPower(DeviceNode? node, RequestSpec request)
+    {
+        if (request.SystemState == SYSTEM_POWER_STATE.PowerSystemUnspecified) return machine.PowerIrps.SetDevicePower(node!, request.DeviceState);
+        if (request.SystemState != SYSTEM_POWER_STATE.PowerSystemWorking) return machine.Power.Sleep(request.SystemState);
+        machine.Power.Wake();
+        return NTSTATUS.STATUS_SUCCESS;
+    }
+
+    void Send(DriverStack stack, RequestSpec request)
     {
         var result = new RequestResult(request);
         results.Add(result);
+        Device ??= stack.DeviceToOpen(options.Open);
+        if (handle is null && Open() is { IsSuccess: false } refused)
+        {
+            result.Add(new IoResult(refused, 0), default);
+            return;
+        }
         byte[] buffer = new byte[request.Length];
         for (int i = 0; i < request.Repeat; i++)
         {
@@ -71,10 +150,10 @@ sealed class RunScenario(Machine machine, RunOptions options, ObjectNames names)
             if (request.Async && i > 0) buffer = new byte[request.Length];
             IoOperation operation = request.Kind switch
             {
-                RequestKind.Read => handle.StartRead(buffer, request.Offset),
-                RequestKind.Write => handle.StartWrite(request.Data, request.Offset),
-                RequestKind.Control => handle.StartControl(request.Code, request.Data, buffer),
-                _ => handle.StartFlush(),
+                RequestKind.Read => handle!.StartRead(buffer, request.Offset),
+                RequestKind.Write => handle!.StartWrite(request.Data, request.Offset),
+                RequestKind.Control => handle!.StartControl(request.Code, request.Data, buffer),
+                _ => handle!.StartFlush(),
             };
             if (request.Cancel && operation.Cancel()) result.Cancelled++;
             if (request.Async) running.Add((operation, buffer, result));

@@ -23,9 +23,11 @@ public class BadInputTests
     [InlineData("flush:1", "flush takes no '1'")]
     [InlineData("read:0:16:x0", "the count after x '0' is outside")]
     [InlineData("read:0:16:xyz", "the count after x 'yz' is no number")]
-    [InlineData("pnp:remove", "pnp requests are not supported yet")]
-    [InlineData("power:D3", "power requests are not supported yet")]
-    [InlineData("seek:0", "'seek' is no request; there are read, write, ioctl and flush")]
+    [InlineData("pnp:explode", "a PnP request is pnp:start, stop,")]
+    [InlineData("pnp:stop:async", "PnP and power requests are waited for")]
+    [InlineData("power:D4", "a power request is power:D0 to power:D3 for the device, or power:S0 to power:S5")]
+    [InlineData("power:deep", "a power request is power:D0")]
+    [InlineData("seek:0", "'seek' is no request; there are read, write, ioctl, flush, pnp and power")]
     [InlineData("", "'' is no request")]
     public void A_bad_request_says_which_part_is_wrong(string request, string problem)
     {

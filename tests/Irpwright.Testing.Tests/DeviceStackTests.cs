@@ -79,11 +79,95 @@ public sealed class DeviceStackTests : IDisposable
     }
 
     [Fact]
-    public void The_lowest_driver_must_have_a_device()
+    public void A_lowest_driver_without_device_stands_on_the_root_bus()
     {
-        DeviceStackException e = Refused(new PassThrough());
+        DeviceStack stack = DeviceStack.Build(machine, new PassThrough());
 
-        Assert.Equal("The driver passthrough cannot be at the bottom of a stack: its DriverEntry created no device.", e.Message);
+        Assert.Equal((@"ROOT\passthrough", DeviceNodeState.DriversAdded), (stack.Node.DeviceId, stack.Node.State));
+        Assert.Equal(2, stack.Top.StackSize);
+        Assert.Throws<IOException>(() => stack.Open());
+        Assert.Equal(STATUS_SUCCESS, stack.Start());
+        stack.Remove();
+        Assert.Equal(DeviceNodeState.Deleted, stack.Node.State);
+        Assert.Empty(machine.Drivers.All);
+    }
+
+    [Fact]
+    public void The_lowest_driver_must_have_a_device_or_attach_to_one()
+    {
+        DeviceStackException e = Refused(new Idle());
+
+        Assert.Equal("The driver idle cannot be at the bottom of a stack: its DriverEntry created no device, and it has no AddDevice routine.", e.Message);
+    }
+
+    sealed class Idle : WdmDriver
+    {
+        public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath) => STATUS_SUCCESS;
+    }
+
+    // ---- Plug and Play
+
+    [Fact]
+    public void A_stack_is_started_stopped_and_removed()
+    {
+        DeviceStack stack = DeviceStack.Build(machine, new RamDisk(4096), new PassThrough());
+        Assert.Equal((STATUS_SUCCESS, DeviceNodeState.Started), (stack.Start(), stack.Node.State));
+        Assert.Equal((STATUS_SUCCESS, DeviceNodeState.StopPending), (stack.QueryStop(), stack.Node.State));
+        stack.CancelStop();
+        Assert.Equal((STATUS_SUCCESS, DeviceNodeState.Stopped), (stack.Stop(), stack.Node.State));
+        Assert.Equal(STATUS_SUCCESS, stack.Start());
+        Assert.Equal((STATUS_SUCCESS, DeviceNodeState.RemovePending), (stack.QueryRemove(), stack.Node.State));
+        stack.CancelRemove();
+        Assert.Equal(DeviceNodeState.Started, stack.Node.State);
+
+        stack.Remove();
+
+        Assert.Empty(machine.PlugAndPlay.Nodes);
+        Assert.Empty(machine.Drivers.All);
+    }
+
+    [Fact]
+    public void An_open_handle_keeps_a_stack_from_being_removed()
+    {
+        DeviceStack stack = DeviceStack.Build(machine, new RamDisk(4096), new PassThrough());
+        stack.Start();
+        DeviceHandle disk = stack.Open();
+
+        DeviceStackException e = Assert.Throws<DeviceStackException>(stack.Remove);
+
+        Assert.Equal(STATUS_UNSUCCESSFUL, e.Status);
+        disk.Dispose();
+        stack.Remove();
+    }
+
+    [Fact]
+    public void A_disk_that_is_pulled_out_fails_requests_until_its_handle_is_closed()
+    {
+        DeviceStack stack = DeviceStack.Build(machine, new RamDisk(4096), new PassThrough());
+        stack.Start();
+        DeviceHandle disk = stack.Open();
+
+        stack.SurpriseRemove();
+
+        Assert.Equal(STATUS_DEVICE_REMOVED, disk.Read(new byte[16]).Status);
+        Assert.Equal(DeviceNodeState.SurpriseRemoved, stack.Node.State);
+        disk.Dispose();
+        machine.PlugAndPlay.Settle();
+        Assert.Equal(DeviceNodeState.Enumerated, stack.Node.State);
+        stack.Remove();
+        Assert.Empty(machine.Drivers.All);
+    }
+
+    [Fact]
+    public void The_built_in_disks_take_part_in_sleep_and_wake()
+    {
+        DeviceStack.Build(machine, new RamDisk(4096), new PassThrough()).Start();
+        DeviceStack.Build(machine, new ScriptedDevice()).Start();
+
+        Assert.Equal(STATUS_SUCCESS, machine.Power.Sleep(SYSTEM_POWER_STATE.PowerSystemSleeping3));
+        machine.Power.Wake();
+
+        Assert.Equal(SYSTEM_POWER_STATE.PowerSystemWorking, machine.Power.State);
     }
 
     DeviceStackException Refused(params StackDriver[] drivers) =>

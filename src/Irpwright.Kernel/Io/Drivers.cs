@@ -61,6 +61,9 @@ public sealed class Drivers
         return Initialize(new Driver(name, CreateDriverObject(name, entry, 0, 0)) { Managed = driver }, entry, RegistryPath(name), out loaded);
     }
 
+    /// <summary>Whether a driver has a dispatch routine of its own for a major function.</summary>
+    public bool Handles(PDRIVER_OBJECT driver, byte majorFunction) => DispatchEntry(driver, majorFunction) != invalidDeviceRequest;
+
     /// <summary>Loads a driver that is part of the kernel.</summary>
     internal void LoadKernelDriver(WdmDriver driver, string name)
     {

@@ -190,14 +190,21 @@ sealed class DeviceConfiguration(Machine machine)
         }
         foreach (DriverService service in installation.Drivers)
         {
-            NTSTATUS status = service.Load();
-            if (status < 0) return Abandon(node, CM_PROB.CM_PROB_DRIVER_FAILED_LOAD, status);
-            node.AddedDrivers.Add(service);
-            status = machine.Drivers.AddDevice(service.Loaded!, node.PhysicalDevice);
-            if (status < 0) return Abandon(node, CM_PROB.CM_PROB_FAILED_ADD, status);
+            NTSTATUS status = AddDriver(node, service);
+            if (status < 0) return status;
         }
         Tree.Change(node, DeviceNodeState.DriversAdded);
         return NTSTATUS.STATUS_SUCCESS;
+    }
+
+    internal NTSTATUS AddDriver(DeviceNode node, DriverService service)
+    {
+        if (node.State is not (DeviceNodeState.Enumerated or DeviceNodeState.DriversAdded)) return NTSTATUS.STATUS_INVALID_DEVICE_STATE;
+        NTSTATUS status = service.Load();
+        if (status < 0) return Abandon(node, CM_PROB.CM_PROB_DRIVER_FAILED_LOAD, status);
+        node.AddedDrivers.Add(service);
+        status = machine.Drivers.AddDevice(service.Loaded!, node.PhysicalDevice);
+        return status < 0 ? Abandon(node, CM_PROB.CM_PROB_FAILED_ADD, status) : status;
     }
 
     // The drivers that have attached already learn by IRP_MN_REMOVE_DEVICE that nothing comes of it.

@@ -6,12 +6,13 @@ namespace Irpwright.Kernel;
 /// <param name="name">The service's name.</param>
 /// <param name="load">Loads the driver and calls its DriverEntry; a null driver with the status on failure.</param>
 /// <param name="unload">Calls DriverUnload; false, with nothing done, if the driver has none.</param>
-public sealed class DriverService(string name, Func<(NTSTATUS Status, Driver? Driver)> load, Func<Driver, bool> unload)
+/// <param name="loaded">The driver, if it is loaded already.</param>
+public sealed class DriverService(string name, Func<(NTSTATUS Status, Driver? Driver)> load, Func<Driver, bool> unload, Driver? loaded = null)
 {
     public string Name { get; } = name;
 
     /// <summary>The driver, while it is loaded.</summary>
-    public Driver? Loaded { get; private set; }
+    public Driver? Loaded { get; private set; } = loaded;
 
     /// <summary>A C# driver; a new one is made for each load.</summary>
     public static DriverService Of(Machine machine, string name, Func<WdmDriver> create) => new(name,
@@ -34,7 +35,7 @@ public sealed class DriverService(string name, Func<(NTSTATUS Status, Driver? Dr
 
     /// <summary>A driver that is loaded already; once it was unloaded it stays so.</summary>
     public static DriverService Of(Machine machine, Driver driver) =>
-        new(driver.Name, () => (NTSTATUS.STATUS_DRIVER_FAILED_PRIOR_UNLOAD, null), d => Unload(machine, d)) { Loaded = driver };
+        new(driver.Name, () => (NTSTATUS.STATUS_DRIVER_FAILED_PRIOR_UNLOAD, null), d => Unload(machine, d), driver);
 
     static bool Unload(Machine machine, Driver driver) =>
         driver.Managed is null && machine.DriverServices.Images is { } images ? images.Unload(driver) : machine.Drivers.Unload(driver);
@@ -51,6 +52,14 @@ public sealed class DriverService(string name, Func<(NTSTATUS Status, Driver? Dr
     internal bool UnloadIfUnused()
     {
         if (Loaded is not { } driver || !driver.Object.DeviceObject.IsNull || !unload(driver)) return false;
+        Loaded = null;
+        return true;
+    }
+
+    /// <summary>Unloads the driver if it is loaded; false if it cannot be.</summary>
+    public bool TryUnload()
+    {
+        if (Loaded is { } driver && !unload(driver)) return false;
         Loaded = null;
         return true;
     }

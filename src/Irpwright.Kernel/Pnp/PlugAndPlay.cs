@@ -171,6 +171,9 @@ public sealed class PlugAndPlay
         return true;
     });
 
+    /// <summary>Waits until the PnP manager has done everything that it was asked for before.</summary>
+    public void Settle() => Do(() => { });
+
     // ---- Devices without a bus of their own
 
     /// <summary>Reports a device to the root bus: it is enumerated, and neither gets drivers nor is started yet.</summary>
@@ -192,6 +195,9 @@ public sealed class PlugAndPlay
         Register(node);
         return node;
     });
+
+    /// <summary>Forgets a device that was reported by its PDO and has no drivers above that any more; its driver is told nothing.</summary>
+    public void Withdraw(DeviceNode node) => Do(() => Removal.Delete(node));
 
     internal RootBus RootBus
     {
@@ -220,6 +226,15 @@ public sealed class PlugAndPlay
     /// <summary>Builds the device's stack: loads what is installed for it and calls AddDevice, lowest driver first.</summary>
     /// <returns>What the driver that failed returned; STATUS_NO_SUCH_DEVICE when nothing is installed.</returns>
     public NTSTATUS AddDrivers(DeviceNode node) => Do(() => Configuration.AddDrivers(node));
+
+    /// <summary>Loads a driver and has it attach to the top of a stack that is not started, as an installed one.</summary>
+    /// <returns>What DriverEntry or AddDevice returned; after a failure the whole stack has been removed.</returns>
+    public NTSTATUS AddDriver(DeviceNode node, DriverService service) => Do(() =>
+    {
+        NTSTATUS status = Configuration.AddDriver(node, service);
+        if (status >= 0) Change(node, DeviceNodeState.DriversAdded);
+        return status;
+    });
 
     /// <summary>Starts, or after a stop restarts, a device, its stack being built if it is not; then enumerates its children and starts them.</summary>
     /// <returns>The outcome of IRP_MN_START_DEVICE; after a failure the stack has been removed (PNP-03).</returns>

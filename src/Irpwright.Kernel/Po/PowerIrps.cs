@@ -89,6 +89,25 @@ public sealed class PowerIrps
         return answer;
     }
 
+    /// <summary>Sets the power state of a device, as its policy owner would, and waits; what the drivers answered.</summary>
+    public NTSTATUS SetDevicePower(DeviceNode node, DEVICE_POWER_STATE state) => machine.PlugAndPlay.Do(() =>
+    {
+        KernelThread thread = machine.CurrentThread;
+        NTSTATUS status = NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
+        bool isDone = false;
+        var powerState = new POWER_STATE { DeviceState = state };
+        Request? request = Create(node.PhysicalDevice, IRP_MN_SET_POWER, powerState, POWER_STATE_TYPE.DevicePowerState, POWER_ACTION.PowerActionNone, 0, default, default, answer =>
+        {
+            status = answer.Status;
+            Volatile.Write(ref isDone, true);
+            machine.Scheduler.Unblock(thread);
+        });
+        if (request is null) return status;
+        Submit(request);
+        machine.Dispatcher.WaitUntil(thread, () => Volatile.Read(ref isDone), $"waits for {node} to change its power state");
+        return status;
+    });
+
     Request? Create(PDEVICE_OBJECT target, byte minor, POWER_STATE state, POWER_STATE_TYPE type, POWER_ACTION action, uint systemContext,
         PREQUEST_POWER_COMPLETE callback, PVOID context, Action<RequestAnswer>? done)
     {

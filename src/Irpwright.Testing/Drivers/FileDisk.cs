@@ -16,7 +16,7 @@ namespace Irpwright.Testing;
 /// <param name="name">Of the device object.</param>
 /// <exception cref="IOException">The file cannot be opened.</exception>
 /// <exception cref="UnauthorizedAccessException">The file may not be read.</exception>
-public sealed class FileDisk(string path, string name = @"\Device\Disk0") : WdmDriver
+public sealed class FileDisk(string path, string name = @"\Device\Disk0") : LowestDriver
 {
     const byte DeviceIrql = 5;
     const uint SectorSize = 512;
@@ -83,6 +83,7 @@ public sealed class FileDisk(string path, string name = @"\Device\Disk0") : WdmD
         DriverObject.MajorFunction[IRP_MJ_WRITE] = Routine(DispatchReadWrite);
         DriverObject.MajorFunction[IRP_MJ_FLUSH_BUFFERS] = Routine(DispatchFlush);
         DriverObject.MajorFunction[IRP_MJ_DEVICE_CONTROL] = Routine(DispatchDeviceControl);
+        AnswerAsBus(DriverObject);
         DriverObject.DriverUnload = Routine(Unload);
         return STATUS_SUCCESS;
     }
@@ -97,6 +98,7 @@ public sealed class FileDisk(string path, string name = @"\Device\Disk0") : WdmD
 
     NTSTATUS DispatchReadWrite(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     {
+        if (IsGone) return Complete(Irp, STATUS_DEVICE_REMOVED, 0);
         PIO_STACK_LOCATION stack = IoGetCurrentIrpStackLocation(Irp);
         long offset = stack.Parameters.Read.ByteOffset;
         uint count = stack.Parameters.Read.Length;

@@ -6,7 +6,7 @@ namespace Irpwright.Testing;
 /// <summary>A disk in memory that completes every request at once: the simplest lowest-level driver.</summary>
 /// <param name="size">Bytes.</param>
 /// <param name="name">Of the device object.</param>
-public sealed class RamDisk(int size, string name = @"\Device\RamDisk0") : WdmDriver
+public sealed class RamDisk(int size, string name = @"\Device\RamDisk0") : LowestDriver
 {
     readonly byte[] content = new byte[size];
     PDEVICE_OBJECT device;
@@ -25,6 +25,7 @@ public sealed class RamDisk(int size, string name = @"\Device\RamDisk0") : WdmDr
         DriverObject.MajorFunction[IRP_MJ_FLUSH_BUFFERS] = Routine(Succeed);
         DriverObject.MajorFunction[IRP_MJ_READ] = Routine(ReadWrite);
         DriverObject.MajorFunction[IRP_MJ_WRITE] = Routine(ReadWrite);
+        AnswerAsBus(DriverObject);
         DriverObject.DriverUnload = Routine(Unload);
         return STATUS_SUCCESS;
     }
@@ -33,6 +34,7 @@ public sealed class RamDisk(int size, string name = @"\Device\RamDisk0") : WdmDr
 
     NTSTATUS ReadWrite(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     {
+        if (IsGone) return Complete(Irp, STATUS_DEVICE_REMOVED, 0);
         PIO_STACK_LOCATION stack = IoGetCurrentIrpStackLocation(Irp);
         long offset = stack.Parameters.Read.ByteOffset;
         uint length = stack.Parameters.Read.Length;

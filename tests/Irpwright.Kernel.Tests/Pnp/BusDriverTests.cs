@@ -70,7 +70,7 @@ public sealed class BusDriverTests : PnpTest
     void Enumerate()
     {
         IoInvalidateDeviceRelations(bus.PhysicalDevice, DEVICE_RELATION_TYPE.BusRelations);
-        Pnp.Enumerate(Pnp.Root);
+        Pnp.Settle();
     }
 
     static long References(PDEVICE_OBJECT device) => GuestMemory.Ref<long>(device.Address - ObjectNamespace.HeaderSize);
@@ -247,7 +247,7 @@ public sealed class BusDriverTests : PnpTest
         ThisDriver();
         Assert.Equal(STATUS_SUCCESS, IoReportRootDevice(DriverObject));
         Assert.Equal(STATUS_SUCCESS, IoReportRootDevice(DriverObject));
-        Pnp.Enumerate(Pnp.Root);
+        Pnp.Settle();
 
         Assert.Single(Steps, s => s == "AddDevice");
         Assert.Equal(DeviceNodeState.Started, Assert.Single(Pnp.Nodes).State);

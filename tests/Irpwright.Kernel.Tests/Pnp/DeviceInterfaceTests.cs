@@ -173,7 +173,7 @@ public sealed class DeviceInterfaceTests : PnpTest
         PUNICODE_STRING name = Register(node, DiskLike);
         Noted();
         IoSetDeviceInterfaceState(name, true);
-        Pnp.Enumerate(Pnp.Root);
+        Pnp.Settle();
         Assert.Equal(["arrival ROOT#SAMPLE#"], Noted());
 
         PVOID late = Listen(IO_NOTIFICATION_EVENT_CATEGORY.EventCategoryDeviceInterfaceChange, ClassPointer(), PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES);
@@ -182,7 +182,7 @@ public sealed class DeviceInterfaceTests : PnpTest
         Assert.Equal(STATUS_INVALID_PARAMETER, IoUnregisterPlugPlayNotification(late));
 
         Pnp.Unplug(node);
-        Pnp.Enumerate(Pnp.Root);
+        Pnp.Settle();
         Assert.Equal(["SURPRISE_REMOVAL", "REMOVE", "unload", "removal ROOT#SAMPLE#"], Noted());
         Assert.Equal(STATUS_SUCCESS, IoUnregisterPlugPlayNotificationEx(before));
     });
@@ -206,7 +206,7 @@ public sealed class DeviceInterfaceTests : PnpTest
         Assert.Equal(["SURPRISE_REMOVAL", "complete"], Noted());
         IoUnregisterPlugPlayNotificationEx(entry);
         Machine.Files.Close(file);
-        Pnp.Enumerate(Pnp.Root);
+        Pnp.Settle();
         Assert.Equal(["REMOVE", "unload"], Noted());
     });
 
@@ -246,7 +246,7 @@ public sealed class DeviceInterfaceTests : PnpTest
         Assert.Equal(STATUS_PENDING, IoReportTargetDeviceChangeAsynchronous(node.PhysicalDevice, notification, Machine.Code.Routine(done), default));
         Free(notification);
         KeLowerIrql(irql);
-        Pnp.Enumerate(Pnp.Root);
+        Pnp.Settle();
         Assert.Equal(["custom", "told"], Noted());
 
         PTARGET_DEVICE_CUSTOM_NOTIFICATION ofSystem = new(Memory(TARGET_DEVICE_CUSTOM_NOTIFICATION.SizeOf).Address);

@@ -286,7 +286,7 @@ public sealed class PlugAndPlayTests : PnpTest
         Assert.Equal(device, IoGetAttachedDevice(node.PhysicalDevice));
 
         Machine.Files.Close(file);
-        Pnp.Enumerate(Pnp.Root); // comes after what the PnP manager has to do already
+        Pnp.Settle();
         Assert.Equal(["REMOVE", "unload"], Noted());
         Assert.Equal(DeviceNodeState.Deleted, node.State);
         Assert.Empty(Pnp.Nodes);
@@ -306,7 +306,7 @@ public sealed class PlugAndPlayTests : PnpTest
         KeRaiseIrql(DISPATCH_LEVEL, out byte irql);
         IoInvalidateDeviceState(node.PhysicalDevice);
         KeLowerIrql(irql);
-        Pnp.Enumerate(Pnp.Root);
+        Pnp.Settle();
 
         Assert.Equal(["QUERY_STATE", "SURPRISE_REMOVAL", "REMOVE", "unload"], Noted());
         Assert.Equal(CM_PROB.CM_PROB_FAILED_POST_START, node.Problem);
@@ -325,7 +325,7 @@ public sealed class PlugAndPlayTests : PnpTest
             return STATUS_SUCCESS;
         };
         IoInvalidateDeviceState(node.PhysicalDevice);
-        Pnp.Enumerate(Pnp.Root);
+        Pnp.Settle();
 
         Assert.Equal(["QUERY_STATE", "QUERY_REQUIREMENTS", "QUERY_STOP", "STOP", "FILTER_REQUIREMENTS", "START"], Noted()[..6]);
         Assert.Equal(DeviceNodeState.Started, node.State);
@@ -338,7 +338,7 @@ public sealed class PlugAndPlayTests : PnpTest
         Noted();
 
         IoRequestDeviceEject(node.PhysicalDevice);
-        Pnp.Enumerate(Pnp.Root);
+        Pnp.Settle();
 
         Assert.Equal(["QUERY_RELATIONS", "QUERY_RELATIONS", "QUERY_REMOVE", "REMOVE", "unload"], Noted());
         Assert.Equal(DeviceNodeState.Deleted, node.State);
