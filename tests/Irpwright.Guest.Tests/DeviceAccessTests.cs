@@ -165,6 +165,24 @@ public sealed class DeviceAccessTests
     }
 
     [Fact]
+    public void A_long_loop_of_stores_needs_no_more_host_stack_than_a_short_one()
+    {
+        const int Turns = 60_000;
+        (ulong result, Registers device) = Run(Scheduling.Controlled, c =>
+        {
+            Label again = c.CreateLabel();
+            c.mov(eax, Turns);
+            c.Label(ref again);
+            c.mov(__[rcx], eax);
+            c.dec(eax);
+            c.jne(again);
+            c.mov(eax, __[rcx]);
+            c.ret();
+        });
+        Assert.Equal((1UL, Turns + 1), (result, device.Accesses.Count));
+    }
+
+    [Fact]
     public void Beyond_the_mapping_there_is_nothing()
     {
         BugCheckException stop = Assert.Throws<BugCheckException>(() => Run(Scheduling.Controlled, c => { c.mov(__byte_ptr[rcx + 0x1000], 1); c.ret(); }));

@@ -4,11 +4,14 @@ using Irpwright.Wdk;
 namespace Irpwright.Guest.Processor;
 
 /// <summary>Guest code for the decoder; ends at the first byte that is not executable.</summary>
-/// <param name="entering">Told an address of each page before the page is read.</param>
-sealed unsafe class CodeBytes(Action<ulong>? entering = null) : CodeReader
+/// <param name="entering">Asked, before a page is read, for bits to set for what is read of it; takes an address in the page.</param>
+sealed unsafe class CodeBytes(CodeBytes.Entering? entering = null) : CodeReader
 {
+    public delegate ulong* Entering(ulong address);
+
     ulong address, pageEnd;
     byte* host;
+    ulong* read;
 
     public void MoveTo(ulong rip)
     {
@@ -20,11 +23,12 @@ sealed unsafe class CodeBytes(Action<ulong>? entering = null) : CodeReader
     {
         if (address >= pageEnd)
         {
-            entering?.Invoke(address);
+            read = entering == null ? null : entering(address);
             if (!GuestMemory.TryTranslate(address, 1, PageAccess.Execute, out host, out _)) return -1;
             pageEnd = (address | (GuestMemory.PageSize - 1)) + 1;
         }
-        address++;
+        ulong offset = address++ & (GuestMemory.PageSize - 1);
+        if (read != null) read[offset / 64] |= 1UL << (int)(offset % 64);
         return *host++;
     }
 }

@@ -7,8 +7,8 @@ namespace Irpwright.Guest.Processor;
 /// <remarks>
 /// The map from address to operation is an array per code page, found through an array per slice: a return or an indirect call is two
 /// loads. Both live in memory that costs nothing until touched. Operations are published complete, by one pointer store. A page that code
-/// was read from is watched; once it is written, every operation made of it becomes one that looks its instruction up again. So whoever
-/// is in the middle of a chain goes on with the new code, as the hardware does. (A thread that translates a page at the very moment that
+/// was read from is watched; once a byte of that code is written, every operation made of the page becomes one that looks its instruction
+/// up again. So whoever is in the middle of a chain goes on with the new code, as the hardware does. (A thread that translates a page at the very moment that
 /// another one changes it may keep the old code; on hardware, too, such threads have to agree on something first.) Operations are freed
 /// with the machine.
 /// </remarks>
@@ -44,6 +44,17 @@ sealed unsafe class CodeCache : ICodeWatcher, IDisposable
         /// <summary>First operation and length of all chains that depend on it.</summary>
         public List<(nint First, int Count)> Chains { get; } = [];
         public int Changes { get; set; }
+        /// <summary>A bit for each byte that was read as code; the others are data.</summary>
+        public required ulong* Bytes { get; init; }
+
+        public bool HasCodeIn(ulong first, ulong length)
+        {
+            for (ulong i = first; i < first + length; i++)
+            {
+                if ((Bytes[i / 64] >> (int)(i % 64) & 1) != 0) return true;
+            }
+            return false;
+        }
     }
 
     public ulong CodeBase { get; }
@@ -70,12 +81,18 @@ sealed unsafe class CodeCache : ICodeWatcher, IDisposable
     }
 
     /// <summary>Code is about to be read from a page: from now on its changes are noticed.</summary>
-    public void Watch(ulong page)
+    /// <returns>A bit for each byte of the page, to be set for what is read.</returns>
+    public ulong* Watch(ulong page)
     {
-        if (!pages.ContainsKey(page)) pages.Add(page, new CodePage());
+        if (!pages.TryGetValue(page, out CodePage? code))
+        {
+            code = new CodePage { Bytes = (ulong*)Allocate(GuestMemory.PageSize / 8) };
+            pages.Add(page, code);
+        }
         firstPage = Math.Min(firstPage, page);
         lastPage = Math.Max(lastPage, page);
         ForEachWindow(page, &SetWatched);
+        return code.Bytes;
 
         static void SetWatched(byte* access)
         {
@@ -100,11 +117,13 @@ sealed unsafe class CodeCache : ICodeWatcher, IDisposable
     public bool ChangesOften(ulong rip) =>
         pages.TryGetValue(rip - CodeBase >> GuestMemory.PageShift, out CodePage? page) && page.Changes > OftenChanged;
 
-    public void Written(ulong offset)
+    /// <summary>Data between code may be written again and again; only a change of code is one.</summary>
+    public void Written(ulong offset, ulong length)
     {
         lock (gate)
         {
             ulong page = offset >> GuestMemory.PageShift;
+            if (!pages.TryGetValue(page, out CodePage? code) || !code.HasCodeIn(offset & (PageEntries - 1), length)) return;
             ForEachWindow(page, &Unwatch);
             Forget(page);
         }
@@ -152,12 +171,15 @@ sealed unsafe class CodeCache : ICodeWatcher, IDisposable
             Op* ops = (Op*)first;
             for (int i = 0; i < count; i++)
             {
-                Op** entry = CodePages[ops[i].Offset >> GuestMemory.PageShift] + (ops[i].Offset & (PageEntries - 1));
-                if (*entry - ops < count && *entry >= ops) Volatile.Write(ref *(nint*)entry, 0);
+                // The operation that leads on to the next chain has the address of that one, which may never have been met.
+                Op** entries = CodePages[ops[i].Offset >> GuestMemory.PageShift];
+                ref nint entry = ref *(nint*)(entries + (ops[i].Offset & (PageEntries - 1)));
+                if (entries != null && entry >= first && entry < (nint)(ops + count)) Volatile.Write(ref entry, 0);
                 Volatile.Write(ref *(nint*)&ops[i].Handler, (nint)stale);
             }
         }
         code.Chains.Clear();
+        new Span<ulong>(code.Bytes, PageEntries / 64).Clear();
         code.Changes++;
     }
 

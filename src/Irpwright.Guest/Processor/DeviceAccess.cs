@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using Iced.Intel;
 using Irpwright.Wdk;
 
@@ -69,13 +68,11 @@ static unsafe class DeviceAccess
         }
         return false;
     }
-}
 
-/// <summary>An operation by itself, whose store goes to a device afterwards.</summary>
-static unsafe class DeviceAccess<TMode> where TMode : struct, IMode
-{
-    /// <summary>Runs a handler on a copy of its operation behind which the chain ends; then goes on with the next one.</summary>
-    public static Op* RunAlone(Cpu* cpu, Op* op, Handler handler)
+    /// <summary>
+    /// Runs a handler on a copy of its operation behind which the chain ends, and writes what it left; false when something stopped it.
+    /// </summary>
+    public static bool RunAlone(Cpu* cpu, Op* op, Handler handler)
     {
         Op* alone = stackalloc Op[2];
         alone[0] = *op;
@@ -85,10 +82,10 @@ static unsafe class DeviceAccess<TMode> where TMode : struct, IMode
         if (cpu->Stop != StopReason.None)
         {
             cpu->PendingSize = 0;
-            return null;
+            return false;
         }
-        ulong address = cpu->PendingAddress;
-        if (!DeviceAccess.Complete(cpu)) return Stop.Fault(cpu, op, address, PageAccess.Write);
-        return TMode.Next(cpu, op + 1);
+        if (Complete(cpu)) return true;
+        Stop.Fault(cpu, op, cpu->PendingAddress, PageAccess.Write);
+        return false;
     }
 }

@@ -98,7 +98,7 @@ sealed class FlagLiveness
     static bool MayKeepFlags(in Instruction instruction)
     {
         if (instruction.HasRepPrefix || instruction.HasRepnePrefix) return true;
-        if (instruction.Mnemonic is not (Mnemonic.Shl or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror
+        if (instruction.Mnemonic is not (Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror
             or Mnemonic.Rcl or Mnemonic.Rcr or Mnemonic.Shld or Mnemonic.Shrd)) return false;
         return instruction.GetOpKind(instruction.OpCount - 1) == OpKind.Register || (instruction.Immediate8 & 0x1F) == 0;
     }

@@ -96,8 +96,11 @@ public sealed unsafe class Interpreter : IDisposable
 
     internal static Interpreter Of(Cpu* cpu) => (Interpreter)GCHandle.FromIntPtr(cpu->Interpreter).Target!;
 
-    /// <summary>Memory of the machine was written although its page does not allow it.</summary>
-    internal void Written(ulong address) => translator.Written(address);
+    /// <summary>Memory of the machine is about to be written although its page does not allow it.</summary>
+    internal void Written(ulong address, int size)
+    {
+        for (int i = 0; i < size; i++) translator.Written(address + (ulong)i);
+    }
 
     internal Op* Translate(Cpu* cpu, ulong rip) => translator.Translate(cpu, rip);
 

@@ -36,15 +36,12 @@ unsafe struct Threaded : IMode
     public static byte* Translate(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
         GuestAccess.Translate(cpu, address, size, access);
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-    public static Op* Missed(Cpu* cpu, Op* op)
-    {
-        // Finding may have made the operation stale, if it is about to write to its own page: it is still to be done.
-        Handler handler = op->Handler;
-        if (!GuestAccess.Find(cpu, op)) return null;
-        if (cpu->PendingSize != 0) return DeviceAccess<Threaded>.RunAlone(cpu, op, handler);
-        return handler(cpu, op);
-    }
+    // Marked NoInlining, it would not end in a jump: the runtime keeps such frames on the stack.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static Op* Missed(Cpu* cpu, Op* op) => GuestAccess.Find(cpu, op, &Skip)(cpu, op);
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* Skip(Cpu* cpu, Op* op) => Next(cpu, op + 1);
 
     public static byte* TranslateNow(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
         GuestAccess.TranslateNow(cpu, op, address, size, access);
@@ -60,12 +57,9 @@ unsafe struct Looped : IMode
     public static byte* Translate(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
         GuestAccess.Translate(cpu, address, size, access);
 
-    public static Op* Missed(Cpu* cpu, Op* op)
-    {
-        Handler handler = op->Handler;
-        if (!GuestAccess.Find(cpu, op)) return null;
-        return cpu->PendingSize != 0 ? DeviceAccess<Looped>.RunAlone(cpu, op, handler) : handler(cpu, op);
-    }
+    public static Op* Missed(Cpu* cpu, Op* op) => GuestAccess.Find(cpu, op, &Skip)(cpu, op);
+
+    static Op* Skip(Cpu* cpu, Op* op) => op + 1;
 
     public static byte* TranslateNow(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
         GuestAccess.TranslateNow(cpu, op, address, size, access);
@@ -118,17 +112,28 @@ static unsafe class GuestAccess
         return host;
     }
 
-    /// <summary>Finds what a handler missed; false when a fault is recorded.</summary>
-    public static bool Find(Cpu* cpu, Op* op)
+    /// <summary>
+    /// Finds what a handler missed, and answers with what is to be done now: the handler again, the next operation if a device took what
+    /// the handler wrote, or the end if a fault is recorded.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.NoInlining)] // its caller ends in a jump
+    public static Handler Find(Cpu* cpu, Op* op, Handler next)
     {
+        // Finding may make the operation stale, if it is about to write to its own page: it is still to be done.
+        Handler handler = op->Handler;
         byte* host = TranslateSlowly(cpu, op, cpu->MissedAddress, cpu->MissedSize, cpu->MissedAccess);
-        // What an earlier attempt found must not outlive the instruction.
-        if (host == null) (cpu->FoundForRead, cpu->FoundForWrite) = (default, default);
+        if (host == null)
+        {
+            // What an earlier attempt found must not outlive the instruction.
+            (cpu->FoundForRead, cpu->FoundForWrite) = (default, default);
+            return &Branch.Halt;
+        }
         // A page that was watched is open now: the handler finds it by itself, and must not keep a way around the next watch.
-        else if (IsOpen(cpu->MissedAddress, cpu->MissedSize, cpu->MissedAccess)) return true;
-        else if (cpu->MissedAccess == PageAccess.Write) cpu->FoundForWrite = new Found { Address = cpu->MissedAddress, Host = host };
-        else cpu->FoundForRead = new Found { Address = cpu->MissedAddress, Host = host };
-        return host != null;
+        if (IsOpen(cpu->MissedAddress, cpu->MissedSize, cpu->MissedAccess)) return handler;
+        var found = new Found { Address = cpu->MissedAddress, Host = host };
+        if (cpu->MissedAccess == PageAccess.Write) cpu->FoundForWrite = found;
+        else cpu->FoundForRead = found;
+        return cpu->PendingSize == 0 ? handler : DeviceAccess.RunAlone(cpu, op, handler) ? next : &Branch.Halt;
     }
 
     public static byte* TranslateNow(Cpu* cpu, Op* op, ulong address, int size, PageAccess access)
@@ -147,8 +152,7 @@ static unsafe class GuestAccess
         if (access == PageAccess.Write && SystemRegisters.IgnoresWriteProtection(cpu)
             && GuestMemory.TryTranslate(address, (ulong)size, PageAccess.Read, out host, out _))
         {
-            Interpreter.Of(cpu).Written(address);
-            Interpreter.Of(cpu).Written(address + (ulong)size - 1);
+            Interpreter.Of(cpu).Written(address, size);
             return host;
         }
         if (DeviceAccess.IsDevice(address))

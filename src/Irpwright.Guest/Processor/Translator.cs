@@ -56,14 +56,16 @@ sealed unsafe class Translator : IDisposable
 
     public void Flush(ulong address, ulong length) => cache.Flush(address, length);
 
-    /// <summary>A page of this slice was written past every check.</summary>
-    public void Written(ulong address) => cache.Written(address & (GuestMemory.SliceSize - 1));
+    /// <summary>Memory of this slice is about to be written past every check.</summary>
+    public void Written(ulong address) => cache.Written(address & (GuestMemory.SliceSize - 1), 1);
 
     // Watched before it is read: whatever is written afterwards is noticed.
-    void Reading(ulong address)
+    ulong* Reading(ulong address)
     {
         ulong page = address - codeBase >> GuestMemory.PageShift;
-        if (page < GuestMemory.SliceSize >> GuestMemory.PageShift && pages.Add(page)) cache.Watch(page);
+        if (page >= GuestMemory.SliceSize >> GuestMemory.PageShift) return null;
+        pages.Add(page);
+        return cache.Watch(page);
     }
 
     /// <summary>An address that is not code: a C# routine, or the end of a run.</summary>

@@ -22,9 +22,10 @@ public enum PageAccess : byte
 /// <summary>Who has read code of a slice, and must know when it changes.</summary>
 public interface ICodeWatcher
 {
-    /// <summary>A page that is <see cref="PageAccess.Watched"/> is about to be written; afterwards it is not watched any more.</summary>
-    /// <param name="offset">Of the page in its slice.</param>
-    void Written(ulong offset);
+    /// <summary>A part of a page that is <see cref="PageAccess.Watched"/> is about to be written.</summary>
+    /// <param name="offset">Of the first byte in its slice.</param>
+    /// <param name="length">Bytes, none of them beyond the page.</param>
+    void Written(ulong offset, ulong length);
 
     /// <summary>What may be done with pages has been set.</summary>
     /// <param name="address">Of the first of them, in any window.</param>
@@ -139,7 +140,7 @@ public static unsafe class GuestMemory
         ulong page = offset >> PageShift;
         for (; page <= Math.Min(last, span - 1) >> PageShift; page++)
         {
-            if (((PageAccess)pages[page] & access) != access && !IsWatchedWrite(pages, page, access))
+            if (((PageAccess)pages[page] & access) != access && !IsWatchedWrite(pages, Math.Max(offset, page << PageShift), last, access))
             {
                 faultAddress = Math.Max(address, address - offset + (page << PageShift));
                 return false;
@@ -155,13 +156,14 @@ public static unsafe class GuestMemory
         return true;
     }
 
-    /// <summary>Whether all that keeps a page from being written is that it is watched; then it is not any more.</summary>
-    static bool IsWatchedWrite(byte* pages, ulong page, PageAccess access)
+    /// <summary>Whether all that keeps a page from being written is that it is watched; the watcher knows then.</summary>
+    /// <param name="first">Offset of the first byte in the window; the others up to <paramref name="last"/> may lie in further pages.</param>
+    static bool IsWatchedWrite(byte* pages, ulong first, ulong last, PageAccess access)
     {
-        var allowed = (PageAccess)pages[page];
+        var allowed = (PageAccess)pages[first >> PageShift];
         if ((access & ~allowed) != PageAccess.Write || !allowed.HasFlag(PageAccess.Watched)) return false;
-        ulong offset = (page << PageShift) & HostMask;
-        CodeWatchers[offset / SliceSize]?.Written(offset & (SliceSize - 1));
+        ulong length = Math.Min(last, first | (PageSize - 1)) - first + 1, offset = first & HostMask;
+        CodeWatchers[offset / SliceSize]?.Written(offset & (SliceSize - 1), length);
         return true;
     }
 

@@ -61,6 +61,32 @@ public sealed unsafe class ChangingCodeTests : IDisposable
     }
 
     [Fact]
+    public void Writing_data_next_to_code_translates_nothing_anew()
+    {
+        ulong cell = guest.Code + 0x800;
+        ulong code = guest.Assemble(c =>
+        {
+            Label again = c.CreateLabel();
+            c.mov(rdx, cell);
+            c.mov(ecx, 100);
+            c.Label(ref again);
+            c.add(__qword_ptr[rdx], 3);
+            c.dec(ecx);
+            c.jne(again);
+            c.ret();
+        });
+        Assert.Equal(StopReason.Returned, guest.Call(code));
+        Assert.Equal(300UL, GuestMemory.Ref<ulong>(cell));
+        Op* translated = Branch.Find(guest.Cpu, code);
+        GuestMemory.Write(cell, 8).Clear();
+        Assert.Equal(StopReason.Returned, guest.Call(code));
+        Assert.Equal(300UL, GuestMemory.Ref<ulong>(cell));
+        Assert.True(translated == Branch.Find(guest.Cpu, code));
+        GuestMemory.Write(code, 1);
+        Assert.False(translated == Branch.Find(guest.Cpu, code));
+    }
+
+    [Fact]
     public void A_routine_that_was_called_before_is_called_anew_through_the_same_call()
     {
         ulong routine = guest.Code + 0x1800; // another page

@@ -21,14 +21,14 @@ sealed unsafe partial class GuestProgram : IDisposable
         Map(StackLimit, StackSize, PageAccess.ReadWrite);
         Map(Data, DataSize, PageAccess.ReadWrite);
         Map(Base + SharedOffset, (int)GuestMemory.PageSize, PageAccess.ReadWrite);
-        Interpreter = new Interpreter(Base, Trap, Base + TrapEndOffset, threaded ?? TailCalls.Work);
+        Interpreter = NewInterpreter(threaded ?? TailCalls.Work);
         Cpu = Interpreter.CreateCpu();
         Cpu->StackLimit = StackLimit;
         Cpu->SharedUserData = Base + SharedOffset;
         Cpu->Rsp = StackBase;
     }
 
-    public Interpreter Interpreter { get; }
+    public Interpreter Interpreter { get; private set; }
     public Cpu* Cpu { get; }
     public ulong Base { get; }
     public ulong Code => Base + CodeOffset;
@@ -36,6 +36,22 @@ sealed unsafe partial class GuestProgram : IDisposable
     public ulong Trap => Base + TrapOffset;
     public ulong StackLimit => Base + StackOffset;
     public ulong StackBase => StackLimit + StackSize;
+
+    Interpreter NewInterpreter(bool threaded) => new(Base, Trap, Base + TrapEndOffset, threaded);
+
+    /// <summary>Starts anew with nothing translated, and a processor as it was created.</summary>
+    public void Renew(bool threaded)
+    {
+        Interpreter.Dispose();
+        Interpreter = NewInterpreter(threaded);
+        Cpu* fresh = Interpreter.CreateCpu();
+        fresh->StackLimit = Cpu->StackLimit;
+        fresh->SharedUserData = Cpu->SharedUserData;
+        fresh->Irql = Cpu->Irql;
+        fresh->OnTrap = Cpu->OnTrap;
+        *Cpu = *fresh;
+        Interpreter.FreeCpu(fresh);
+    }
 
     /// <summary>Assembles code and makes it executable at <paramref name="address"/>, by default the start of the code area.</summary>
     public ulong Assemble(Action<Assembler> write, ulong address = 0)

@@ -184,7 +184,7 @@ public sealed unsafe class HostOracleTests : IDisposable
         Assert.True(measured > MinimumForms * 9 / 10, $"only {measured} forms were measured");
     }
 
-    static bool TryEncode(Instruction instruction, out byte[] bytes)
+    internal static bool TryEncode(Instruction instruction, out byte[] bytes)
     {
         using var stream = new MemoryStream();
         bool encoded = Iced.Intel.Encoder.Create(64, new StreamCodeWriter(stream)).TryEncode(instruction, 0, out _, out _);
@@ -359,7 +359,7 @@ public sealed unsafe class HostOracleTests : IDisposable
         return Arithmetic & ~undefined;
     }
 
-    static uint ToRflags(RflagsBits bits) =>
+    internal static uint ToRflags(RflagsBits bits) =>
         (bits.HasFlag(RflagsBits.CF) ? Carry : 0) | (bits.HasFlag(RflagsBits.PF) ? Parity : 0)
         | (bits.HasFlag(RflagsBits.AF) ? Adjust : 0) | (bits.HasFlag(RflagsBits.ZF) ? Zero : 0)
         | (bits.HasFlag(RflagsBits.SF) ? Sign : 0) | (bits.HasFlag(RflagsBits.OF) ? Overflow : 0);

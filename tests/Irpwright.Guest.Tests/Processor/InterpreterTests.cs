@@ -243,6 +243,46 @@ public sealed unsafe class InterpreterTests : IDisposable
         Assert.Equal((99UL, 99UL), (GuestMemory.Ref<ulong>(guest.Data + 0x7F8), GuestMemory.Ref<ulong>(guest.Data + 8)));
     }
 
+    /// <summary>Found by a random stream: the second encoding of shl is one as well.</summary>
+    [Theory]
+    [InlineData(0xE0)]
+    [InlineData(0xF0)]
+    public void A_shift_by_nothing_keeps_the_flags_of_the_instruction_before_it(byte operand)
+    {
+        guest.Cpu->Rdx = 4;
+        guest.Cpu->Rcx = 0;
+        // sub edx,1; shl eax,cl; setp al; movzx eax,al; ret
+        guest.Place(guest.Code, [0x83, 0xEA, 0x01, 0xD3, operand, 0x0F, 0x9A, 0xC0, 0x0F, 0xB6, 0xC0, 0xC3]);
+        Assert.Equal(StopReason.Returned, guest.Call(guest.Code));
+        Assert.Equal(1UL, guest.Cpu->Rax);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Operands_that_no_handler_finds_by_itself_cost_no_host_stack(bool threaded)
+    {
+        Assert.SkipWhen(threaded && !TailCalls.Work, "the compiler was told not to");
+        const int Length = 60;
+        guest.Renew(threaded);
+        ulong offset = guest.Data - GuestMemory.KernelBase;
+        GuestMemory.UserPages[offset >> GuestMemory.PageShift] = (byte)PageAccess.ReadWrite;
+        guest.Cpu->Rcx = GuestMemory.UserBase + offset;
+        ulong code = guest.Assemble(c =>
+        {
+            for (int i = 0; i < Length; i++) c.inc(__qword_ptr[rcx]);
+            c.int3();
+        });
+        ulong end = code + 3 * Length;
+        Branch.Find(guest.Cpu, code);
+        Branch.Find(guest.Cpu, end)->Handler = &TailCalls.Measure;
+        Interpreter.Run(guest.Cpu, code);
+        ulong deep = guest.Cpu->Temporary;
+        Interpreter.Run(guest.Cpu, end);
+        Assert.Equal((ulong)Length, GuestMemory.Ref<ulong>(guest.Data));
+        Assert.InRange(guest.Cpu->Temporary - deep, 0UL, Length * 8 - 1UL);
+    }
+
     [Fact]
     public void Flushed_code_is_translated_again()
     {
