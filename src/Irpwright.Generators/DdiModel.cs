@@ -34,7 +34,8 @@ sealed record DdiParameter(string Name, string Type, string Modifier, Passing Pa
 }
 
 /// <summary>The row of an export; null in <see cref="DdiModel"/> for DDIs that the WDK defines inline.</summary>
-sealed record ExportRow(string Name, string Module, byte MinIrql, byte MaxIrql);
+/// <param name="Alias">A second name of the same routine, with a row of its own.</param>
+sealed record ExportRow(string Name, string Module, byte MinIrql, byte MaxIrql, string? Alias);
 
 /// <summary>A method marked [KernelExport] or [WdkInline].</summary>
 /// <param name="Component">The class that declares it.</param>
@@ -83,7 +84,7 @@ sealed record DdiModel(string Name, string Component, bool IsStatic, string Docu
     static ExportRow Row(IMethodSymbol method, AttributeData attribute)
     {
         string name = attribute.ConstructorArguments.FirstOrDefault().Value as string ?? method.Name;
-        return new(name, Named("Module", "ntoskrnl.exe"), Named<byte>("MinIrql", 0), Named<byte>("MaxIrql", 15));
+        return new(name, Named("Module", "ntoskrnl.exe"), Named<byte>("MinIrql", 0), Named<byte>("MaxIrql", 15), Named<string?>("Alias", null));
 
         T Named<T>(string property, T otherwise) =>
             attribute.NamedArguments.FirstOrDefault(a => a.Key == property).Value.Value is T value ? value : otherwise;

@@ -19,11 +19,19 @@ static class DdiWriter
 
     public static void Write(SourceProductionContext context, EquatableArray<PlacedDdi> ddis)
     {
-        PlacedDdi[] exports = [.. ddis.Where(static d => d.Ddi.Export is not null)];
+        PlacedDdi[] exports = [.. ddis.SelectMany(Rows)];
         Dictionary<PlacedDdi, string> fields = FieldNames(exports);
         Add(context, "WdmDriver.Ddis.g.cs", DriverMethods(ddis, fields));
         Add(context, "KernelExports.g.cs", Table(exports, fields));
         Add(context, "KernelExports.Thunks.g.cs", Thunks(exports, fields));
+    }
+
+    /// <summary>An export, and the same one under its other name.</summary>
+    static IEnumerable<PlacedDdi> Rows(PlacedDdi placed)
+    {
+        if (placed.Ddi.Export is not { } export) yield break;
+        yield return placed;
+        if (export.Alias is { } alias) yield return placed with { Ddi = placed.Ddi with { Export = export with { Name = alias } } };
     }
 
     static void Add(SourceProductionContext context, string file, string text) =>

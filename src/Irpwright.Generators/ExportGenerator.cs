@@ -73,6 +73,8 @@ public sealed class ExportGenerator : IIncrementalGenerator
                         : $"is the type of several properties of Machine ({string.Join(", ", owners)})"));
             else if (ddi.Export is { } export && Taken(exportNames, export.Name, ddi) is { } other)
                 problems.Add(At(f, KernelProblems.DuplicateExport, ddi.FullName, export.Name, other.FullName));
+            else if (ddi.Export?.Alias is { } alias && Taken(exportNames, alias, ddi) is { } owner)
+                problems.Add(At(f, KernelProblems.DuplicateExport, ddi.FullName, alias, owner.FullName));
             else if (ddi.HasDriverMethod && Taken(driverMethods, ddi.DriverSignature, ddi) is { } same)
                 problems.Add(At(f, KernelProblems.DuplicateDdi, ddi.FullName, same.FullName));
             else

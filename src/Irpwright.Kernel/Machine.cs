@@ -97,6 +97,14 @@ public sealed partial class Machine : IDisposable
         Requests = new FileRequests(this);
         Queues = new Queues(this);
         Ports = new CompletionPorts(this);
+        Hints = new IrpHints(this);
+        Sharing = new ShareAccess(this);
+        DriverExtensions = new DriverExtensions(this);
+        Configuration = new Configuration(this);
+        ErrorLog = new ErrorLog(this);
+        FileSystems = new FileSystems(this);
+        Media = new RemovableMedia(this);
+        Shutdown = new Shutdown(this);
         Drivers = new Drivers(this);
         DriverServices = new DriverServices(this);
         PlugAndPlay = new PlugAndPlay(this);
@@ -243,6 +251,22 @@ public sealed partial class Machine : IDisposable
     public Queues Queues { get; }
 
     public CompletionPorts Ports { get; }
+
+    public IrpHints Hints { get; }
+
+    public ShareAccess Sharing { get; }
+
+    public DriverExtensions DriverExtensions { get; }
+
+    public Configuration Configuration { get; }
+
+    public ErrorLog ErrorLog { get; }
+
+    public FileSystems FileSystems { get; }
+
+    public RemovableMedia Media { get; }
+
+    public Shutdown Shutdown { get; }
 
     public Drivers Drivers { get; }
 

@@ -203,6 +203,12 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
     public override void On(in SystemPowerChanged e) =>
         Write(new() { Event = "systemPowerChanged", Before = RequestText.PowerState(e.Before), State = RequestText.PowerState(e.State) });
 
+    public override void On(in ErrorLogged e) => Write(new()
+    {
+        Event = "errorLogged", Driver = e.Entry.Driver, Device = e.Entry.Device, Status = e.Entry.FinalStatus.Name,
+        Code = $"0x{(uint)e.Entry.ErrorCode:X8}", Text = e.Entry.Strings.Count == 0 ? null : string.Join(' ', e.Entry.Strings),
+    });
+
     // ---- Execution
 
     public override void On(in DdiCalled e) =>

@@ -317,6 +317,15 @@ public sealed class TextTrace : KernelObserver
         }
     }
 
+    public override void On(in ErrorLogged e)
+    {
+        lock (gate)
+        {
+            string code = $"0x{(uint)e.Entry.ErrorCode:X8}", status = e.Entry.FinalStatus == NTSTATUS.STATUS_SUCCESS ? "" : $" {e.Entry.FinalStatus.Name}";
+            Remark("!", e.Entry.Driver, "", $"writes to the error log: {string.Join(' ', [code + status, .. e.Entry.Strings])}");
+        }
+    }
+
     /// <summary>Shows a broken rule where it was broken.</summary>
     public void Show(Violation violation)
     {

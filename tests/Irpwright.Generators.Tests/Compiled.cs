@@ -54,6 +54,7 @@ sealed class Compiled
             public sealed class KernelExportAttribute(string? name = null) : Attribute
             {
                 public string? Name { get; } = name;
+                public string? Alias { get; init; }
                 public string Module { get; init; } = "ntoskrnl.exe";
                 public byte MinIrql { get; init; }
                 public byte MaxIrql { get; init; } = 15;

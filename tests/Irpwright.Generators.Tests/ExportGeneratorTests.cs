@@ -68,6 +68,16 @@ public sealed class ExportGeneratorTests
     }
 
     [Fact]
+    public void An_alias_is_a_second_row_and_thunk_but_no_second_driver_method()
+    {
+        Compiled compiled = Compiled.From(Declare("""[KernelExport("IofTest", Alias = "IoTest")] public void Test() { }"""));
+        Assert.Equal("new(0, \"IofTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, &Thunks.IofTest),", compiled.Line("KernelExports.g.cs", "\"IofTest\""));
+        Assert.Equal("new(1, \"IoTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, &Thunks.IoTest),", compiled.Line("KernelExports.g.cs", "\"IoTest\""));
+        Assert.Equal("Machine.Io.Test();", compiled.Line("WdmDriver.Ddis.g.cs", "Machine.Io.Test("));
+        compiled.Load();
+    }
+
+    [Fact]
     public void The_first_four_arguments_come_from_registers_and_the_rest_from_behind_the_home_slots()
     {
         Compiled compiled = Compiled.From(Declare(

@@ -10,6 +10,9 @@ public sealed class KernelExportAttribute(string? name = null) : Attribute
 {
     public string? Name { get; } = name;
 
+    /// <summary>Another exported name of the same routine, for drivers that were built with older headers.</summary>
+    public string? Alias { get; init; }
+
     public string Module { get; init; } = "ntoskrnl.exe";
 
     /// <summary>Lowest IRQL at which the documentation allows the call.</summary>

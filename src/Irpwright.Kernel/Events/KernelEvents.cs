@@ -103,6 +103,9 @@ public enum IrpOrigin : byte
 /// <summary>All devices have been told of a new power state of the system.</summary>
 [KernelEvent] public readonly record struct SystemPowerChanged(SYSTEM_POWER_STATE Before, SYSTEM_POWER_STATE State);
 
+/// <summary>A driver wrote to the error log.</summary>
+[KernelEvent] public readonly record struct ErrorLogged(ErrorLogEntry Entry);
+
 // Execution
 
 /// <summary>A driver called an exported routine.</summary>

@@ -114,6 +114,11 @@ public sealed class Drivers
         for (PDEVICE_OBJECT device = driverObject.DeviceObject; !device.IsNull; device = device.NextDevice)
             device.Flags &= ~DO_DEVICE_INITIALIZING;
         driverObject.Flags |= DRVO_INITIALIZED;
+        InKernel(() =>
+        {
+            machine.DriverExtensions.Reinitialize();
+            return NTSTATUS.STATUS_SUCCESS;
+        });
         loaded = driver;
         return status;
     }
@@ -156,7 +161,6 @@ public sealed class Drivers
     {
         PDRIVER_ADD_DEVICE addDevice = driver.Object.DriverExtension.AddDevice;
         if (addDevice.IsNull) return NTSTATUS.STATUS_NOT_SUPPORTED;
-        driver.Object.DriverExtension.Count++;
         return InKernel(() => machine.Code.Call(addDevice, driver.Object, physicalDeviceObject));
     }
 
@@ -181,6 +185,7 @@ public sealed class Drivers
     {
         lock (gate) drivers.Remove(driver);
         machine.Objects.RemoveName(driver.Object.Address);
+        machine.DriverExtensions.Forget(driver.Object);
         machine.Objects.ObfDereferenceObject(driver.Object);
     }
 

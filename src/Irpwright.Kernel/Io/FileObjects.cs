@@ -6,7 +6,6 @@ namespace Irpwright.Kernel;
 public sealed class FileObjects
 {
     const uint Tag = 0x656C6946; // "File"
-    const uint BlockTag = 0x6E536F49; // "IoSn"
 
     readonly Machine machine;
 
@@ -166,7 +165,7 @@ public sealed class FileObjects
         if (!file.FileName.Buffer.IsNull) machine.Pool.Free(file.FileName.Buffer.Address, Tag);
     }
 
-    void ReleaseDevice(PDEVICE_OBJECT device)
+    internal void ReleaseDevice(PDEVICE_OBJECT device)
     {
         // The handle may have been all that kept a lost device; its drivers delete it in another thread then.
         machine.Objects.ObfReferenceObject(device);
@@ -198,27 +197,4 @@ public sealed class FileObjects
     }
 
     void WaitFor(PKEVENT signal) => machine.Dispatcher.KeWaitForSingleObject(signal, KWAIT_REASON.Executive, MODE.KernelMode, false, null);
-
-    /// <summary>Status block, event and security context of one request, in nonpaged pool.</summary>
-    readonly struct RequestBlock : IDisposable
-    {
-        readonly Machine machine;
-        readonly ulong address;
-
-        internal RequestBlock(Machine machine)
-        {
-            this.machine = machine;
-            address = machine.Pool.Allocate(POOL_TYPE.NonPagedPool, 0x40, BlockTag, 0);
-            GuestMemory.Write(address, 0x40).Clear();
-            machine.Dispatcher.KeInitializeEvent(Event, EVENT_TYPE.NotificationEvent, false);
-        }
-
-        internal PIO_STATUS_BLOCK Iosb => new(address);
-
-        internal PKEVENT Event => new(address + 0x10);
-
-        internal PIO_SECURITY_CONTEXT SecurityContext => new(address + 0x28);
-
-        public void Dispose() => machine.Pool.Free(address, BlockTag);
-    }
 }

@@ -34,6 +34,7 @@ public sealed class IrpAllocation
     public void IoReuseIrp(PIRP Irp, NTSTATUS Status)
     {
         machine.Events.Emit(new IrpReused(Irp, Status));
+        machine.Hints.Forget(Irp);
         IRP_ALLOCATION_FLAGS flags = Irp.AllocationFlags;
         sbyte stackCount = Irp.StackCount;
         Initialize(Irp, IrpStackLocations.IoSizeOfIrp(stackCount), stackCount);
@@ -53,6 +54,7 @@ public sealed class IrpAllocation
         }
         machine.Events.Emit(new IrpFreed(Irp));
         Irp.Type = 0;
+        machine.Hints.Forget(Irp);
         machine.Pool.Free(Irp.Address, Tag);
     }
 

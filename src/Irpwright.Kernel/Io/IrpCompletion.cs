@@ -26,7 +26,7 @@ public sealed class IrpCompletion
     /// </summary>
     /// <param name="PriorityBoost">Priority increment of the waiting thread; carried along, without effect on the walk.</param>
     /// <exception cref="BugCheckException">0x44 when the packet was completed before, or is no IRP (CMP-02).</exception>
-    [KernelExport("IofCompleteRequest", MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport("IofCompleteRequest", Alias = "IoCompleteRequest", MaxIrql = DISPATCH_LEVEL)]
     public void IoCompleteRequest(PIRP Irp, sbyte PriorityBoost)
     {
         if (KernelThread.IsStackSpent) throw machine.BugChecks.KernelStackOverflow(0);

@@ -15,7 +15,7 @@ public sealed class IrpDispatch
     /// <exception cref="BugCheckException">
     /// 0x35 when the IRP has no stack location left (CALL-02); 0x7F when calls are nested without end.
     /// </exception>
-    [KernelExport("IofCallDriver", MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport("IofCallDriver", Alias = "IoCallDriver", MaxIrql = DISPATCH_LEVEL)]
     public NTSTATUS IoCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     {
         // Drivers that send in circles pass here; in .NET an overflow of the stack would end the process.

@@ -210,7 +210,10 @@ public sealed unsafe class KernelThread : IDisposable
     /// <summary>The priority increment that whoever ended the thread's last wait gave it.</summary>
     public int PriorityIncrement { get; internal set; }
 
-    /// <summary>Head of the list that the thread's own IRPs (threaded ones and requests) are linked into; guarded by <see cref="Apcs"/>.</summary>
+    /// <summary>Where a request of this thread met a missing or changed medium; null where none did.</summary>
+    internal PDEVICE_OBJECT DeviceToVerify { get; set; }
+
+    /// <summary>Head of the list that the thread's own IRPs (threaded ones and requests) are linked into; guarded by <see cref="OutstandingIrps"/>.</summary>
     internal PLIST_ENTRY IrpList => new(Object.Address + IrpListOffset);
 
     /// <summary>Head of the list of mutexes that the thread owns; guarded by the dispatcher.</summary>

@@ -161,7 +161,7 @@ public static partial class Constants
     // IO_STATUS_BLOCK.Information of a request that ends with STATUS_REPARSE: these, or the tag of a reparse point
     public const uint IO_REPARSE = 0;
     public const uint IO_REMOUNT = 1;
-    public const uint IO_REPARSE_TAG_RESERVED_RANGE = 2;
+    public const uint IO_REPARSE_TAG_RESERVED_RANGE = 1;
     public const uint IO_REPARSE_TAG_MOUNT_POINT = 0xA0000003;
     public const uint IO_REPARSE_TAG_SYMLINK = 0xA000000C;
 }

@@ -23,6 +23,17 @@ public enum IRP_FLAGS : uint
     IRP_UM_DRIVER_INITIATED_IO = 0x00400000,
 }
 
+/// <summary>How urgent a request is.</summary>
+public enum IO_PRIORITY_HINT
+{
+    IoPriorityVeryLow = 0,
+    IoPriorityLow = 1,
+    IoPriorityNormal = 2,
+    IoPriorityHigh = 3,
+    IoPriorityCritical = 4,
+    MaxIoPriorityTypes = 5,
+}
+
 /// <summary><c>IRP.AllocationFlags</c>: how the packet was allocated and must be freed.</summary>
 [Flags]
 public enum IRP_ALLOCATION_FLAGS : byte
@@ -201,6 +212,9 @@ public static partial class Constants
     public const short IO_TYPE_ERROR_LOG = 11;
     public const short IO_TYPE_ERROR_MESSAGE = 12;
     public const short IO_TYPE_DEVICE_OBJECT_EXTENSION = 13;
+
+    /// <summary>Most bytes of an entry in the error log.</summary>
+    public const int ERROR_LOG_MAXIMUM_SIZE = 240;
 
     public const uint IO_TYPE_CSQ_IRP_CONTEXT = 1;
     public const uint IO_TYPE_CSQ = 2;

@@ -33,6 +33,8 @@ namespace Irpwright.Wdk;
 [Routine] public delegate void REQUEST_POWER_COMPLETE(PDEVICE_OBJECT DeviceObject, byte MinorFunction, POWER_STATE PowerState, PVOID Context,
     PIO_STATUS_BLOCK IoStatus);
 
+[Routine] public delegate void DRIVER_FS_NOTIFICATION(PDEVICE_OBJECT DeviceObject, BOOLEAN FsActive);
+
 [Routine] public delegate NTSTATUS DRIVER_NOTIFICATION_CALLBACK_ROUTINE(PVOID NotificationStructure, PVOID Context);
 
 [Routine] public delegate void INTERFACE_REFERENCE(PVOID Context);
