@@ -98,6 +98,7 @@ public sealed partial class Machine : IDisposable
         Queues = new Queues(this);
         Ports = new CompletionPorts(this);
         Hints = new IrpHints(this);
+        FileServices = new FileServices(this);
         Sharing = new ShareAccess(this);
         DriverExtensions = new DriverExtensions(this);
         Configuration = new Configuration(this);
@@ -253,6 +254,8 @@ public sealed partial class Machine : IDisposable
     public CompletionPorts Ports { get; }
 
     public IrpHints Hints { get; }
+
+    public FileServices FileServices { get; }
 
     public ShareAccess Sharing { get; }
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Irpwright.Kernel;
 using Irpwright.Wdk;
 
@@ -11,6 +12,8 @@ namespace Irpwright.Testing;
 public sealed class DeviceHandle : IDisposable
 {
     readonly UserMemory memory;
+    readonly ConcurrentDictionary<ulong, (IoOperation Operation, Action<IoOperation> Routine)> apcs = [];
+    PIO_APC_ROUTINE apcRoutine;
     ulong lastContext;
     bool closed;
 
@@ -79,6 +82,26 @@ public sealed class DeviceHandle : IDisposable
 
     /// <summary>Sends a flush and comes back at once. Only inside a scenario.</summary>
     public IoOperation StartFlush() => Start(default, default, 0, _ => new IoRequest(IRP_MJ_FLUSH_BUFFERS));
+
+    /// <summary>
+    /// Has a routine called, as an APC, at the end of each request that is sent from now on: in the thread that sent it, while that
+    /// sleeps alertably (<see cref="Scenario.SleepAlertable"/>).
+    /// </summary>
+    /// <remarks>A handle that is bound to a <see cref="CompletionPort"/> takes no such requests.</remarks>
+    public Action<IoOperation>? Apc { get; set; }
+
+    internal PIO_APC_ROUTINE RegisterApc(IoOperation operation)
+    {
+        if (Apc is not { } routine) return default;
+        if (apcRoutine.IsNull) apcRoutine = Machine.Code.Routine(new IO_APC_ROUTINE((context, _, _) => CallApc(context.Address)));
+        apcs[operation.Context] = (operation, routine);
+        return apcRoutine;
+    }
+
+    void CallApc(ulong context)
+    {
+        if (apcs.TryRemove(context, out (IoOperation Operation, Action<IoOperation> Routine) apc)) apc.Routine(apc.Operation);
+    }
 
     internal ulong NextContext() => Interlocked.Increment(ref lastContext);
 

@@ -39,7 +39,7 @@ public sealed class IoOperation : IRequestCompletion
     internal void Start(in IoRequest request)
     {
         InitialStatus = handle.Machine.Requests.Send(
-            handle.FileObject, request with { ApcContext = new PVOID(Context) }, buffers.Iosb, this, out irp);
+            handle.FileObject, request with { ApcContext = new PVOID(Context), ApcRoutine = handle.RegisterApc(this) }, buffers.Iosb, this, out irp);
         // Refused before there was an IRP.
         if (irp.IsNull) Finish(new IoResult(InitialStatus, 0));
     }

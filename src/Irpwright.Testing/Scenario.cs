@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Irpwright.Kernel;
+using Irpwright.Wdk;
 
 namespace Irpwright.Testing;
 
@@ -16,6 +17,14 @@ public static class Scenario
         await scenario().ConfigureAwait(true);
         return true;
     }));
+
+    /// <summary>Lets the current guest thread sleep so that APCs of its requests can be delivered (SleepEx).</summary>
+    /// <returns>True if that ended the sleep.</returns>
+    public static bool SleepAlertable(this Machine machine, TimeSpan duration)
+    {
+        long interval = -duration.Ticks;
+        return machine.Requests.SleepAlertable(in interval) == NTSTATUS.STATUS_USER_APC;
+    }
 
     /// <summary>Runs asynchronous code on the current guest thread until it is done.</summary>
     internal static T Await<T>(Machine machine, Func<Task<T>> body)

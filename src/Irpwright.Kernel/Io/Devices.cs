@@ -45,7 +45,11 @@ public sealed class Devices
         device.StackSize = 1;
         device.Flags = DO_DEVICE_INITIALIZING | (Exclusive ? DO_EXCLUSIVE : 0) | (name is null ? 0 : DO_DEVICE_HAS_NAME);
         device.DeviceExtension = new PVOID(DeviceExtensionSize == 0 ? 0 : address + DEVICE_OBJECT.SizeOf);
-        if (IsDiskLike(DeviceType)) device.SectorSize = 512;
+        if (IsDiskLike(DeviceType))
+        {
+            device.SectorSize = 512;
+            machine.FileSystems.CreateVpb(device);
+        }
         machine.DeviceQueues.KeInitializeDeviceQueue(new PKDEVICE_QUEUE(address + 0xA0));
         Dispatcher.InitializeHeader(new PDISPATCHER_HEADER(address + 0x118), (byte)EVENT_TYPE.SynchronizationEvent, KEVENT.SizeOf, 1);
         PDEVOBJ_EXTENSION extension = new(address + size);
@@ -213,7 +217,16 @@ public sealed class Devices
         return status;
     }
 
-    /// <summary>The device that requests on a file object are sent to. IRQL &lt;= DISPATCH_LEVEL.</summary>
+    /// <summary>
+    /// The device that requests on a file object are sent to: the top of the stack that the file was opened on, or of the file system
+    /// that has the volume mounted. IRQL &lt;= DISPATCH_LEVEL.
+    /// </summary>
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
-    public PDEVICE_OBJECT IoGetRelatedDeviceObject(PFILE_OBJECT FileObject) => IoGetAttachedDevice(FileObject.DeviceObject);
+    public PDEVICE_OBJECT IoGetRelatedDeviceObject(PFILE_OBJECT FileObject)
+    {
+        PVOID hint = FileObject.FileObjectExtension;
+        if (!hint.IsNull) return new PDEVICE_OBJECT(hint.Address);
+        PVPB vpb = FileObject.Vpb;
+        return IoGetAttachedDevice(!vpb.IsNull && !vpb.DeviceObject.IsNull ? vpb.DeviceObject : FileObject.DeviceObject);
+    }
 }

@@ -24,6 +24,24 @@ public readonly record struct IoRequest(
 
     /// <summary>Of <see cref="ApcRoutine"/>; without one, reported to the file's completion port unless null.</summary>
     public PVOID ApcContext { get; init; }
+
+    /// <summary>IRP_MN_*, for directory control.</summary>
+    public byte MinorFunction { get; init; }
+
+    /// <summary>Flags of the stack location.</summary>
+    public SL_FLAGS Flags { get; init; }
+
+    /// <summary>Of locked ranges, for read and write.</summary>
+    public uint Key { get; init; }
+
+    /// <summary>FILE_INFORMATION_CLASS or FS_INFORMATION_CLASS, for requests that query or set information.</summary>
+    public int InformationClass { get; init; }
+
+    /// <summary>Which files a directory is asked for; null for all.</summary>
+    public string? FileName { get; init; }
+
+    /// <summary>Whether the system service waits for the end whatever the file was opened for.</summary>
+    public bool IsSynchronous { get; init; }
 }
 
 /// <summary>Called once when a request is over for its requestor, in the requesting thread at APC_LEVEL.</summary>
@@ -57,7 +75,8 @@ public sealed class FileRequests
         }
     }
 
-    NTSTATUS SendInKernel(PFILE_OBJECT file, in IoRequest request, PIO_STATUS_BLOCK iosb, IRequestCompletion? completion, out PIRP irp)
+    /// <summary>The same for a caller in the kernel.</summary>
+    internal NTSTATUS SendInKernel(PFILE_OBJECT file, in IoRequest request, PIO_STATUS_BLOCK iosb, IRequestCompletion? completion, out PIRP irp)
     {
         irp = default;
         machine.Scheduler.Heartbeat++;
@@ -77,9 +96,10 @@ public sealed class FileRequests
             irp.Overlay.AsynchronousParameters.UserApcContext = request.ApcContext;
             machine.Dispatcher.KeClearEvent(FileObjects.EventOf(file));
             if (!request.Event.IsNull) machine.Dispatcher.KeClearEvent(request.Event);
+            if (!synchronousFile && request.IsSynchronous) return SendAndWait(file, irp, top, request.RequestorMode, iosb);
             NTSTATUS status = SendAndOwn(file, irp, top, request.RequestorMode, new Requestor(completion, request.Event));
             if (status != NTSTATUS.STATUS_PENDING || !synchronousFile) return status;
-            Wait(FileObjects.EventOf(file));
+            WaitForEnd(file, irp);
             return file.FinalStatus;
         }
         finally
@@ -88,21 +108,50 @@ public sealed class FileRequests
         }
     }
 
+    /// <summary>A service that is synchronous on asynchronous files too: the caller never sees the request's own event and status block.</summary>
+    NTSTATUS SendAndWait(PFILE_OBJECT file, PIRP irp, PDEVICE_OBJECT top, MODE mode, PIO_STATUS_BLOCK iosb)
+    {
+        using var block = new RequestBlock(machine);
+        irp.Flags |= IRP_SYNCHRONOUS_API;
+        irp.UserIosb = block.Iosb;
+        irp.UserEvent = block.Event;
+        NTSTATUS status = SendAndOwn(file, irp, top, mode);
+        if (status == NTSTATUS.STATUS_PENDING)
+        {
+            Wait(block.Event);
+            status = block.Iosb.Status;
+        }
+        if (!status.IsError) iosb.Value = block.Iosb.Value;
+        return status;
+    }
+
+    /// <summary>FILE_SYNCHRONOUS_IO_ALERT: an alert or a user APC cancels what is waited for.</summary>
+    void WaitForEnd(PFILE_OBJECT file, PIRP irp)
+    {
+        bool alertable = (file.Flags & FO_ALERTABLE_IO) != 0;
+        PKEVENT end = FileObjects.EventOf(file);
+        MODE mode = alertable ? MODE.UserMode : MODE.KernelMode;
+        if (machine.Dispatcher.KeWaitForSingleObject(end, KWAIT_REASON.Executive, mode, alertable, null) == NTSTATUS.STATUS_SUCCESS) return;
+        machine.Outstanding.Cancel([machine.CurrentThread.IrpList], other => other == irp);
+        Wait(end);
+    }
+
     /// <summary>Makes the IRP of a request; an error, and no IRP, when it cannot be sent.</summary>
     NTSTATUS Prepare(PFILE_OBJECT file, in IoRequest request, out PDEVICE_OBJECT top, out PIRP irp)
     {
         irp = default;
         top = default;
-        bool isControl = request.MajorFunction is IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL;
-        if (isControl && request.RequestorMode == MODE.UserMode && !HasAccess(file, request.ControlCode)) return NTSTATUS.STATUS_ACCESS_DENIED;
+        if (request.RequestorMode == MODE.UserMode && !HasAccess(file, in request)) return NTSTATUS.STATUS_ACCESS_DENIED;
         bool hasPort = !file.CompletionContext.IsNull;
         // One IRP cannot both wait in the port and call a routine.
         if (hasPort && !request.ApcRoutine.IsNull) return NTSTATUS.STATUS_INVALID_PARAMETER;
-        top = machine.Devices.IoGetAttachedDevice(file.DeviceObject);
+        top = machine.Devices.IoGetRelatedDeviceObject(file);
         irp = machine.Irps.Allocate(top.StackSize, IrpOrigin.Request);
         if (irp.IsNull) return NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
         PIO_STACK_LOCATION location = IrpStackLocations.IoGetNextIrpStackLocation(irp);
         location.MajorFunction = request.MajorFunction;
+        location.MinorFunction = request.MinorFunction;
+        location.Flags = request.Flags;
         location.FileObject = file;
         NTSTATUS status = FillIn(irp, location, top, in request);
         if (status < 0) irp = machine.Builders.Undo(irp);
@@ -115,19 +164,50 @@ public sealed class FileRequests
         {
             case IRP_MJ_READ or IRP_MJ_WRITE:
                 location.Parameters.Read.Length = request.Length;
+                location.Parameters.Read.Key = request.Key;
                 location.Parameters.Read.ByteOffset = request.Offset;
                 irp.Flags |= IRP_DEFER_IO_COMPLETION | (request.MajorFunction == IRP_MJ_READ ? IRP_READ_OPERATION : IRP_WRITE_OPERATION);
+                if ((location.FileObject.Flags & FO_NO_INTERMEDIATE_BUFFERING) != 0) irp.Flags |= IRP_NOCACHE;
                 return machine.Builders.AttachTransferBuffer(
                     irp, top.Flags, request.MajorFunction, new PVOID(request.Buffer), request.Length, request.RequestorMode);
-            case IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL:
+            case IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL or IRP_MJ_FILE_SYSTEM_CONTROL:
+                if (request.MajorFunction == IRP_MJ_FILE_SYSTEM_CONTROL) irp.Flags |= IRP_DEFER_IO_COMPLETION;
                 location.Parameters.DeviceIoControl.IoControlCode = request.ControlCode;
                 location.Parameters.DeviceIoControl.InputBufferLength = request.InputLength;
                 location.Parameters.DeviceIoControl.OutputBufferLength = request.Length;
                 return machine.Builders.AttachControlBuffers(irp, location, request.ControlCode,
                     new PVOID(request.Input), request.InputLength, new PVOID(request.Buffer), request.Length, request.RequestorMode);
+            case IRP_MJ_QUERY_INFORMATION or IRP_MJ_QUERY_VOLUME_INFORMATION or IRP_MJ_SET_INFORMATION or IRP_MJ_SET_VOLUME_INFORMATION:
+                // Length and class lie at the same place for all four.
+                location.Parameters.QueryFile.Length = request.Length;
+                location.Parameters.QueryFile.FileInformationClass = (FILE_INFORMATION_CLASS)request.InformationClass;
+                irp.Flags |= IRP_DEFER_IO_COMPLETION;
+                bool isQuery = request.MajorFunction is IRP_MJ_QUERY_INFORMATION or IRP_MJ_QUERY_VOLUME_INFORMATION;
+                return machine.Builders.AttachSystemBuffer(irp, new PVOID(request.Buffer), request.Length, request.RequestorMode, isQuery);
+            case IRP_MJ_DIRECTORY_CONTROL:
+                location.Parameters.QueryDirectory.Length = request.Length;
+                location.Parameters.QueryDirectory.FileInformationClass = (FILE_INFORMATION_CLASS)request.InformationClass;
+                if (request.FileName is { } pattern && !AttachFileName(irp, location, pattern)) return NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
+                return machine.Builders.AttachTransferBuffer(irp, top.Flags, IRP_MJ_READ, new PVOID(request.Buffer), request.Length, request.RequestorMode);
             default:
                 return NTSTATUS.STATUS_SUCCESS;
         }
+    }
+
+    /// <summary>The pattern of a directory query lies in the auxiliary buffer, which is freed with the request.</summary>
+    bool AttachFileName(PIRP irp, PIO_STACK_LOCATION location, string pattern)
+    {
+        const uint tag = 0x61466F49; // "IoFa"
+        ushort bytes = (ushort)(pattern.Length * 2);
+        ulong buffer = machine.Pool.Allocate(POOL_TYPE.NonPagedPool, UNICODE_STRING.SizeOf + (ulong)bytes, tag, 0);
+        if (buffer == 0) return false;
+        irp.Tail.Overlay.AuxiliaryBuffer = new PVOID(buffer);
+        PUNICODE_STRING name = new(buffer);
+        name.Length = name.MaximumLength = bytes;
+        name.Buffer = new(buffer + UNICODE_STRING.SizeOf);
+        System.Runtime.InteropServices.MemoryMarshal.AsBytes(pattern.AsSpan()).CopyTo(GuestMemory.Write(name.Buffer.Address, bytes));
+        location.Parameters.QueryDirectory.FileName = name;
+        return true;
     }
 
     /// <summary>Makes a request the current thread's own, sends it, and finishes it here if that was deferred (COMPLETE-FINAL-08).</summary>
@@ -181,13 +261,28 @@ public sealed class FileRequests
     /// <param name="reason">Names what is missing, for the report of a hang: "waits for ...".</param>
     public void WaitUntil(Func<bool> condition, string reason) => machine.Dispatcher.WaitUntil(machine.CurrentThread, condition, reason);
 
+    /// <summary>NtDelayExecution of a user thread: it sleeps alertably, and user APCs run before this returns.</summary>
+    /// <param name="interval">100 ns units: negative = relative, positive = system time.</param>
+    /// <returns>STATUS_USER_APC when APCs ended the sleep.</returns>
+    public NTSTATUS SleepAlertable(in long interval)
+    {
+        using SystemCall call = machine.CurrentThread.Enter();
+        return machine.Dispatcher.KeDelayExecutionThread(MODE.UserMode, true, in interval);
+    }
+
     /// <summary>Lets a thread that is in <see cref="WaitUntil"/> look at its condition again.</summary>
     public void Wake(KernelThread thread) => machine.Scheduler.Unblock(thread);
 
-    /// <summary>BUF-07: the access bits of a control code against the access the handle was opened with.</summary>
-    static bool HasAccess(PFILE_OBJECT file, uint controlCode)
+    /// <summary>What a program may do by the access that it opened the file with (BUF-07 for control codes).</summary>
+    static bool HasAccess(PFILE_OBJECT file, in IoRequest request)
     {
-        uint access = (controlCode >> 14) & 3;
+        uint access = request.MajorFunction switch
+        {
+            IRP_MJ_READ => FILE_READ_ACCESS,
+            IRP_MJ_WRITE => FILE_WRITE_ACCESS,
+            IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL or IRP_MJ_FILE_SYSTEM_CONTROL => (request.ControlCode >> 14) & 3,
+            _ => FILE_ANY_ACCESS,
+        };
         return ((access & FILE_READ_ACCESS) == 0 || file.ReadAccess) && ((access & FILE_WRITE_ACCESS) == 0 || file.WriteAccess);
     }
 

@@ -13,7 +13,11 @@ public sealed class FileSystems
     readonly List<PDEVICE_OBJECT> registered = [];
     readonly List<Listener> listeners = [];
 
-    internal FileSystems(Machine machine) => this.machine = machine;
+    internal FileSystems(Machine machine)
+    {
+        this.machine = machine;
+        machine.Objects.Types.Device.Deleting = device => DeleteVpb((PDEVICE_OBJECT)device);
+    }
 
     readonly record struct Listener(PDRIVER_OBJECT Driver, PDRIVER_FS_NOTIFICATION Routine);
 
@@ -97,6 +101,28 @@ public sealed class FileSystems
         vpb.RealDevice = device;
         device.Vpb = vpb;
         return true;
+    }
+
+    void DeleteVpb(PDEVICE_OBJECT device)
+    {
+        PVPB vpb = device.Vpb;
+        if (!vpb.IsNull && vpb.RealDevice == device) machine.Pool.Free(vpb.Address, Tag);
+    }
+
+    /// <summary>Binds a file that is being opened to the file system that has the volume mounted, or that mounts it now.</summary>
+    /// <param name="isVolume">The device itself is opened, which needs no file system.</param>
+    /// <returns>STATUS_UNRECOGNIZED_VOLUME when no file system knows what is on the volume.</returns>
+    internal NTSTATUS Bind(PFILE_OBJECT file, bool isVolume)
+    {
+        PDEVICE_OBJECT device = file.DeviceObject;
+        if (device.Vpb.IsNull || Registered.Count == 0) return NTSTATUS.STATUS_SUCCESS;
+        if ((device.Vpb.Flags & VPB_FLAGS.VPB_MOUNTED) == 0)
+        {
+            NTSTATUS status = IoVerifyVolume(device, isVolume);
+            if (status < 0) return isVolume ? NTSTATUS.STATUS_SUCCESS : status;
+        }
+        file.Vpb = device.Vpb;
+        return NTSTATUS.STATUS_SUCCESS;
     }
 
     /// <summary>

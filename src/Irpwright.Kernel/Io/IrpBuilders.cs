@@ -125,6 +125,20 @@ public sealed class IrpBuilders
         return NTSTATUS.STATUS_SUCCESS;
     }
 
+    /// <summary>Gives a request that always has buffered I/O its system buffer (BUF-08).</summary>
+    /// <param name="isQuery">Whether the driver fills the buffer, or reads what is in it.</param>
+    internal NTSTATUS AttachSystemBuffer(PIRP irp, PVOID buffer, uint length, MODE mode, bool isQuery)
+    {
+        if (!isQuery) return AllocateSystemBuffer(irp, length, buffer, length, mode);
+        if (!MayUse(buffer, length, mode, PageAccess.Write)) return NTSTATUS.STATUS_ACCESS_VIOLATION;
+        NTSTATUS status = AllocateSystemBuffer(irp, length, default, 0, mode);
+        if (status < 0) return status;
+        irp.UserBuffer = buffer;
+        irp.Tail.Overlay.IrpExtension = new PVOID(length);
+        irp.Flags |= IRP_INPUT_OPERATION;
+        return status;
+    }
+
     /// <summary>Gives a control request its buffers by the transfer method in its code (BUILD-04 to BUILD-06, BUF-02, BUF-05).</summary>
     /// <returns>An error when memory is short or a buffer does not allow the access.</returns>
     internal NTSTATUS AttachControlBuffers(
@@ -201,6 +215,7 @@ public sealed class IrpBuilders
     internal PIRP Undo(PIRP irp)
     {
         if ((irp.Flags & IRP_DEALLOCATE_BUFFER) != 0) machine.Pool.Free(irp.AssociatedIrp.SystemBuffer.Address, SystemBufferTag);
+        if (!irp.Tail.Overlay.AuxiliaryBuffer.IsNull) machine.Pool.Free(irp.Tail.Overlay.AuxiliaryBuffer.Address, 0);
         machine.Irps.IoFreeIrp(irp);
         return default;
     }

@@ -7,16 +7,24 @@ namespace Irpwright.Kernel;
 public sealed class IrpCompletion
 {
     const uint RegistrationTag = 0x736E5355; // "USns"
+    const ulong TailOffset = 0x78;
 
     readonly Machine machine;
     readonly PIO_COMPLETION_ROUTINE unloadSafeCompletion;
     // Packets of the kernel's own, each with what is to happen when all drivers are done with it.
     readonly System.Collections.Concurrent.ConcurrentDictionary<ulong, Action<PIRP>> takenBack = new();
     int takenBackCount;
+    readonly PKKERNEL_ROUTINE freeApcIrp;
+    readonly PKRUNDOWN_ROUTINE rundownApcIrp;
+    readonly PKNORMAL_ROUTINE callApcRoutine;
 
     internal IrpCompletion(Machine machine)
     {
         this.machine = machine;
+        freeApcIrp = machine.Code.Routine(new KKERNEL_ROUTINE((apc, _, _, _, _) => FreeApcIrp(apc)));
+        rundownApcIrp = machine.Code.Routine(new KRUNDOWN_ROUTINE(FreeApcIrp));
+        callApcRoutine = machine.Code.Routine(new KNORMAL_ROUTINE((context, block, routine) =>
+            machine.Code.Call(new PIO_APC_ROUTINE(routine.Address), context, new PIO_STATUS_BLOCK(block.Address), 0u)));
         unloadSafeCompletion = machine.Code.Routine(new IO_COMPLETION_ROUTINE(UnloadSafeCompletion));
     }
 
@@ -312,6 +320,7 @@ public sealed class IrpCompletion
         Requestor requestor = machine.Outstanding.Remove(Irp);
         CopyBufferedData(Irp);
         FreeBuffers(Irp);
+        if (!Irp.Tail.Overlay.AuxiliaryBuffer.IsNull) machine.Files.FollowMountPoint(Irp);
 
         NTSTATUS status = Irp.IoStatus.Status;
         ulong information = Irp.IoStatus.Information;
@@ -340,9 +349,25 @@ public sealed class IrpCompletion
         }
         if (!requestor.Event.IsNull) machine.Objects.ObfDereferenceObject(requestor.Event);
         if (!file.IsNull) machine.Events.Emit(new RequestFinished(Irp, status, information));
-        if (!isReported || !machine.Ports.Take(Irp, file)) machine.Irps.IoFreeIrp(Irp);
+        bool isKept = isReported && !file.IsNull && (QueueApcRoutine(Irp) || machine.Ports.Take(Irp, file));
+        if (!isKept) machine.Irps.IoFreeIrp(Irp);
         requestor.Completion?.Finished(status, information);
     }
+
+    /// <summary>COMPLETE-FINAL-16: the packet becomes the APC that calls the requestor's routine.</summary>
+    bool QueueApcRoutine(PIRP irp)
+    {
+        // A create request has its allocation size there.
+        IRP.AsynchronousParametersFields parameters = irp.Overlay.AsynchronousParameters;
+        if (parameters.UserApcRoutine.IsNull || (irp.Flags & IRP_CREATE_OPERATION) != 0) return false;
+        var apc = new PKAPC(irp.Address + TailOffset);
+        PIO_STATUS_BLOCK block = irp.UserIosb;
+        machine.Apcs.KeInitializeApc(apc, machine.CurrentThread.Object, KAPC_ENVIRONMENT.OriginalApcEnvironment,
+            freeApcIrp, rundownApcIrp, callApcRoutine, irp.RequestorMode, parameters.UserApcContext);
+        return machine.Apcs.KeInsertQueueApc(apc, block, new PVOID(parameters.UserApcRoutine.Address), IO_NO_INCREMENT);
+    }
+
+    void FreeApcIrp(PKAPC apc) => machine.Irps.IoFreeIrp(new PIRP(apc.Address - TailOffset));
 
     /// <summary>COMPLETE-FINAL-10, -11: Information bytes go to the requestor, never more than it has room for.</summary>
     void CopyBufferedData(PIRP irp)

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using Irpwright.Wdk;
 
 namespace Irpwright.Kernel;
@@ -11,7 +10,8 @@ public sealed class IrpHints
     const int PriorityShift = 17;
     const IRP_FLAGS PriorityMask = (IRP_FLAGS)(7U << PriorityShift);
 
-    readonly ConcurrentDictionary<PIRP, Guid> activities = [];
+    readonly Lock gate = new();
+    readonly Dictionary<PIRP, Guid> activities = [];
 
     internal IrpHints(Machine machine)
     {
@@ -42,7 +42,7 @@ public sealed class IrpHints
     public NTSTATUS IoSetActivityIdIrp(PIRP Irp, Guid? Guid)
     {
         if (Guid is not { } activity) return NTSTATUS.STATUS_NOT_SUPPORTED;
-        activities[Irp] = activity;
+        lock (gate) activities[Irp] = activity;
         return NTSTATUS.STATUS_SUCCESS;
     }
 
@@ -51,14 +51,19 @@ public sealed class IrpHints
     [KernelExport]
     public NTSTATUS IoGetActivityIdIrp(PIRP Irp, ref Guid Guid)
     {
-        if (!activities.TryGetValue(Irp, out Guid activity)) return NTSTATUS.STATUS_NOT_FOUND;
-        Guid = activity;
-        return NTSTATUS.STATUS_SUCCESS;
+        lock (gate)
+        {
+            if (!activities.TryGetValue(Irp, out Guid activity)) return NTSTATUS.STATUS_NOT_FOUND;
+            Guid = activity;
+            return NTSTATUS.STATUS_SUCCESS;
+        }
     }
 
     /// <summary>The packet is released, or becomes another one.</summary>
     internal void Forget(PIRP irp)
     {
-        if (!activities.IsEmpty) activities.TryRemove(irp, out _);
+        // Nobody can have given this packet an activity meanwhile; the count of others does not matter.
+        if (activities.Count == 0) return;
+        lock (gate) activities.Remove(irp);
     }
 }

@@ -51,6 +51,14 @@ public enum OBJ_FLAGS : uint
     OBJ_DONT_REPARSE = 0x00001000,
 }
 
+/// <summary>What IoCreateFile creates.</summary>
+public enum CREATE_FILE_TYPE
+{
+    CreateFileTypeNone,
+    CreateFileTypeNamedPipe,
+    CreateFileTypeMailslot,
+}
+
 public static partial class Constants
 {
     // ACCESS_MASK

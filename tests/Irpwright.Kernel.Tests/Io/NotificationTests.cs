@@ -184,4 +184,76 @@ public class NotificationTests : DriverTest
         }
         Assert.Equal(before, Machine.Pool.LiveBlocks.Count);
     });
+
+    /// <summary>An APC of a request is delivered when its thread waits alertably, in that thread, at PASSIVE_LEVEL.</summary>
+    [Theory, MemberData(nameof(EveryCompletion))]
+    [Spec("COMPLETE-FINAL-16")]
+    public void An_APC_routine_is_called_in_an_alertable_wait_of_the_requesting_thread(Completing how, Scheduling scheduling) => Run(scheduling, () =>
+    {
+        Answering(how);
+        KernelThread requestor = Machine.CurrentThread;
+        int before = Machine.Pool.LiveBlocks.Count(b => b.Tag == IrpTag);
+        using DeviceHandle handle = DeviceHandle.Open(Machine, Name);
+        handle.Apc = operation =>
+        {
+            Assert.Equal((requestor, PASSIVE_LEVEL), (Machine.CurrentThread, KeGetCurrentIrql()));
+            Step($"{operation.Context} {operation.Result}");
+        };
+        IoOperation first = handle.StartRead(new byte[8]), second = handle.StartRead(new byte[8]);
+        first.Wait();
+        second.Wait(); // which is not alertable
+        Assert.Empty(Steps);
+        Assert.Equal(before + 2, Machine.Pool.LiveBlocks.Count(b => b.Tag == IrpTag));
+        Assert.True(Machine.SleepAlertable(TimeSpan.FromSeconds(10)));
+        Assert.Equal([$"{first.Context} STATUS_SUCCESS  3 bytes", $"{second.Context} STATUS_SUCCESS  3 bytes"], Steps.Order());
+        Assert.Equal(before, Machine.Pool.LiveBlocks.Count(b => b.Tag == IrpTag));
+        Assert.False(Machine.SleepAlertable(TimeSpan.FromMilliseconds(1)));
+    });
+
+    [Theory, MemberData(nameof(EverySchedule))]
+    [Spec("COMPLETE-FINAL-16")]
+    public void An_APC_ends_a_sleep_that_began_before_the_request_was_over_and_one_that_nobody_waits_for_is_run_down(Scheduling scheduling) => Run(scheduling, () =>
+    {
+        Answering(Completing.FromADpc);
+        int before = Machine.Pool.LiveBlocks.Count(b => b.Tag == IrpTag);
+        using DeviceHandle handle = DeviceHandle.Open(Machine, Name);
+        handle.Apc = _ => Step("called");
+        handle.StartRead(new byte[8]);
+        Assert.True(Machine.SleepAlertable(TimeSpan.FromSeconds(100)));
+        Assert.Equal(["called"], Steps);
+        PKEVENT over = Event();
+        Machine.Scheduler.Start("careless", ThreadKind.User, () =>
+        {
+            handle.StartRead(new byte[8]).Wait();
+            KeSetEvent(over, 0, false);
+        });
+        Wait(over);
+        Eventually(() => Machine.Pool.LiveBlocks.Count(b => b.Tag == IrpTag) == before);
+        Assert.Equal(["called"], Steps);
+    });
+
+    [Theory]
+    [InlineData(Completing.Inline)]
+    [InlineData(Completing.FromAnotherThread)]
+    [Spec("COMPLETE-FINAL-18")]
+    public void An_error_that_the_call_returned_queues_no_APC(Completing how) => Run(() =>
+    {
+        Answering(how, STATUS_DEVICE_NOT_READY);
+        using DeviceHandle handle = DeviceHandle.Open(Machine, Name);
+        handle.Apc = _ => Step("called");
+        handle.StartRead(new byte[8]).Wait();
+        Assert.Equal(how != Completing.Inline, Machine.SleepAlertable(TimeSpan.FromMilliseconds(1)));
+        Assert.Equal(how != Completing.Inline ? ["called"] : [], Steps);
+    });
+
+    [Fact]
+    public void A_file_with_a_port_takes_no_APC_routine() => Run(() =>
+    {
+        Answering(Completing.Inline);
+        using var port = new CompletionPort(Machine);
+        using DeviceHandle handle = DeviceHandle.Open(Machine, Name);
+        port.Bind(handle);
+        handle.Apc = _ => Step("called");
+        Assert.Equal(STATUS_INVALID_PARAMETER, handle.StartRead(new byte[8]).Wait().Status);
+    });
 }
