@@ -19,20 +19,17 @@ static class DdiWriter
 
     public static void Write(SourceProductionContext context, EquatableArray<PlacedDdi> ddis)
     {
-        PlacedDdi[] exports = [.. ddis.SelectMany(Rows)];
-        Dictionary<PlacedDdi, string> fields = FieldNames(exports);
+        PlacedDdi[] exports = [.. ddis.Where(static d => d.Ddi.Export is not null)];
+        PlacedDdi[] aliases = [.. exports.Where(static d => d.Ddi.Export!.Alias is not null).Select(AliasOf)];
+        Dictionary<PlacedDdi, string> fields = FieldNames([.. exports, .. aliases]);
         Add(context, "WdmDriver.Ddis.g.cs", DriverMethods(ddis, fields));
-        Add(context, "KernelExports.g.cs", Table(exports, fields));
+        Add(context, "KernelExports.g.cs", Table(exports, aliases, fields));
         Add(context, "KernelExports.Thunks.g.cs", Thunks(exports, fields));
     }
 
-    /// <summary>An export, and the same one under its other name.</summary>
-    static IEnumerable<PlacedDdi> Rows(PlacedDdi placed)
-    {
-        if (placed.Ddi.Export is not { } export) yield break;
-        yield return placed;
-        if (export.Alias is { } alias) yield return placed with { Ddi = placed.Ddi with { Export = export with { Name = alias } } };
-    }
+    /// <summary>The same export under its other name.</summary>
+    static PlacedDdi AliasOf(PlacedDdi placed) =>
+        placed with { Ddi = placed.Ddi with { Export = placed.Ddi.Export! with { Name = placed.Ddi.Export.Alias!, Alias = null } } };
 
     static void Add(SourceProductionContext context, string file, string text) =>
         context.AddSource(file, SourceText.From(text.Replace("\r\n", "\n"), Encoding.UTF8));
@@ -121,8 +118,10 @@ static class DdiWriter
         $"{p.Modifier}{p.Type} {p.Name}{(p.Default is { } value ? " = " + value : "")}"));
 
     /// <remarks>Rows come first and alone in their class, so that no order of static initialisers can see half a table.</remarks>
-    static string Table(PlacedDdi[] exports, Dictionary<PlacedDdi, string> fields)
+    static string Table(PlacedDdi[] exports, PlacedDdi[] aliases, Dictionary<PlacedDdi, string> fields)
     {
+        Dictionary<string, string> thunks = exports.ToDictionary(static e => e.Ddi.DocumentationId, e => fields[e]);
+        PlacedDdi[] rows = [.. exports, .. aliases];
         StringBuilder text = new(Header + """
             public static unsafe partial class KernelExports
             {
@@ -131,10 +130,10 @@ static class DdiWriter
 
 
             """);
-        for (int i = 0; i < exports.Length; i++)
+        for (int i = 0; i < rows.Length; i++)
             text.Append($$"""
-                    /// <inheritdoc cref="{{exports[i].Ddi.DocumentationId}}"/>
-                    public static readonly KernelExport {{fields[exports[i]]}} = Table.Rows[{{i}}];
+                    /// <inheritdoc cref="{{rows[i].Ddi.DocumentationId}}"/>
+                    public static readonly KernelExport {{fields[rows[i]]}} = Table.Rows[{{i}}];
 
                 """);
         text.Append("""
@@ -145,11 +144,11 @@ static class DdiWriter
                     [
 
             """);
-        for (int i = 0; i < exports.Length; i++)
+        for (int i = 0; i < rows.Length; i++)
         {
-            ExportRow row = exports[i].Ddi.Export!;
-            string names = $"{Literal(row.Name)}, {Literal(exports[i].Ddi.Name)}, {Literal(row.Module)}";
-            text.Append($"            new({i}, {names}, {row.MinIrql}, {row.MaxIrql}, &Thunks.{fields[exports[i]]}),\n");
+            ExportRow row = rows[i].Ddi.Export!;
+            string names = $"{Literal(row.Name)}, {Literal(rows[i].Ddi.Name)}, {Literal(row.Module)}";
+            text.Append($"            new({i}, {names}, {row.MinIrql}, {row.MaxIrql}, &Thunks.{thunks[rows[i].Ddi.DocumentationId]}),\n");
         }
         return text.Append("        ];\n    }\n}\n").ToString();
     }

@@ -16,6 +16,7 @@ public static class RuleCatalog
         IoBuildFsdForward.Definition,
         IoBuildSynchronousFsdRequestNoFree.Definition,
         IwFreedInUse.Definition,
+        IwCancelledForeign.Definition,
         IwCompletedCancelable.Definition,
         IwForwardedCancelable.Definition,
         CompleteRequestStatusCheck.Definition,

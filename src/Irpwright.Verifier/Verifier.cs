@@ -22,6 +22,7 @@ public sealed class Verifier : KernelObserver
     readonly Watch<DispatchReturned>[] dispatchReturned;
     readonly Watch<IrpCompleting>[] irpCompleting;
     readonly Watch<CompletionRoutineReturned>[] completionRoutineReturned;
+    readonly Watch<IrpCancelled>[] irpCancelled;
     readonly Watch<CancelRoutineReturned>[] cancelRoutineReturned;
     readonly Watch<DpcReturned>[] dpcReturned;
     readonly Watch<WorkItemReturned>[] workItemReturned;
@@ -43,6 +44,7 @@ public sealed class Verifier : KernelObserver
         dispatchReturned = Of<DispatchReturned>();
         irpCompleting = Of<IrpCompleting>();
         completionRoutineReturned = Of<CompletionRoutineReturned>();
+        irpCancelled = Of<IrpCancelled>();
         cancelRoutineReturned = Of<CancelRoutineReturned>();
         dpcReturned = Of<DpcReturned>();
         workItemReturned = Of<WorkItemReturned>();
@@ -242,7 +244,10 @@ public sealed class Verifier : KernelObserver
     {
         lock (gate)
         {
-            if (Begin()) Tracker.Cancelled(in e);
+            if (!Begin()) return;
+            Tracker.Cancelled(in e);
+            Tell(irpCancelled, in e);
+            Tracker.CancelledDone(in e);
         }
     }
 

@@ -68,11 +68,11 @@ public sealed class ExportGeneratorTests
     }
 
     [Fact]
-    public void An_alias_is_a_second_row_and_thunk_but_no_second_driver_method()
+    public void An_alias_is_a_second_row_with_the_same_thunk()
     {
         Compiled compiled = Compiled.From(Declare("""[KernelExport("IofTest", Alias = "IoTest")] public void Test() { }"""));
         Assert.Equal("new(0, \"IofTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, &Thunks.IofTest),", compiled.Line("KernelExports.g.cs", "\"IofTest\""));
-        Assert.Equal("new(1, \"IoTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, &Thunks.IoTest),", compiled.Line("KernelExports.g.cs", "\"IoTest\""));
+        Assert.Equal("new(1, \"IoTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, &Thunks.IofTest),", compiled.Line("KernelExports.g.cs", "\"IoTest\""));
         Assert.Equal("Machine.Io.Test();", compiled.Line("WdmDriver.Ddis.g.cs", "Machine.Io.Test("));
         compiled.Load();
     }

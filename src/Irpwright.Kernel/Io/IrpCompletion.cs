@@ -32,7 +32,7 @@ public sealed class IrpCompletion
     /// The caller is done with the IRP: every driver above that registered an IoCompletion routine for this outcome has it
     /// called, lowest first, until one returns STATUS_MORE_PROCESSING_REQUIRED. IRQL &lt;= DISPATCH_LEVEL. (CMP-01 to CMP-26)
     /// </summary>
-    /// <param name="PriorityBoost">Priority increment of the waiting thread; carried along, without effect on the walk.</param>
+    /// <param name="PriorityBoost">Priority increment of the originating thread when its request is delivered to it; without effect on the walk.</param>
     /// <exception cref="BugCheckException">0x44 when the packet was completed before, or is no IRP (CMP-02).</exception>
     [KernelExport("IofCompleteRequest", Alias = "IoCompleteRequest", MaxIrql = DISPATCH_LEVEL)]
     public void IoCompleteRequest(PIRP Irp, sbyte PriorityBoost)
@@ -198,7 +198,7 @@ public sealed class IrpCompletion
         if ((irp.Flags & IRP_DEFER_IO_COMPLETION) != 0 && !irp.PendingReturned) return;
         if (irp.Tail.Overlay.Thread.IsNull) NobodyToFinish(Irp);
         PFILE_OBJECT file = irp.Tail.Overlay.OriginalFileObject;
-        if (machine.Scheduler.FindThread(irp.Tail.Overlay.Thread) is { } thread) machine.Apcs.Queue(thread, Irp);
+        if (machine.Scheduler.FindThread(irp.Tail.Overlay.Thread) is { } thread) machine.Apcs.Queue(thread, Irp, priorityBoost);
         else if (!file.IsNull && FileRequests.BelongsToFile(file)) machine.Ports.FinishInWorker(Irp);
         else Drop(Irp);
     }

@@ -76,7 +76,8 @@ public sealed class Apcs
     }
 
     /// <summary>Finishes an IRP in its thread by special kernel APC.</summary>
-    internal void Queue(KernelThread thread, PIRP irp)
+    /// <param name="increment">Priority increment of the thread if that wakes it.</param>
+    internal void Queue(KernelThread thread, PIRP irp, int increment)
     {
         if (thread == machine.TryGetCurrentThread() && CanDeliver(thread))
         {
@@ -84,6 +85,7 @@ public sealed class Apcs
             return;
         }
         lock (thread.Apcs) thread.Apcs.Add(irp);
+        thread.PriorityIncrement = increment;
         machine.Scheduler.Unblock(thread);
     }
 

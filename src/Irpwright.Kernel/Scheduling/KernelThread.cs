@@ -207,7 +207,7 @@ public sealed unsafe class KernelThread : IDisposable
     /// <summary>Set between KeSetEvent (or the like) with Wait TRUE and the wait that follows it.</summary>
     internal byte? IrqlBeforeWait;
 
-    /// <summary>The priority increment that whoever ended the thread's last wait gave it.</summary>
+    /// <summary>The priority increment that whoever ended the thread's last wait, or completed its last request, gave it.</summary>
     public int PriorityIncrement { get; internal set; }
 
     /// <summary>Where a request of this thread met a missing or changed medium; null where none did.</summary>

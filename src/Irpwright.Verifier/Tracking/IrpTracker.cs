@@ -13,6 +13,7 @@ namespace Irpwright.Verification.Tracking;
 /// DispatchReturned: <see cref="Visit"/>, <see cref="Frame"/>, and <see cref="Known"/> if the IRP still lives;
 /// IrpCompleting: <see cref="Irp"/>, <see cref="Owner"/> (whose stay ends);
 /// CompletionRoutineReturned: <see cref="Frame"/>, and <see cref="Known"/> if the IRP still lives;
+/// IrpCancelled: <see cref="Known"/>;
 /// CancelRoutineReturned, DpcReturned, WorkItemReturned: <see cref="Frame"/>;
 /// IrpReused, IrpFreed, InformationTooLarge: <see cref="Irp"/>.
 /// </remarks>
@@ -146,6 +147,9 @@ public sealed class IrpTracker
 
     /// <summary>Driver code called IoFreeIrp, as opposed to the kernel releasing an IRP of its own.</summary>
     public bool IsFreedByDriver => Thread.Call.Export == KernelExports.IoFreeIrp;
+
+    /// <summary>Driver code called IoCancelIrp, as opposed to the kernel cancelling for a requestor.</summary>
+    public bool IsCancelledByDriver => Thread.Call.Export == KernelExports.IoCancelIrp;
 
     /// <summary>Driver code called KeSetEvent, as opposed to the kernel setting an event.</summary>
     public bool IsSetByDriver => Thread.Call.Export == KernelExports.KeSetEvent;
@@ -331,12 +335,14 @@ public sealed class IrpTracker
 
     // ---- Other routines, events and locks
 
-    internal void Cancelled(in IrpCancelled e)
+    internal void Cancelled(in IrpCancelled e) => Known = Find(e.Irp);
+
+    internal void CancelledDone(in IrpCancelled e)
     {
-        Known = Find(e.Irp);
+        if (IsCancelledByDriver) Thread.Call = default;
         if (e.Routine.IsNull) return;
-        RoutineFrame entered = Thread.Push(RoutineKind.Cancel, e.Routine.Address, DriverOf(Known, e.DeviceObject));
-        entered.Irp = Known.Name;
+        RoutineFrame entered = Thread.Push(RoutineKind.Cancel, e.Routine.Address, DriverOf(Irp, e.DeviceObject));
+        entered.Irp = Irp.Name;
         // It runs at DISPATCH_LEVEL with the lock, and ends without both.
         entered.Irql = e.Irp.CancelIrql;
         Thread.HandLockToFrame();

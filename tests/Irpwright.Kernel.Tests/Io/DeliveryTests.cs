@@ -145,6 +145,25 @@ public class DeliveryTests : DriverTest
         IoFreeMdl(pages);
     });
 
+    [Theory, MemberData(nameof(EverySchedule))]
+    [Spec("CMP-29")]
+    public void The_boost_of_the_completing_driver_reaches_the_thread_that_waits(Scheduling scheduling) => Run(scheduling, () =>
+    {
+        foreach (sbyte boost in (sbyte[])[IO_SOUND_INCREMENT, IO_NO_INCREMENT])
+        {
+            PKEVENT done = Event();
+            PDEVICE_OBJECT target = Device((_, irp) => Pend(irp, () =>
+            {
+                KeDelayExecutionThread(KernelMode, false, -10_000); // until the originator waits
+                irp.IoStatus.Status = STATUS_SUCCESS;
+                IoCompleteRequest(irp, boost);
+            }));
+            IoCallDriver(target, IoBuildSynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, target, default, 0, null, done, StatusBlock()));
+            Wait(done);
+            Assert.Equal(boost, Machine.CurrentThread.PriorityIncrement);
+        }
+    });
+
     [Theory]
     [InlineData(STATUS_REPARSE, IO_REPARSE, STATUS_REPARSE)]
     [InlineData(STATUS_REPARSE, IO_REMOUNT, STATUS_REPARSE)]
