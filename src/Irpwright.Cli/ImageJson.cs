@@ -13,6 +13,8 @@ sealed record ImageJson
 
     public required bool Runnable { get; init; }
 
+    public string? Refusal { get; init; }
+
     public string? FileVersion { get; init; }
 
     public required string ImageBase { get; init; }
@@ -57,7 +59,8 @@ sealed record ImageJson
         return new ImageJson
         {
             Driver = image.FileName,
-            Runnable = report.Imports.All(i => i.IsSupported),
+            Runnable = report.Refusal is null && report.Imports.All(i => i.IsSupported),
+            Refusal = report.Refusal?.ToString(),
             FileVersion = image.FileVersion?.ToString(),
             ImageBase = Number(image.ImageBase),
             SizeOfImage = image.SizeOfImage,

@@ -11,6 +11,7 @@ sealed class ImageText(TextWriter output, ImageReport report)
     public void Write()
     {
         Field("driver", image.FileName);
+        if (report.Refusal is { } refusal) Field("cannot be loaded", $"{refusal.Place}: {refusal.Message}");
         Field("version", image.FileVersion?.ToString() ?? "none");
         Field("image", $"base 0x{image.ImageBase:x}, {image.SizeOfImage} bytes, time stamp 0x{image.TimeDateStamp:x8}");
         Field("entry", $"0x{image.EntryPoint:x}  {image.SymbolAt(image.EntryPoint)}");

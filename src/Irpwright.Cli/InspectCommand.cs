@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using System.CommandLine;
 using Irpwright.Guest;
 using Irpwright.Guest.Images;
@@ -49,8 +48,8 @@ static class InspectCommand
         using var machine = new Machine();
         var drivers = new GuestDrivers(machine);
         // Placing it finds the export drivers beside it.
-        ImmutableHashSet<ImageImport> missing = drivers.TryRead(path, out DriverImage? placed, out _) ? [.. placed.UnsupportedImports] : [];
-        ImageReport report = ImageReport.Create(image, import => !missing.Contains(import));
+        drivers.TryRead(path, out _, out ImageDiagnostic? refusal);
+        ImageReport report = ImageReport.Create(image, drivers.IsSupported) with { Refusal = refusal };
         foreach (ImageDiagnostic warning in image.Warnings) terminal.Complain($"warning: {warning}");
         if (asJson) terminal.Output.Write(ImageJson.Of(report).Serialize());
         else new ImageText(terminal.Output, report).Write();

@@ -66,6 +66,9 @@ public sealed class GuestDrivers : IDriverImages
         return null;
     }
 
+    /// <inheritdoc cref="DriverImageLoader.IsSupported"/>
+    public bool IsSupported(ImageImport import) => loader.IsSupported(import);
+
     /// <summary>Calls DriverEntry. Runs on a guest thread.</summary>
     /// <param name="serviceName">Names the driver object; the image's name if null.</param>
     /// <returns>What DriverEntry returned; on failure the image is gone again.</returns>

@@ -65,6 +65,7 @@ public sealed partial class Machine : IDisposable
         BusData = new BusData();
         Interrupts = new Interrupts(this);
         Strings = new Strings(this);
+        Modules = new LoadedModules(this);
         MemoryRoutines = new MemoryRoutines(this);
         CRuntime = new CRuntime(this);
         DebugOutput = new DebugOutput(this);
@@ -188,6 +189,8 @@ public sealed partial class Machine : IDisposable
     public Interrupts Interrupts { get; }
 
     public Strings Strings { get; }
+
+    public LoadedModules Modules { get; }
 
     public MemoryRoutines MemoryRoutines { get; }
 

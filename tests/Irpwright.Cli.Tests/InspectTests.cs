@@ -87,6 +87,20 @@ public class InspectTests
     }
 
     [Fact]
+    public void An_image_that_can_be_read_but_not_loaded_says_why()
+    {
+        byte[] bytes = File.ReadAllBytes(TestFiles.Sample("queue"));
+        int headers = BitConverter.ToInt32(bytes, 0x3C);
+        const int characteristics = 22, relocationsStripped = 1;
+        bytes[headers + characteristics] |= relocationsStripped;
+        string path = TestFiles.Temporary("stripped.sys", bytes);
+        Assert.Contains(Command.Run("inspect", path).Lines, line => line.StartsWith("cannot be loaded IMAGE_FILE_HEADER", StringComparison.Ordinal));
+        JsonElement image = JsonDocument.Parse(Command.Run("inspect", path, "--json").Output).RootElement;
+        Assert.False(image.GetProperty("runnable").GetBoolean());
+        Assert.Contains("IMAGE_FILE_RELOCS_STRIPPED", image.GetProperty("refusal").GetString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Everything_that_drivers_can_import_is_listed_with_its_page()
     {
         Command inspect = Command.Run("inspect", "--exports");

@@ -91,6 +91,8 @@ public sealed class DriverImageLoader
             if (FindModule(ImageLinker.WithoutExtension(module)) is null && ReadModule?.Invoke(module) is { } needed) TryLoad(needed, out _, out _);
         Bind(image);
         image.Protect();
+        machine.Modules.Add(new LoadedModule(file.Name, image.Base, image.Size, image.EntryPoint, file.CheckSum,
+            file.DllCharacteristics.HasFlag(ImageDllCharacteristics.ForceIntegrity)));
         return true;
     }
 
@@ -190,6 +192,7 @@ public sealed class DriverImageLoader
             foreach (DriverImage needed in image.Dependencies) needed.Importers--;
         }
         CodeWithdrawn?.Invoke(image.Base, image.Size);
+        machine.Modules.Remove(image.Base);
         ulong start = image.Base - GuestMemory.PageSize, size = GuestMemory.PageSize + image.Size;
         // The range is only cleared for its next owner when it can be written.
         machine.Memory.Protect(start, size, PageAccess.ReadWrite);

@@ -20,6 +20,9 @@ public sealed record ImageReport
 
     public required ImmutableArray<ReportedImport> Imports { get; init; }
 
+    /// <summary>Why the image cannot be loaded although it can be read; null when it can.</summary>
+    public ImageDiagnostic? Refusal { get; init; }
+
     /// <summary>Names of devices and symbolic links, in the order in which they lie in the image.</summary>
     public required ImmutableArray<ImageText> DeviceNames { get; init; }
 

@@ -131,6 +131,7 @@ public sealed class Drivers
         driver.Size = DRIVER_OBJECT.SizeOf;
         driver.DriverStart = new PVOID(imageBase);
         driver.DriverSize = imageSize;
+        driver.DriverSection = machine.Modules.Find(imageBase);
         driver.DriverExtension = extension;
         driver.DriverInit = entry;
         driver.DriverName = machine.Strings.Constant($@"\Driver\{name}").Value;

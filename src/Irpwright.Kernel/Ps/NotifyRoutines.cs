@@ -60,7 +60,7 @@ public sealed class NotifyRoutines
             ulong start = driver.Object.DriverStart.Address;
             if (routine - start >= driver.Object.DriverSize) continue;
             ulong headers = start + GuestMemory.Ref<uint>(start + 0x3C);
-            return (GuestMemory.Ref<ushort>(headers + 0x5E) & ForceIntegrity) != 0;
+            return LoadedModules.ForcesIntegrity(driver.Object) || (GuestMemory.Ref<ushort>(headers + 0x5E) & ForceIntegrity) != 0;
         }
         return true;
     }

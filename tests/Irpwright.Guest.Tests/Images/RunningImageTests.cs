@@ -70,6 +70,43 @@ public sealed class RunningImageTests : IDisposable
         Assert.StartsWith(sentence, stop.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>A driver that finds its own file name through DriverSection, and the number of images through PsLoadedModuleList.</summary>
+    [Fact]
+    public void A_driver_finds_its_image_in_the_list_of_modules()
+    {
+        NTSTATUS result = Run((a, image) =>
+        {
+            Label next = a.CreateLabel(), end = a.CreateLabel();
+            a.mov(r8, __qword_ptr[rcx + 0x28]);
+            a.mov(rdx, __qword_ptr[r8 + 0x60]);
+            a.movzx(eax, __word_ptr[rdx]);
+            image.Load(a, rcx, image.SlotOf("PsLoadedModuleList"));
+            a.mov(rdx, rcx);
+            a.Label(ref next);
+            a.mov(rdx, __qword_ptr[rdx]);
+            a.cmp(rdx, rcx);
+            a.je(end);
+            a.add(eax, 0x10000);
+            a.jmp(next);
+            a.Label(ref end);
+            a.ret();
+        }, "PsLoadedModuleList");
+        Assert.Equal(0x10000 | 'd', (int)result);
+    }
+
+    [Fact]
+    public void An_unloaded_image_leaves_the_list_of_modules()
+    {
+        ImageBuilder builder = new ImageBuilder().Imports(("ntoskrnl.exe", ["KeGetCurrentIrql"])).Assemble(".text", a =>
+        {
+            a.mov(eax, unchecked((int)NTSTATUS.STATUS_UNSUCCESSFUL));
+            a.ret();
+        });
+        Assert.Equal(NTSTATUS.STATUS_UNSUCCESSFUL, Start(builder, out _));
+        Assert.True(machine.Variables.TryFind("PsLoadedModuleList", out ulong head));
+        Assert.Equal((head, head), (GuestMemory.Ref<ulong>(head), GuestMemory.Ref<ulong>(head + 8)));
+    }
+
     [Fact]
     public void Writing_a_variable_that_Windows_keeps_read_only_is_bug_check_BE()
     {
