@@ -26,6 +26,9 @@ public sealed class SampleRun : IDisposable
         this.sample = sample;
         this.form = form;
         Machine = new Machine(options);
+        // The root bus comes with its first device, and stays.
+        if (sample.StartsWith("pnp", StringComparison.Ordinal))
+            Machine.Run(() => Machine.PlugAndPlay.Unplug(Machine.PlugAndPlay.Report(new DeviceDescription(@"ROOT\FIRST"))));
         Events = new IoRecorder(Machine);
         Machine.Events.Add(Events);
         blocksBefore = [.. Machine.Pool.LiveBlocks];
@@ -44,6 +47,23 @@ public sealed class SampleRun : IDisposable
         stack = lower is null ? DeviceStack.Build(Machine, driver) : DeviceStack.Build(Machine, lower, driver);
         return stack.Open();
     }
+
+    /// <summary>Has the root bus report a device and attaches drivers to it, lowest first; it is not started.</summary>
+    public DeviceStack Build(params ReadOnlySpan<StackDriver> drivers) =>
+        stack = DeviceStack.Build(Machine, new DeviceDescription(@"ROOT\SAMPLE"), drivers);
+
+    /// <summary>The sample, or another one, in the form of this run.</summary>
+    public StackDriver Driver(string? name = null) => form == Form.CSharp ? InCSharp(name ?? sample) : Compiled(name);
+
+    /// <summary>A sample to be installed for devices, in the form of this run.</summary>
+    public DriverService Service(string name) => new(name,
+        () =>
+        {
+            if (form == Form.Compiled) return (STATUS_SUCCESS, Compiled(name));
+            NTSTATUS status = Machine.Drivers.Load(InCSharp(name), name, out Driver? loaded);
+            return (status, loaded);
+        },
+        driver => driver.Managed is null ? guest!.Unload(driver) : Machine.Drivers.Unload(driver));
 
     /// <summary>Removes and unloads everything, and checks that nothing is left of it.</summary>
     public void Remove()
@@ -64,6 +84,9 @@ public sealed class SampleRun : IDisposable
         "queue" => new Queue(),
         "csq" => new Csq(),
         "startio" => new StartIo(),
+        "pnpbus" => new PnpBus(),
+        "pnpfunc" => new PnpFunc(),
+        "pnpfilter" => new PnpFilter(),
         "broken-null" => new BrokenNull(),
         "broken-wild" => new BrokenWild(),
         "broken-loop" => new BrokenLoop(),
@@ -73,10 +96,10 @@ public sealed class SampleRun : IDisposable
         _ => throw new ArgumentException($"there is no {sample} in C#", nameof(sample)),
     };
 
-    Driver Compiled()
+    Driver Compiled(string? name = null)
     {
         guest ??= new GuestDrivers(Machine);
-        Assert.True(guest.TryRead(Path.Combine(SampleFiles.NativeImages, $"{sample}.sys"), out var image, out var error), error?.ToString());
+        Assert.True(guest.TryRead(Path.Combine(SampleFiles.NativeImages, $"{name ?? sample}.sys"), out var image, out var error), error?.ToString());
         Assert.Empty(image.UnsupportedImports);
         Assert.Equal(STATUS_SUCCESS, guest.Start(image, out Driver? driver));
         return driver!;

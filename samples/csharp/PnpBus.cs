@@ -1,0 +1,539 @@
+using System.Runtime.InteropServices;
+
+namespace Irpwright.Samples;
+
+/// <summary>
+/// A bus driver: function driver of a bus without hardware, and bus driver of the devices on it. Twin of <c>pnpbus.c</c>.
+/// </summary>
+/// <remarks>
+/// IOCTL_PNPBUS_PLUG (0x002AE000) puts a device on the bus, IOCTL_PNPBUS_UNPLUG (0x002AE004) pulls it out; the input is its serial
+/// number (32 bits). The device's id is PNPBUS\Child, its instance id the serial number in eight hexadecimal digits.
+/// </remarks>
+/// <seealso href="https://learn.microsoft.com/windows-hardware/drivers/kernel/irp-mn-query-device-relations"/>
+/// <seealso href="https://learn.microsoft.com/windows-hardware/drivers/kernel/removing-a-device-in-a-bus-driver"/>
+/// <seealso href="https://learn.microsoft.com/windows-hardware/drivers/kernel/passing-pnp-irps-down-the-device-stack"/>
+public sealed class PnpBus : WdmDriver
+{
+    const uint BUS_TAG = 0x73754250; // 'suBP'
+    public static readonly uint IOCTL_PNPBUS_PLUG = CTL_CODE(FILE_DEVICE_BUS_EXTENDER, 0x800, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS);
+    public static readonly uint IOCTL_PNPBUS_UNPLUG = CTL_CODE(FILE_DEVICE_BUS_EXTENDER, 0x801, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS);
+
+    public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+    {
+        DriverObject.MajorFunction[IRP_MJ_CREATE] = Routine(BusDispatchCreateClose);
+        DriverObject.MajorFunction[IRP_MJ_CLOSE] = Routine(BusDispatchCreateClose);
+        DriverObject.MajorFunction[IRP_MJ_CLEANUP] = Routine(BusDispatchCreateClose);
+        DriverObject.MajorFunction[IRP_MJ_DEVICE_CONTROL] = Routine(BusDispatchDeviceControl);
+        DriverObject.MajorFunction[IRP_MJ_PNP] = Routine(BusDispatchPnp);
+        DriverObject.MajorFunction[IRP_MJ_POWER] = Routine(BusDispatchPower);
+        DriverObject.MajorFunction[IRP_MJ_SYSTEM_CONTROL] = Routine(BusDispatchSystemControl);
+        DriverObject.DriverExtension.AddDevice = Routine(BusAddDevice);
+        DriverObject.DriverUnload = Routine(BusUnload);
+
+        return STATUS_SUCCESS;
+    }
+
+    NTSTATUS BusAddDevice(PDRIVER_OBJECT DriverObject, PDEVICE_OBJECT PhysicalDeviceObject)
+    {
+        NTSTATUS status = IoCreateDevice(DriverObject, SizeOf<BUS_EXTENSION>(), default, FILE_DEVICE_BUS_EXTENDER, FILE_DEVICE_SECURE_OPEN,
+            false, out PDEVICE_OBJECT deviceObject);
+        if (!status.IsSuccess)
+        {
+            return status;
+        }
+
+        var extension = (PBUS_EXTENSION)deviceObject.DeviceExtension;
+        extension.Common.Self = deviceObject;
+        extension.PhysicalDevice = PhysicalDeviceObject;
+        IoInitializeRemoveLock(PIO_REMOVE_LOCK.To(ref extension.RemoveLock), BUS_TAG, 0, 0);
+        KeInitializeMutex(PKMUTANT.To(ref extension.Lock), 0);
+        InitializeListHead(PLIST_ENTRY.To(ref extension.Children));
+
+        extension.LowerDevice = IoAttachDeviceToDeviceStack(deviceObject, PhysicalDeviceObject);
+        if (extension.LowerDevice.IsNull)
+        {
+            IoDeleteDevice(deviceObject);
+            return STATUS_NO_SUCH_DEVICE;
+        }
+
+        deviceObject.Flags |= DO_BUFFERED_IO | DO_POWER_PAGABLE;
+        deviceObject.Flags &= ~DO_DEVICE_INITIALIZING;
+
+        return STATUS_SUCCESS;
+    }
+
+    void BusUnload(PDRIVER_OBJECT DriverObject)
+    {
+    }
+
+    NTSTATUS BusComplete(PIRP Irp, NTSTATUS Status)
+    {
+        Irp.IoStatus.Status = Status;
+        IoCompleteRequest(Irp, IO_NO_INCREMENT);
+
+        return Status;
+    }
+
+    void BusLock(PBUS_EXTENSION Bus) => KeWaitForSingleObject(PKMUTANT.To(ref Bus.Lock), Executive, KernelMode, false, null);
+
+    void BusUnlock(PBUS_EXTENSION Bus) => KeReleaseMutex(PKMUTANT.To(ref Bus.Lock), false);
+
+    NTSTATUS BusDispatchCreateClose(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        Irp.IoStatus.Information = 0;
+
+        return BusComplete(Irp, STATUS_SUCCESS);
+    }
+
+    // ---- Plugging and unplugging
+
+    static PCHILD_EXTENSION ChildAt(PLIST_ENTRY Entry) =>
+        (PCHILD_EXTENSION)CONTAINING_RECORD(Entry, (ref CHILD_EXTENSION record) => ref record.Entry);
+
+    /// <summary>The child with a serial number that is on the bus.</summary>
+    static PCHILD_EXTENSION BusFindChild(PBUS_EXTENSION Bus, uint SerialNumber)
+    {
+        PLIST_ENTRY head = PLIST_ENTRY.To(ref Bus.Children);
+
+        for (PLIST_ENTRY entry = head.Flink; entry != head; entry = entry.Flink)
+        {
+            PCHILD_EXTENSION child = ChildAt(entry);
+
+            if (child.SerialNumber == SerialNumber && child.Present)
+            {
+                return child;
+            }
+        }
+
+        return default;
+    }
+
+    NTSTATUS BusPlug(PBUS_EXTENSION Bus, uint SerialNumber)
+    {
+        if (!BusFindChild(Bus, SerialNumber).IsNull)
+        {
+            return STATUS_OBJECT_NAME_COLLISION;
+        }
+
+        NTSTATUS status = IoCreateDevice(Bus.Common.Self.DriverObject, SizeOf<CHILD_EXTENSION>(), default, FILE_DEVICE_UNKNOWN,
+            FILE_AUTOGENERATED_DEVICE_NAME | FILE_DEVICE_SECURE_OPEN, false, out PDEVICE_OBJECT deviceObject);
+        if (!status.IsSuccess)
+        {
+            return status;
+        }
+
+        var child = (PCHILD_EXTENSION)deviceObject.DeviceExtension;
+        child.Common.IsChild = true;
+        child.Common.Self = deviceObject;
+        child.Bus = Bus;
+        child.SerialNumber = SerialNumber;
+        child.Present = true;
+        InsertTailList(PLIST_ENTRY.To(ref Bus.Children), PLIST_ENTRY.To(ref child.Entry));
+        Bus.ChildCount++;
+
+        deviceObject.Flags |= DO_POWER_PAGABLE;
+        deviceObject.Flags &= ~DO_DEVICE_INITIALIZING;
+
+        return STATUS_SUCCESS;
+    }
+
+    static NTSTATUS BusUnplug(PBUS_EXTENSION Bus, uint SerialNumber)
+    {
+        PCHILD_EXTENSION child = BusFindChild(Bus, SerialNumber);
+
+        if (child.IsNull)
+        {
+            return STATUS_NO_SUCH_DEVICE;
+        }
+
+        child.Present = false;
+
+        return STATUS_SUCCESS;
+    }
+
+    NTSTATUS BusDispatchDeviceControl(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        var extension = (PBUS_EXTENSION)DeviceObject.DeviceExtension;
+        PIO_STACK_LOCATION stack = IoGetCurrentIrpStackLocation(Irp);
+        uint code = stack.Parameters.DeviceIoControl.IoControlCode;
+
+        Irp.IoStatus.Information = 0;
+
+        if (extension.Common.IsChild)
+        {
+            return BusComplete(Irp, STATUS_INVALID_DEVICE_REQUEST);
+        }
+
+        PIO_REMOVE_LOCK removeLock = PIO_REMOVE_LOCK.To(ref extension.RemoveLock);
+        NTSTATUS status = IoAcquireRemoveLock(removeLock, Irp);
+        if (!status.IsSuccess)
+        {
+            return BusComplete(Irp, status);
+        }
+
+        if (code != IOCTL_PNPBUS_PLUG && code != IOCTL_PNPBUS_UNPLUG)
+        {
+            status = STATUS_INVALID_DEVICE_REQUEST;
+        }
+        else if (extension.Started == 0)
+        {
+            status = STATUS_DEVICE_NOT_READY;
+        }
+        else if (stack.Parameters.DeviceIoControl.InputBufferLength < SizeOf<uint>())
+        {
+            status = STATUS_BUFFER_TOO_SMALL;
+        }
+        else
+        {
+            uint serialNumber = ((PULONG)Irp.AssociatedIrp.SystemBuffer)[0];
+
+            BusLock(extension);
+            status = code == IOCTL_PNPBUS_PLUG ? BusPlug(extension, serialNumber) : BusUnplug(extension, serialNumber);
+            BusUnlock(extension);
+        }
+
+        if (status.IsSuccess)
+        {
+            IoInvalidateDeviceRelations(extension.PhysicalDevice, DEVICE_RELATION_TYPE.BusRelations);
+        }
+
+        BusComplete(Irp, status);
+        IoReleaseRemoveLock(removeLock, Irp);
+
+        return status;
+    }
+
+    // ---- The bus as a device
+
+    NTSTATUS BusQueryRelations(PBUS_EXTENSION Bus, PIRP Irp)
+    {
+        BusLock(Bus);
+
+        var relations = (PDEVICE_RELATIONS)ExAllocatePoolWithTag(PagedPool, SizeOf<DEVICE_RELATIONS>() + Bus.ChildCount * 8, BUS_TAG);
+        if (relations.IsNull)
+        {
+            BusUnlock(Bus);
+            return STATUS_INSUFFICIENT_RESOURCES;
+        }
+
+        relations.Count = 0;
+        PLIST_ENTRY head = PLIST_ENTRY.To(ref Bus.Children);
+        for (PLIST_ENTRY entry = head.Flink; entry != head; entry = entry.Flink)
+        {
+            PCHILD_EXTENSION child = ChildAt(entry);
+
+            child.Reported = child.Present;
+            if (child.Present)
+            {
+                ObReferenceObject(child.Common.Self);
+                // The array goes on behind the structure.
+                GuestMemory.Ref<PDEVICE_OBJECT>(relations.Address + 8 + 8 * (ulong)relations.Count++) = child.Common.Self;
+            }
+        }
+
+        BusUnlock(Bus);
+
+        Irp.IoStatus.Information = relations.Address;
+
+        return STATUS_SUCCESS;
+    }
+
+    void BusDeleteChild(PCHILD_EXTENSION Child)
+    {
+        RemoveEntryList(PLIST_ENTRY.To(ref Child.Entry));
+        Child.Bus.ChildCount--;
+        IoDeleteDevice(Child.Common.Self);
+    }
+
+    NTSTATUS BusRemove(PBUS_EXTENSION Bus, PIRP Irp)
+    {
+        Bus.Started = 0;
+        IoReleaseRemoveLockAndWait(PIO_REMOVE_LOCK.To(ref Bus.RemoveLock), Irp);
+
+        // The children have been removed before; nobody but this driver knows them any more.
+        PLIST_ENTRY head = PLIST_ENTRY.To(ref Bus.Children);
+        while (!IsListEmpty(head))
+        {
+            BusDeleteChild(ChildAt(head.Flink));
+        }
+
+        Irp.IoStatus.Status = STATUS_SUCCESS;
+        IoSkipCurrentIrpStackLocation(Irp);
+        NTSTATUS status = IoCallDriver(Bus.LowerDevice, Irp);
+
+        IoDetachDevice(Bus.LowerDevice);
+        IoDeleteDevice(Bus.Common.Self);
+
+        return status;
+    }
+
+    NTSTATUS BusDispatchBusPnp(PBUS_EXTENSION Bus, PIRP Irp)
+    {
+        PIO_REMOVE_LOCK removeLock = PIO_REMOVE_LOCK.To(ref Bus.RemoveLock);
+        PIO_STACK_LOCATION stack = IoGetCurrentIrpStackLocation(Irp);
+
+        NTSTATUS status = IoAcquireRemoveLock(removeLock, Irp);
+        if (!status.IsSuccess)
+        {
+            return BusComplete(Irp, status);
+        }
+
+        switch (stack.MinorFunction)
+        {
+            case IRP_MN_START_DEVICE:
+                status = IoForwardIrpSynchronously(Bus.LowerDevice, Irp) ? Irp.IoStatus.Status : STATUS_UNSUCCESSFUL;
+                if (status.IsSuccess)
+                {
+                    POWER_STATE powerState = default;
+
+                    powerState.DeviceState = DEVICE_POWER_STATE.PowerDeviceD0;
+                    PoSetPowerState(Bus.Common.Self, POWER_STATE_TYPE.DevicePowerState, powerState);
+                    Bus.Started = 1;
+                }
+                BusComplete(Irp, status);
+                IoReleaseRemoveLock(removeLock, Irp);
+                return status;
+
+            case IRP_MN_QUERY_DEVICE_RELATIONS:
+                if (stack.Parameters.QueryDeviceRelations.Type != DEVICE_RELATION_TYPE.BusRelations)
+                {
+                    break;
+                }
+                status = BusQueryRelations(Bus, Irp);
+                if (!status.IsSuccess)
+                {
+                    BusComplete(Irp, status);
+                    IoReleaseRemoveLock(removeLock, Irp);
+                    return status;
+                }
+                Irp.IoStatus.Status = STATUS_SUCCESS;
+                break;
+
+            case IRP_MN_STOP_DEVICE:
+            case IRP_MN_SURPRISE_REMOVAL:
+                Bus.Started = 0;
+                Irp.IoStatus.Status = STATUS_SUCCESS;
+                break;
+
+            case IRP_MN_QUERY_STOP_DEVICE:
+            case IRP_MN_CANCEL_STOP_DEVICE:
+            case IRP_MN_QUERY_REMOVE_DEVICE:
+            case IRP_MN_CANCEL_REMOVE_DEVICE:
+                Irp.IoStatus.Status = STATUS_SUCCESS;
+                break;
+
+            case IRP_MN_REMOVE_DEVICE:
+                return BusRemove(Bus, Irp);
+        }
+
+        IoSkipCurrentIrpStackLocation(Irp);
+        status = IoCallDriver(Bus.LowerDevice, Irp);
+        IoReleaseRemoveLock(removeLock, Irp);
+
+        return status;
+    }
+
+    // ---- The children
+
+    /// <summary>A copy of a text in paged pool, with a second terminating null; NULL without memory.</summary>
+    PWSTR ChildText(string Text)
+    {
+        int size = 2 * (Text.Length + 1);
+        var copy = (PWSTR)ExAllocatePoolWithTag(PagedPool, (ulong)size + 2, BUS_TAG);
+
+        if (!copy.IsNull)
+        {
+            MemoryMarshal.AsBytes<char>((Text + "\0\0").ToCharArray()).CopyTo(GuestMemory.Write(copy.Address, size + 2));
+        }
+
+        return copy;
+    }
+
+    static NTSTATUS ChildAnswer(PIRP Irp, PWSTR Text)
+    {
+        Irp.IoStatus.Information = Text.Address;
+
+        return Text.IsNull ? STATUS_INSUFFICIENT_RESOURCES : STATUS_SUCCESS;
+    }
+
+    NTSTATUS ChildQueryId(PCHILD_EXTENSION Child, PIRP Irp)
+    {
+        switch (IoGetCurrentIrpStackLocation(Irp).Parameters.QueryId.IdType)
+        {
+            case BUS_QUERY_ID_TYPE.BusQueryDeviceID:
+            case BUS_QUERY_ID_TYPE.BusQueryHardwareIDs:
+                return ChildAnswer(Irp, ChildText(@"PNPBUS\Child"));
+
+            case BUS_QUERY_ID_TYPE.BusQueryInstanceID:
+                return ChildAnswer(Irp, ChildText(Child.SerialNumber.ToString("X8", System.Globalization.CultureInfo.InvariantCulture)));
+
+            default:
+                return Irp.IoStatus.Status;
+        }
+    }
+
+    NTSTATUS ChildQueryText(PIRP Irp)
+    {
+        if (IoGetCurrentIrpStackLocation(Irp).Parameters.QueryDeviceText.DeviceTextType != DEVICE_TEXT_TYPE.DeviceTextDescription)
+        {
+            return Irp.IoStatus.Status;
+        }
+
+        return ChildAnswer(Irp, ChildText("A device on the sample bus"));
+    }
+
+    static NTSTATUS ChildQueryCapabilities(PIRP Irp)
+    {
+        PDEVICE_CAPABILITIES capabilities = IoGetCurrentIrpStackLocation(Irp).Parameters.DeviceCapabilities.Capabilities;
+        ref DEVICE_CAPABILITIES value = ref capabilities.Value;
+
+        if (value.Version != 1 || value.Size < SizeOf<DEVICE_CAPABILITIES>())
+        {
+            return STATUS_UNSUCCESSFUL;
+        }
+
+        value.Flags |= DEVICE_CAPABILITY_FLAGS.Removable | DEVICE_CAPABILITY_FLAGS.SurpriseRemovalOK;
+        value.DeviceState[(int)SYSTEM_POWER_STATE.PowerSystemWorking] = DEVICE_POWER_STATE.PowerDeviceD0;
+        for (var state = SYSTEM_POWER_STATE.PowerSystemSleeping1; state < SYSTEM_POWER_STATE.PowerSystemMaximum; state++)
+        {
+            value.DeviceState[(int)state] = DEVICE_POWER_STATE.PowerDeviceD3;
+        }
+
+        return STATUS_SUCCESS;
+    }
+
+    NTSTATUS BusDispatchChildPnp(PCHILD_EXTENSION Child, PIRP Irp)
+    {
+        PBUS_EXTENSION bus = Child.Bus;
+        NTSTATUS status = Irp.IoStatus.Status;
+
+        switch (IoGetCurrentIrpStackLocation(Irp).MinorFunction)
+        {
+            case IRP_MN_QUERY_ID:
+                status = ChildQueryId(Child, Irp);
+                break;
+
+            case IRP_MN_QUERY_DEVICE_TEXT:
+                status = ChildQueryText(Irp);
+                break;
+
+            case IRP_MN_QUERY_CAPABILITIES:
+                status = ChildQueryCapabilities(Irp);
+                break;
+
+            case IRP_MN_START_DEVICE:
+            case IRP_MN_QUERY_STOP_DEVICE:
+            case IRP_MN_CANCEL_STOP_DEVICE:
+            case IRP_MN_STOP_DEVICE:
+            case IRP_MN_QUERY_REMOVE_DEVICE:
+            case IRP_MN_CANCEL_REMOVE_DEVICE:
+            case IRP_MN_SURPRISE_REMOVAL:
+                status = STATUS_SUCCESS;
+                break;
+
+            case IRP_MN_REMOVE_DEVICE:
+                // A child that is still on the bus keeps its PDO: its drivers may come back.
+                BusLock(bus);
+                bool gone = !Child.Present && !Child.Reported;
+                BusComplete(Irp, STATUS_SUCCESS);
+                if (gone)
+                {
+                    BusDeleteChild(Child);
+                }
+                BusUnlock(bus);
+                return STATUS_SUCCESS;
+        }
+
+        return BusComplete(Irp, status);
+    }
+
+    // ---- What goes to the bus or to a child
+
+    NTSTATUS BusDispatchPnp(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        var common = (PBUS_COMMON)DeviceObject.DeviceExtension;
+
+        return common.IsChild
+            ? BusDispatchChildPnp((PCHILD_EXTENSION)DeviceObject.DeviceExtension, Irp)
+            : BusDispatchBusPnp((PBUS_EXTENSION)DeviceObject.DeviceExtension, Irp);
+    }
+
+    NTSTATUS BusDispatchPower(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        var common = (PBUS_COMMON)DeviceObject.DeviceExtension;
+        PIO_STACK_LOCATION stack = IoGetCurrentIrpStackLocation(Irp);
+        bool isState = stack.MinorFunction is IRP_MN_SET_POWER or IRP_MN_QUERY_POWER;
+
+        if (stack.MinorFunction == IRP_MN_SET_POWER && stack.Parameters.Power.Type == POWER_STATE_TYPE.DevicePowerState)
+        {
+            PoSetPowerState(DeviceObject, POWER_STATE_TYPE.DevicePowerState, stack.Parameters.Power.State);
+        }
+
+        if (common.IsChild)
+        {
+            return BusComplete(Irp, isState ? STATUS_SUCCESS : Irp.IoStatus.Status);
+        }
+
+        IoSkipCurrentIrpStackLocation(Irp);
+
+        return PoCallDriver(((PBUS_EXTENSION)DeviceObject.DeviceExtension).LowerDevice, Irp);
+    }
+
+    NTSTATUS BusDispatchSystemControl(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        var common = (PBUS_COMMON)DeviceObject.DeviceExtension;
+
+        if (common.IsChild)
+        {
+            return BusComplete(Irp, Irp.IoStatus.Status);
+        }
+
+        IoSkipCurrentIrpStackLocation(Irp);
+
+        return IoCallDriver(((PBUS_EXTENSION)DeviceObject.DeviceExtension).LowerDevice, Irp);
+    }
+}
+
+/// <summary>What the extensions of the bus and of its children begin with.</summary>
+struct BUS_COMMON
+{
+    public BOOLEAN IsChild;
+    public PDEVICE_OBJECT Self;
+}
+
+[PointerTo(typeof(BUS_COMMON))] readonly partial struct PBUS_COMMON;
+
+struct BUS_EXTENSION
+{
+    public BUS_COMMON Common;
+    public PDEVICE_OBJECT LowerDevice;
+    public PDEVICE_OBJECT PhysicalDevice;
+    public IO_REMOVE_LOCK RemoveLock;
+    public int Started;
+    public KMUTANT Lock;
+    public LIST_ENTRY Children;
+    public uint ChildCount;
+}
+
+[PointerTo(typeof(BUS_EXTENSION))] readonly partial struct PBUS_EXTENSION;
+
+/// <summary>A child's members are guarded by the lock of its bus.</summary>
+struct CHILD_EXTENSION
+{
+    public BUS_COMMON Common;
+    public PVOID BusAddress;
+    public LIST_ENTRY Entry;
+    public uint SerialNumber;
+    public BOOLEAN Present;
+    public BOOLEAN Reported;
+}
+
+[PointerTo(typeof(CHILD_EXTENSION))]
+readonly partial struct PCHILD_EXTENSION
+{
+    public PBUS_EXTENSION Bus
+    {
+        get => (PBUS_EXTENSION)BusAddress;
+        set => BusAddress = value;
+    }
+}
