@@ -76,6 +76,11 @@ public sealed partial class Machine : IDisposable
         SystemVersion = new SystemVersion(this);
         Handles = new Handles(this);
         NamedObjects = new NamedObjects(this);
+        EventObjects = new EventObjects(this);
+        VirtualMemory = new VirtualMemory(this);
+        Sections = new Sections(this);
+        PhysicalPages = new PhysicalPages(this);
+        Uuids = new Uuids(this);
         ObjectQueries = new ObjectQueries(this);
         WorkItems = new WorkItems(this);
         Time = new SystemTime(this);
@@ -211,6 +216,16 @@ public sealed partial class Machine : IDisposable
     public Handles Handles { get; }
 
     public NamedObjects NamedObjects { get; }
+
+    public EventObjects EventObjects { get; }
+
+    public VirtualMemory VirtualMemory { get; }
+
+    public Sections Sections { get; }
+
+    public PhysicalPages PhysicalPages { get; }
+
+    public Uuids Uuids { get; }
 
     public ObjectQueries ObjectQueries { get; }
 

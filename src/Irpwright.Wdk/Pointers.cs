@@ -19,3 +19,5 @@ namespace Irpwright.Wdk;
 [PointerTo(typeof(int))] public readonly partial struct PEX_SPIN_LOCK;
 
 [PointerTo(typeof(PVOID))] public readonly partial struct PPVOID;
+
+[PointerTo(typeof(int))] public readonly partial struct PLONG;

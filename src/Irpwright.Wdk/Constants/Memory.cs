@@ -89,6 +89,13 @@ public enum POOL_FLAGS : ulong
     POOL_FLAG_SPECIAL_POOL = 0x1_0000_0000,
 }
 
+/// <summary>What becomes of a view in child processes.</summary>
+public enum SECTION_INHERIT
+{
+    ViewShare = 1,
+    ViewUnmap = 2,
+}
+
 public static partial class Constants
 {
     public const int PAGE_SHIFT = 12;
@@ -110,6 +117,37 @@ public static partial class Constants
     public const uint PAGE_GUARD = 0x100;
     public const uint PAGE_NOCACHE = 0x200;
     public const uint PAGE_WRITECOMBINE = 0x400;
+
+    // Allocation of virtual memory, and its end
+    public const uint MEM_COMMIT = 0x00001000;
+    public const uint MEM_RESERVE = 0x00002000;
+    public const uint MEM_DECOMMIT = 0x00004000;
+    public const uint MEM_RELEASE = 0x00008000;
+    public const uint MEM_RESET = 0x00080000;
+    public const uint MEM_TOP_DOWN = 0x00100000;
+    public const uint MEM_PHYSICAL = 0x00400000;
+    public const uint MEM_LARGE_PAGES = 0x20000000;
+
+    // Sections
+    public const uint SEC_FILE = 0x00800000;
+    public const uint SEC_IMAGE = 0x01000000;
+    public const uint SEC_RESERVE = 0x04000000;
+    public const uint SEC_COMMIT = 0x08000000;
+    public const uint SEC_NOCACHE = 0x10000000;
+    public const uint SEC_LARGE_PAGES = 0x80000000;
+    public const uint SECTION_QUERY = 0x0001;
+    public const uint SECTION_MAP_WRITE = 0x0002;
+    public const uint SECTION_MAP_READ = 0x0004;
+    public const uint SECTION_MAP_EXECUTE = 0x0008;
+    public const uint SECTION_EXTEND_SIZE = 0x0010;
+    public const uint SECTION_ALL_ACCESS = 0x000F001F;
+
+    // Flags of MmAllocatePagesForMdlEx
+    public const uint MM_DONT_ZERO_ALLOCATION = 0x00000001;
+    public const uint MM_ALLOCATE_FROM_LOCAL_NODE_ONLY = 0x00000002;
+    public const uint MM_ALLOCATE_FULLY_REQUIRED = 0x00000004;
+    public const uint MM_ALLOCATE_NO_WAIT = 0x00000008;
+    public const uint MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS = 0x00000020;
 
     // Added to a POOL_TYPE
     public const int POOL_QUOTA_FAIL_INSTEAD_OF_RAISE = 8;
