@@ -59,6 +59,7 @@ public sealed partial class Machine : IDisposable
         DeviceQueues = new DeviceQueues(this);
         Irqls = new Irqls(this);
         Mdls = new Mdls(this);
+        PageableSections = new PageableSections(this);
         IoSpace = new IoSpace(this);
         Hardware = new Hardware(this);
         Registers = new RegisterAccess(this);
@@ -182,6 +183,8 @@ public sealed partial class Machine : IDisposable
     public Irqls Irqls { get; }
 
     public Mdls Mdls { get; }
+
+    public PageableSections PageableSections { get; }
 
     public IoSpace IoSpace { get; }
 

@@ -63,6 +63,8 @@ enum FrameKind : byte
     Dispatch,
     Completion,
     Cancel,
+    StartIo,
+    Interrupt,
     Dpc,
     WorkItem,
 }

@@ -233,6 +233,32 @@ public sealed class TextTrace : KernelObserver
 
     // ---- Contexts
 
+    public override void On(in StartIoCalled e)
+    {
+        lock (gate)
+        {
+            IrpStory story = StoryOf(e.Irp);
+            string driver = names.DriverOf(e.DeviceObject);
+            Step(story, e.DeviceObject, names.RoutineIn(driver, e.Routine.Address), "StartIo gets the IRP");
+            Push(new Frame(FrameKind.StartIo, e.Routine.Address, story, e.DeviceObject, story.DepthOf(e.DeviceObject), driver));
+        }
+    }
+
+    public override void On(in StartIoReturned e)
+    {
+        lock (gate) Leave(FrameKind.StartIo, e.Routine.Address);
+    }
+
+    public override void On(in InterruptServiceStarted e)
+    {
+        lock (gate) Push(new Frame(FrameKind.Interrupt, e.Routine.Address, null, default, 0, names.ModuleOf(e.Routine.Address)));
+    }
+
+    public override void On(in InterruptServiceReturned e)
+    {
+        lock (gate) Leave(FrameKind.Interrupt, e.Routine.Address);
+    }
+
     public override void On(in DpcStarted e)
     {
         lock (gate) Push(new Frame(FrameKind.Dpc, e.Routine.Address, null, default, 0, names.ModuleOf(e.Routine.Address)));
@@ -484,6 +510,7 @@ public sealed class TextTrace : KernelObserver
     string Context() => Current() switch
     {
         { Kind: FrameKind.Dpc } f => $"dpc {names.RoutineIn(f.Driver, f.Routine)}",
+        { Kind: FrameKind.Interrupt } f => $"isr {names.RoutineIn(f.Driver, f.Routine)}",
         { Kind: FrameKind.WorkItem } f => $"worker {names.RoutineIn(f.Driver, f.Routine)}",
         { } f => names.RoutineIn(f.Driver, f.Routine),
         null => "",

@@ -93,6 +93,9 @@ public sealed class DriverImageLoader
         image.Protect();
         machine.Modules.Add(new LoadedModule(file.Name, image.Base, image.Size, image.EntryPoint, file.CheckSum,
             file.DllCharacteristics.HasFlag(ImageDllCharacteristics.ForceIntegrity)));
+        DriverImage loaded = image;
+        machine.PageableSections.Add(image.Base, image.Size,
+            image.Sections.Select(s => (loaded.Base + s.VirtualAddress, (ulong)s.VirtualSize, s.IsPageable)));
         return true;
     }
 
@@ -180,6 +183,7 @@ public sealed class DriverImageLoader
         foreach (ImageSection section in image.Sections)
             if (section.IsDiscardable) CodeWithdrawn?.Invoke(image.Base + section.VirtualAddress, section.VirtualSize);
         image.DiscardInitialization();
+        machine.PageableSections.Apply(image.Base);
     }
 
     /// <summary>Frees the image's memory. What still points into it faults, and is named as code of an unloaded driver.</summary>
@@ -193,6 +197,7 @@ public sealed class DriverImageLoader
         }
         CodeWithdrawn?.Invoke(image.Base, image.Size);
         machine.Modules.Remove(image.Base);
+        machine.PageableSections.Remove(image.Base);
         ulong start = image.Base - GuestMemory.PageSize, size = GuestMemory.PageSize + image.Size;
         // The range is only cleared for its next owner when it can be written.
         machine.Memory.Protect(start, size, PageAccess.ReadWrite);

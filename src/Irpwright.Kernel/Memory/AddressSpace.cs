@@ -122,6 +122,15 @@ public sealed unsafe class AddressSpace : IDisposable
         GuestMemory.CodeWatcherOf(slice)?.AccessSet(address, size, access);
     }
 
+    /// <summary>Says of the pages of a range that are accessible whether they could be paged out.</summary>
+    public void SetPageable(ulong address, ulong size, bool pageable)
+    {
+        foreach (ref byte page in PagesOf(address & ~(GuestMemory.PageSize - 1), size + (address & (GuestMemory.PageSize - 1))))
+        {
+            if (page != 0) page = (byte)(pageable ? page | (byte)PageAccess.Pageable : page & ~(byte)PageAccess.Pageable);
+        }
+    }
+
     /// <summary>One <see cref="PageAccess"/> for each page that begins in a range of one window.</summary>
     static Span<byte> PagesOf(ulong address, ulong size)
     {

@@ -166,6 +166,28 @@ public sealed class DriverImageLoaderTests : IDisposable
     }
 
     [Fact]
+    public void A_locked_section_is_not_pageable_until_it_is_unlocked()
+    {
+        DriverImage image = Load(Bindable());
+        ImageSection section = image.Sections.Single(s => s.Name == "PAGEcode");
+        PVOID within = new(image.Base + section.VirtualAddress);
+        machine.Run(() =>
+        {
+            PVOID handle = machine.PageableSections.MmLockPagableDataSection(within);
+            Assert.Equal(PageAccess.Read | PageAccess.Execute, Access(within.Address));
+            loader.DiscardInitialization(image);
+            Assert.Equal(PageAccess.Read | PageAccess.Execute, Access(within.Address));
+            machine.PageableSections.MmUnlockPagableImageSection(handle);
+            Assert.Equal(section.Access, Access(within.Address));
+            Assert.Equal(image.Base, machine.PageableSections.MmPageEntireDriver(within).Address);
+            Assert.Equal(PageAccess.Read | PageAccess.Execute | PageAccess.Pageable, Access(image.Base + image.Sections[0].VirtualAddress));
+        });
+        loader.Free(image);
+        Assert.Equal(BugCheckCode.MEMORY_MANAGEMENT,
+            Assert.Throws<BugCheckException>(() => machine.Run(() => machine.PageableSections.MmLockPagableDataSection(within))).Report.Code);
+    }
+
+    [Fact]
     public void Sections_that_share_a_page_share_its_access()
     {
         DriverImage image = Load(new ImageBuilder { SectionAlignment = 0x20, FileAlignment = 0x20, EntryPoint = 0x400 }
