@@ -1,5 +1,4 @@
 using System.IO.Compression;
-using System.Runtime.CompilerServices;
 using Irpwright.Guest.Images;
 using Irpwright.Guest.Symbols;
 using Irpwright.Kernel;
@@ -13,9 +12,9 @@ public sealed class SymbolTests : IDisposable
 
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
-    static byte[] Material(string name, [CallerFilePath] string here = "")
+    static byte[] Material(string name)
     {
-        using var packed = new GZipStream(File.OpenRead(Path.Combine(Path.GetDirectoryName(here)!, "Material", name + ".gz")), CompressionMode.Decompress);
+        using var packed = new GZipStream(typeof(SymbolTests).Assembly.GetManifestResourceStream(name + ".gz")!, CompressionMode.Decompress);
         using var bytes = new MemoryStream();
         packed.CopyTo(bytes);
         return bytes.ToArray();
