@@ -80,6 +80,7 @@ public sealed class SampleRun : IDisposable
         "passthrough" => new PassThrough(),
         "retry" => new Retry(),
         "split" => new Split(),
+        "associated" => new Associated(),
         "syncquery" => new SyncQuery(),
         "queue" => new Queue(),
         "csq" => new Csq(),

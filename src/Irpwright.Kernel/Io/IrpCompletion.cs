@@ -241,7 +241,11 @@ public sealed class IrpCompletion
     {
         PIRP master = irp.AssociatedIrp.MasterIrp;
         int remaining = Interlocked.Decrement(ref master.AssociatedIrp.IrpCount);
-        UnlockMdls(irp);
+        for (PMDL mdl = irp.MdlAddress; !mdl.IsNull; mdl = mdl.Next)
+        {
+            // A partial MDL describes pages that stay locked for the master.
+            if ((mdl.MdlFlags & MDL_FLAGS.MDL_PAGES_LOCKED) != 0) machine.Mdls.MmUnlockPages(mdl);
+        }
         FreeMdls(irp);
         machine.Irps.IoFreeIrp(irp);
         if (remaining == 0) IoCompleteRequest(master, priorityBoost);
