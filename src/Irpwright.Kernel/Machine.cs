@@ -87,7 +87,14 @@ public sealed partial class Machine : IDisposable
         Time = new SystemTime(this);
         Registry = new Registry(this);
         Keys = new KeyServices(this);
+        DriverKeys = new DriverKeys(this);
         RegistryValues = new RegistryValues(this);
+        Bitmaps = new Bitmaps();
+        GenericTables = new GenericTables(this);
+        CodePages = new CodePages();
+        Guids = new Guids(this);
+        SecurityData = new SecurityData();
+        WellKnownSecurity = new WellKnownSecurity(this);
         Devices = new Devices(this);
         Irps = new IrpAllocation(this);
         IrpLocations = new IrpStackLocations(this);
@@ -236,7 +243,21 @@ public sealed partial class Machine : IDisposable
 
     public KeyServices Keys { get; }
 
+    public DriverKeys DriverKeys { get; }
+
     public RegistryValues RegistryValues { get; }
+
+    public Bitmaps Bitmaps { get; }
+
+    public GenericTables GenericTables { get; }
+
+    public CodePages CodePages { get; }
+
+    public Guids Guids { get; }
+
+    public SecurityData SecurityData { get; }
+
+    public WellKnownSecurity WellKnownSecurity { get; }
 
     public WorkItems WorkItems { get; }
 

@@ -97,6 +97,9 @@ public abstract partial class WdmDriver
     /// <summary>The type of access tokens: what C drivers write as <c>*SeTokenObjectType</c>.</summary>
     protected POBJECT_TYPE SeTokenObjectType => Variable<POBJECT_TYPE>();
 
+    /// <summary>Privileges and well-known SIDs.</summary>
+    protected PSE_EXPORTS SeExports => Machine.WellKnownSecurity.Exports;
+
     /// <summary>The value of an exported variable; <typeparamref name="T"/> must be its type.</summary>
     protected ref T Variable<T>([CallerMemberName] string name = "") where T : unmanaged => ref Machine.Variables.Value<T>(name);
 }

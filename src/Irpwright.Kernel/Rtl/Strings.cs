@@ -221,6 +221,16 @@ public sealed unsafe class Strings
     public BOOLEAN RtlEqualUnicodeString(PUNICODE_STRING String1, PUNICODE_STRING String2, BOOLEAN CaseInSensitive) =>
         String1.Length == String2.Length && Compare(Characters(String1), Characters(String2), CaseInSensitive) == 0;
 
+    /// <summary>Compares strings of the ANSI code page by character; negative, 0 or positive as String1 is less, equal or greater. IRQL = PASSIVE_LEVEL.</summary>
+    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    public int RtlCompareString(PANSI_STRING String1, PANSI_STRING String2, BOOLEAN CaseInSensitive) =>
+        Compare(Read(String1), Read(String2), CaseInSensitive);
+
+    /// <summary>Whether two strings of the ANSI code page are equal. IRQL = PASSIVE_LEVEL.</summary>
+    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    public BOOLEAN RtlEqualString(PANSI_STRING String1, PANSI_STRING String2, BOOLEAN CaseInSensitive) =>
+        String1.Length == String2.Length && RtlCompareString(String1, String2, CaseInSensitive) == 0;
+
     /// <summary>Whether String2 begins with String1. IRQL = PASSIVE_LEVEL.</summary>
     [KernelExport(MaxIrql = PASSIVE_LEVEL)]
     public BOOLEAN RtlPrefixUnicodeString(PUNICODE_STRING String1, PUNICODE_STRING String2, BOOLEAN CaseInSensitive) =>
@@ -348,7 +358,7 @@ public sealed unsafe class Strings
         return STATUS_SUCCESS;
     }
 
-    NTSTATUS Store(PUNICODE_STRING destination, string text, bool allocate, ulong caller)
+    internal NTSTATUS Store(PUNICODE_STRING destination, string text, bool allocate, ulong caller)
     {
         ulong length = 2 * (ulong)text.Length;
         if (length > LongestString) return STATUS_INVALID_PARAMETER_2;

@@ -194,6 +194,7 @@ public static partial class Constants
 
     public const uint PLUGPLAY_REGKEY_DEVICE = 1;
     public const uint PLUGPLAY_REGKEY_DRIVER = 2;
+    public const uint PLUGPLAY_REGKEY_CURRENT_HWPROFILE = 4;
     public const uint PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES = 1;
     public const uint DEVICE_INTERFACE_INCLUDE_NONACTIVE = 1;
 }

@@ -76,3 +76,12 @@ public enum KEY_VALUE_INFORMATION_CLASS
     KeyValuePartialInformationAlign64,
     KeyValueLayerInformation,
 }
+
+/// <summary>Which of a driver's keys.</summary>
+/// <seealso href="https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/ne-wdm-driver_regkey_type"/>
+public enum DRIVER_REGKEY_TYPE
+{
+    DriverRegKeyParameters,
+    DriverRegKeyPersistentState,
+    DriverRegKeySharedPersistentState,
+}
