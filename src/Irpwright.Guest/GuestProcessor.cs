@@ -41,14 +41,15 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
     /// <summary>Whether the current thread is just executing the instruction at an address.</summary>
     public bool IsAt(ulong address) => machine.TryGetCurrentThread()?.GuestState is GuestThread guest && guest.Cpu->Rip == address;
 
-    public ulong Invoke(KernelThread thread, ulong address, ulong rcx, ulong rdx, ulong r8, ulong r9, ReadOnlySpan<ulong> stackArguments = default, ulong stackTop = 0)
+    public ulong Invoke(KernelThread thread, ulong address, ulong rcx, ulong rdx, ulong r8, ulong r9, ReadOnlySpan<ulong> stackArguments = default,
+        ulong stackTop = 0, ulong stackLimit = 0)
     {
         GuestThread guest = thread.GuestState as GuestThread ?? new GuestThread(this, thread);
         Cpu* cpu = guest.Cpu;
         if (stackTop != 0)
         {
             Cpu interrupted = *cpu;
-            cpu->StackLimit = thread.DpcStackLimit;
+            cpu->StackLimit = stackLimit;
             ulong result = Call(guest, address, rcx, rdx, r8, r9, stackArguments, stackTop);
             Resume(cpu, &interrupted);
             return result;

@@ -70,6 +70,7 @@ public sealed class BugChecks
     const int MaximumFrames = 64;
 
     Exception? stopped;
+    BugCheckException? stopping;
 
     internal BugChecks(Machine machine) => this.machine = machine;
 
@@ -95,9 +96,12 @@ public sealed class BugChecks
             thread?.Name ?? "host", thread?.Irql ?? 0, thread is null ? [] : CallStack(thread));
         lock (gate)
         {
-            if (stopped is BugCheckException first) return first;
-            stopped ??= new BugCheckException(report);
+            if ((stopped as BugCheckException ?? stopping) is { } first) return first;
+            stopping = new BugCheckException(report);
         }
+        // Drivers' routines for this moment still find a kernel that works; what they do wrong changes nothing any more.
+        if (stopped is null && thread is not null) machine.BugCheckCallbacks.Call(thread);
+        lock (gate) stopped ??= stopping;
         machine.Events.Emit(new BugCheckRaised(report));
         machine.Scheduler.StopAll();
         return stopped as BugCheckException ?? new BugCheckException(report);

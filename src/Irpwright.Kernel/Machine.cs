@@ -50,6 +50,9 @@ public sealed partial class Machine : IDisposable
         SharedSpinLocks = new SharedSpinLocks(this);
         InterlockedLists = new InterlockedLists(this);
         Lookasides = new Lookasides(this);
+        Processors = new Processors(this);
+        StackTraces = new StackTraces(this);
+        BugCheckCallbacks = new BugCheckCallbacks(this);
         Rundowns = new Rundowns(this);
         Dpcs = new Dpcs(this);
         Timers = new Timers(this);
@@ -82,6 +85,7 @@ public sealed partial class Machine : IDisposable
         Sections = new Sections(this);
         PhysicalPages = new PhysicalPages(this);
         Uuids = new Uuids(this);
+        Callbacks = new Callbacks(this);
         ObjectQueries = new ObjectQueries(this);
         WorkItems = new WorkItems(this);
         Time = new SystemTime(this);
@@ -172,6 +176,14 @@ public sealed partial class Machine : IDisposable
     public InterlockedLists InterlockedLists { get; }
 
     public Lookasides Lookasides { get; }
+
+    public Processors Processors { get; }
+
+    public StackTraces StackTraces { get; }
+
+    public BugCheckCallbacks BugCheckCallbacks { get; }
+
+    public Callbacks Callbacks { get; }
 
     public Rundowns Rundowns { get; }
 

@@ -5,10 +5,12 @@ public interface IGuestProcessor
 {
     /// <summary>Calls a guest routine by the Microsoft x64 convention and returns rax.</summary>
     /// <remarks>
-    /// Runs on the thread's current kernel stack, or on <paramref name="stackTop"/> when that is not 0 (DPC stack).
+    /// Runs on the thread's current kernel stack, or on the one from <paramref name="stackTop"/> down to <paramref name="stackLimit"/>
+    /// when those are not 0 (DPC stack, expanded stack): every register is as before then, except for rax.
     /// Faults and other stops of the guest end in a bug check; nested calls are the normal case.
     /// </remarks>
-    ulong Invoke(KernelThread thread, ulong address, ulong rcx, ulong rdx, ulong r8, ulong r9, ReadOnlySpan<ulong> stackArguments = default, ulong stackTop = 0);
+    ulong Invoke(KernelThread thread, ulong address, ulong rcx, ulong rdx, ulong r8, ulong r9, ReadOnlySpan<ulong> stackArguments = default,
+        ulong stackTop = 0, ulong stackLimit = 0);
 
     /// <summary>Whether an address lies in executable guest memory.</summary>
     bool IsCode(ulong address);

@@ -47,17 +47,16 @@ public sealed class Dpcs
         Dpc.Type = ThreadedDpcObject;
     }
 
-    /// <summary>Chooses the processor of a DPC in group 0, before it is queued; there is one as far as drivers can tell. Any IRQL.</summary>
+    /// <summary>Chooses the processor of a DPC in group 0, before it is queued; it runs on the one that queues it all the same. Any IRQL.</summary>
     [KernelExport]
     public void KeSetTargetProcessorDpc(PKDPC Dpc, sbyte Number) => Dpc.Number = (ushort)(MaximumProcessors + (byte)Number);
 
-    /// <summary>Chooses the processor of a DPC, before it is queued; there is one as far as drivers can tell. Any IRQL.</summary>
+    /// <summary>Chooses the processor of a DPC, before it is queued; it runs on the one that queues it all the same. Any IRQL.</summary>
     /// <returns>STATUS_INVALID_PARAMETER for a processor that does not exist.</returns>
     [KernelExport]
     public NTSTATUS KeSetTargetProcessorDpcEx(PKDPC Dpc, in PROCESSOR_NUMBER ProcNumber)
     {
-        uint processors = new PKUSER_SHARED_DATA(machine.Memory.SharedUserData).ActiveProcessorCount;
-        if (ProcNumber.Group != 0 || ProcNumber.Number >= processors || ProcNumber.Reserved != 0) return NTSTATUS.STATUS_INVALID_PARAMETER;
+        if (ProcNumber.Group != 0 || ProcNumber.Number >= Processors.Count || ProcNumber.Reserved != 0) return NTSTATUS.STATUS_INVALID_PARAMETER;
         KeSetTargetProcessorDpc(Dpc, (sbyte)ProcNumber.Number);
         return NTSTATUS.STATUS_SUCCESS;
     }
@@ -184,7 +183,8 @@ public sealed class Dpcs
         {
             machine.Events.Emit(new DpcStarted(dpc, routine, thread));
             if (borrowsThread && machine.Code.RoutineAt(routine.Address) is null && machine.Guest is { } guest)
-                guest.Invoke(thread, routine.Address, dpc.Address, context.Address, argument1.Address, argument2.Address, default, thread.DpcStackBase);
+                guest.Invoke(thread, routine.Address, dpc.Address, context.Address, argument1.Address, argument2.Address, default,
+                    thread.DpcStackBase, thread.DpcStackLimit);
             else
                 machine.Code.Call(routine, dpc, context, argument1, argument2);
             machine.Events.Emit(new DpcReturned(dpc, routine, thread));

@@ -35,7 +35,7 @@ public sealed class SystemTime
 
     PKUSER_SHARED_DATA Page => new(machine.Memory.SharedUserData);
 
-    // Windows 10 22H2, workstation, one x64 processor, 4 GiB.
+    // Windows 10 22H2, workstation, 4 GiB.
     void InitializePage()
     {
         ref KUSER_SHARED_DATA page = ref Page.Value;
@@ -53,7 +53,7 @@ public sealed class SystemTime
         foreach (int feature in (ReadOnlySpan<int>)[2, 3, 6, 8, 9, 10, 12, 13, 14, 23]) page.ProcessorFeatures[feature] = true;
         page.NumberOfPhysicalPages = (uint)(GuestMemory.SliceSize >> GuestMemory.PageShift);
         page.QpcFrequency = PerformanceFrequency;
-        page.ActiveProcessorCount = 1;
+        page.ActiveProcessorCount = Processors.Count;
         page.ActiveGroupCount = 1;
     }
 

@@ -79,6 +79,7 @@ public sealed class ObjectTypes
         Thread = Add("Thread", "Thre", new(0x00020048, 0x00020437, 0x00121800, 0x001FFFFF), "PsThreadType", waitOffset: 0);
         Process = Add("Process", "Proc", new(0x00020410, 0x00020BEA, 0x00121001, 0x001FFFFF), "PsProcessType", waitOffset: 0);
         IoCompletion = Add("IoCompletion", "IoCp", new(0x00020001, 0x00020002, 0x00120000, 0x001F0003), waitOffset: 0);
+        Callback = Add("Callback", "Call", new(0x00020000, 0x00020001, 0x00120000, 0x001F0001));
         Section = Add("Section", "Sect", new(0x00020005, 0x00020002, 0x00020008, 0x000F001F), "MmSectionObjectType");
         Key = Add("Key", "Key ", new(KEY_READ, KEY_WRITE, KEY_READ, KEY_ALL_ACCESS), "CmKeyObjectType");
         Token = Add("Token", "Toke", new(0x0002001A, 0x000201E0, 0x00020000, 0x000F01FF), "SeTokenObjectType");
@@ -117,6 +118,8 @@ public sealed class ObjectTypes
     public ObjectType Process { get; }
 
     public ObjectType IoCompletion { get; }
+
+    public ObjectType Callback { get; }
 
     public ObjectType Section { get; }
 

@@ -46,8 +46,7 @@ public sealed unsafe class KernelThread : IDisposable
         Pcr.Prcb.CurrentThread = Object;
         Pcr.CurrentPrcb = new(GuestMemory.AddressOf(ref Pcr.Prcb));
         Pcr.MajorVersion = Pcr.MinorVersion = 1;
-        Pcr.Prcb.Number = (uint)id;
-        Pcr.Prcb.LegacyNumber = (byte)id;
+        ProcessorNumber = Processors.NumberFor(this);
         machine.Objects.Adopt(machine.Objects.Types.Thread, Object.Address, ownsMemory: false);
         Dispatcher.InitializeHeader(new PDISPATCHER_HEADER(Object.Address), (byte)KOBJECTS.ThreadObject, KTHREAD.SizeOf, 0);
         Object.Priority = Object.BasePriority = NormalPriority;
@@ -102,6 +101,21 @@ public sealed unsafe class KernelThread : IDisposable
 
     /// <summary>The processor's control region; what gs: points to.</summary>
     public PKPCR Pcr => new(Area);
+
+    /// <summary>The number of the thread's virtual processor, where drivers read it.</summary>
+    internal uint ProcessorNumber
+    {
+        get => Pcr.Prcb.Number;
+        set
+        {
+            Pcr.Prcb.Number = value;
+            Pcr.Prcb.LegacyNumber = (byte)value;
+            Pcr.ObsoleteNumber = (byte)value;
+        }
+    }
+
+    /// <summary>What KeSetSystemAffinityThread chose; 0 while the thread may run on any processor.</summary>
+    internal KAFFINITY SystemAffinity { get; set; }
 
     /// <summary>The KTHREAD (and ETHREAD) object that drivers see.</summary>
     public PKTHREAD Object => new(Area + ObjectOffset);

@@ -109,6 +109,28 @@ public enum WORK_QUEUE_TYPE
     CustomPriorityWorkQueue = 32,
 }
 
+public enum KBUGCHECK_CALLBACK_REASON
+{
+    KbCallbackInvalid,
+    KbCallbackReserved1,
+    KbCallbackSecondaryDumpData,
+    KbCallbackDumpIo,
+    KbCallbackAddPages,
+    KbCallbackSecondaryMultiPartDumpData,
+    KbCallbackRemovePages,
+    KbCallbackTriageDumpData,
+}
+
+/// <summary>State of a KBUGCHECK_CALLBACK_RECORD.</summary>
+public enum KBUGCHECK_BUFFER_DUMP_STATE : byte
+{
+    BufferEmpty,
+    BufferInserted,
+    BufferStarted,
+    BufferFinished,
+    BufferIncomplete,
+}
+
 public enum KINTERRUPT_MODE
 {
     LevelSensitive,
@@ -157,6 +179,13 @@ public static partial class Constants
 
     /// <summary>For ExSetResourceOwnerPointerEx: the owner pointer is a thread with its two low bits set.</summary>
     public const uint FLAG_OWNER_POINTER_IS_THREAD = 1;
+
+    // Processors
+    public const ushort ALL_PROCESSOR_GROUPS = 0xFFFF;
+    public const uint INVALID_PROCESSOR_INDEX = 0xFFFFFFFF;
+
+    /// <summary>Bytes that KeExpandKernelStackAndCallout gives at most.</summary>
+    public const ulong MAXIMUM_EXPANSION_SIZE = 0x11800;
 
     public const uint EVENT_QUERY_STATE = 0x0001;
     public const uint EVENT_MODIFY_STATE = 0x0002;

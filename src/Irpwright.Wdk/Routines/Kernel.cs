@@ -23,6 +23,14 @@ namespace Irpwright.Wdk;
 
 [Routine] public delegate void WORKER_THREAD_ROUTINE(PVOID Parameter);
 
+[Routine] public delegate void EXPAND_STACK_CALLOUT(PVOID Parameter);
+
+[Routine] public delegate void KBUGCHECK_CALLBACK_ROUTINE(PVOID Buffer, uint Length);
+
+/// <summary>For KbCallbackSecondaryDumpData, <paramref name="ReasonSpecificData"/> is a KBUGCHECK_SECONDARY_DUMP_DATA.</summary>
+[Routine] public delegate void KBUGCHECK_REASON_CALLBACK_ROUTINE(KBUGCHECK_CALLBACK_REASON Reason, PKBUGCHECK_REASON_CALLBACK_RECORD Record,
+    PVOID ReasonSpecificData, uint ReasonSpecificDataLength);
+
 [Routine] public delegate void CALLBACK_FUNCTION(PVOID CallbackContext, PVOID Argument1, PVOID Argument2);
 
 [Routine] public delegate PVOID ALLOCATE_FUNCTION(POOL_TYPE PoolType, ulong NumberOfBytes, uint Tag);

@@ -269,7 +269,7 @@ public sealed class DriverImageLoaderTests : IDisposable
     sealed class Answering(NTSTATUS status, Action<ulong>? onCall = null) : IGuestProcessor
     {
         public ulong Invoke(KernelThread thread, ulong address, ulong rcx, ulong rdx, ulong r8, ulong r9,
-            ReadOnlySpan<ulong> stackArguments = default, ulong stackTop = 0)
+            ReadOnlySpan<ulong> stackArguments = default, ulong stackTop = 0, ulong stackLimit = 0)
         {
             onCall?.Invoke(address);
             return (uint)status;

@@ -42,4 +42,39 @@ public class CallStackTests
         IReadOnlyList<string> frames = CallStackOf("broken-recurse");
         Assert.All(frames.Take(50), frame => Assert.Equal("broken-recurse!BrokenRecurseCountRanges", frame));
     }
+
+    /// <summary>Captures where the lowest driver is called from.</summary>
+    sealed class Capturing(Machine machine, PDEVICE_OBJECT lowest) : KernelObserver
+    {
+        readonly PPVOID frames = new(machine.Memory.NonPagedPool.Allocate(GuestMemory.PageSize, PageAccess.ReadWrite));
+
+        internal List<string> Symbols { get; } = [];
+
+        public override void On(in IrpForwarded e)
+        {
+            if (e.DeviceObject != lowest || Symbols.Count > 0) return;
+            int count = machine.StackTraces.RtlCaptureStackBackTrace(1, 64, frames, default);
+            for (int i = 0; i < count; i++) Symbols.Add(machine.BugChecks.SymbolAt!(frames[i].Address)!.Split('+')[0]);
+        }
+    }
+
+    [Fact]
+    public void What_drivers_capture_are_the_frames_of_compiled_drivers_above_them()
+    {
+        using var machine = new Machine(new MachineOptions { InstructionBudget = 1_000_000 });
+        var guest = new GuestDrivers(machine);
+        DeviceStack stack = DeviceStack.Build(machine, new RamDisk(4096));
+        foreach (string name in new[] { "passthrough", "retry" })
+        {
+            Assert.True(guest.TryRead(CompiledDriverTests.Sample(name), out var image, out var error), error?.ToString());
+            guest.Start(image, out Driver? driver);
+            machine.Run(() => Assert.Equal(NTSTATUS.STATUS_SUCCESS, machine.Drivers.AddDevice(driver!, stack.Bottom)));
+        }
+        var capturing = new Capturing(machine, stack.Bottom);
+        DeviceHandle handle = stack.Open();
+        machine.Events.Add(capturing);
+        handle.Read(new byte[512]);
+        // passthrough ends in a jump to IoCallDriver, so it is not on the stack any more.
+        Assert.Equal(["retry!RetryDispatchReadWrite"], capturing.Symbols);
+    }
 }

@@ -14,7 +14,7 @@ public sealed class KernelVariablesTests : DriverTest
         Assert.Equal((0u, 0u), (InitSafeBootMode, NtGlobalFlag));
         Assert.Equal((false, true), ((bool)KdDebuggerEnabled, (bool)KdDebuggerNotPresent));
         Assert.Equal((false, false), ((bool)NlsMbCodePageTag, (bool)NlsMbOemCodePageTag));
-        Assert.Equal(1, KeNumberProcessors);
+        Assert.Equal(KeQueryActiveProcessorCount(default), (uint)KeNumberProcessors);
     });
 
     [Fact]

@@ -314,7 +314,7 @@ public class ApcTests : SynchronizationTest
             UntilWaiting(self);
             Assert.False(KeAlertThread(self.Object, alert));
         });
-        Assert.Equal(expected == STATUS_TIMEOUT ? STATUS_SUCCESS : expected, KeDelayExecutionThread(wait, true, -50 * Millisecond));
+        Assert.Equal(expected == STATUS_TIMEOUT ? STATUS_SUCCESS : expected, KeDelayExecutionThread(wait, true, (expected == STATUS_TIMEOUT ? -1_000 : -60_000) * Millisecond));
         Assert.Equal(expected == STATUS_TIMEOUT, (bool)KeTestAlertThread(alert));
     });
 
