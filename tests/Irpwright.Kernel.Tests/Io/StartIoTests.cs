@@ -383,7 +383,7 @@ public class StartIoTests : DriverTest
 
         public PKSPIN_LOCK Last { get; private set; }
 
-        public IReadOnlyList<string> Steps => steps;
+        public List<string> Steps => steps;
 
         public void Watch(PKSPIN_LOCK spinLock) => watched = spinLock;
 
