@@ -225,7 +225,7 @@ public sealed class PowerIrps
         if (next is not null) Start(next);
     }
 
-    Exception TimedOut(Request request)
+    BugCheckException TimedOut(Request request)
     {
         ulong triage = machine.Pool.Allocate(POOL_TYPE.NonPagedPool, TriageSize, TriageTag, 0, zero: true);
         if (triage != 0) GuestMemory.Ref<int>(triage) = TriageSignature;
