@@ -19,7 +19,7 @@ sealed class GuestCode : IDisposable
     {
         Machine.Guest = new GuestProcessor(Machine);
         ulong page = Machine.Memory.Images.Allocate(GuestMemory.PageSize, PageAccess.ReadWrite);
-        cell = new PVOID(page + 0x800);
+        cell = new PVOID(Machine.Memory.NonPagedPool.Allocate(GuestMemory.PageSize, PageAccess.ReadWrite));
         nothing = page;
         loop = page + 0x100;
         calls = page + 0x200;

@@ -66,7 +66,7 @@ static class DdiWriter
             text.Append($"    {modifiers} {ddi.ReturnType} {ddi.Name}({Declarations(ddi.DriverParameters)})");
             string arguments = string.Join(", ", ddi.Parameters.Select(static p =>
                 p.Passing == Passing.Caller ? "CallerAddress" : p.ArgumentModifier + p.Name));
-            string call = $"{Target(placed, "Machine")}.{ddi.Name}({arguments})";
+            string call = $"{Target(placed, ddi.Export is null ? "Machine" : "machine")}.{ddi.Name}({arguments})";
             string field = ddi.Export is null ? "" : fields[placed];
             if (ddi.Export is null)
                 text.Append($" => {call};\n");
@@ -74,7 +74,8 @@ static class DdiWriter
                 text.Append($$"""
 
                         {
-                            if (Machine.Events.Observer is not null) Machine.Events.DdiCalled(KernelExports.{{field}}, CallerAddress);
+                            Machine machine = Machine;
+                            if (machine.Events.Observer is not null) machine.Events.DdiCalled(KernelExports.{{field}}, CallerAddress);
                             {{(ddi.ReturnType == "void" ? "" : "return ")}}{{call}};
                         }
 

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Irpwright.Guest.Images;
 using Irpwright.Guest.Processor;
@@ -24,7 +25,10 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
     public GuestProcessor(Machine machine)
     {
         this.machine = machine;
-        interpreter = new Interpreter(machine.Memory.SliceBase, machine.Memory.TrapBase, machine.Memory.TrapEnd);
+        interpreter = new Interpreter(machine.Memory.SliceBase, machine.Memory.TrapBase, machine.Memory.TrapEnd)
+        {
+            ThunkAt = address => machine.Code.ExportAt(address) is { } export ? (nint)export.Thunk : 0,
+        };
     }
 
     /// <summary>The image that holds an address; without it call stacks end early.</summary>
@@ -211,12 +215,14 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
     sealed class GuestThread : IDisposable
     {
         readonly GuestProcessor owner;
+        readonly Machine machine;
         GCHandle self;
         (ulong Rip, ulong Rsp)[] callers = new (ulong, ulong)[16];
 
         internal GuestThread(GuestProcessor owner, KernelThread thread)
         {
             this.owner = owner;
+            machine = owner.machine;
             Thread = thread;
             thread.GuestState = this;
             self = GCHandle.Alloc(this);
@@ -228,6 +234,7 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
             Cpu->SharedUserData = owner.machine.Memory.SharedUserData;
             Cpu->Owner = GCHandle.ToIntPtr(self);
             Cpu->OnTrap = &OnTrap;
+            Cpu->OnThunk = &OnThunk;
             Cpu->OnIrqlWrite = &OnIrqlWrite;
             Cpu->OnPause = &OnPause;
             Cpu->OnInterruptFlag = &OnInterruptFlag;
@@ -260,7 +267,8 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         /// <summary>What remains of the instruction budget, without the current quantum.</summary>
         internal long Left { get; set; }
 
-        static GuestThread Of(Cpu* cpu) => (GuestThread)GCHandle.FromIntPtr(cpu->Owner).Target!;
+        // The handle holds nothing else.
+        static GuestThread Of(Cpu* cpu) => Unsafe.As<GuestThread>(GCHandle.FromIntPtr(cpu->Owner).Target!);
 
         static void OnTrap(Cpu* cpu, ulong address)
         {
@@ -269,6 +277,8 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
             cpu->FaultAccess = PageAccess.Execute;
             cpu->Stop = StopReason.Fault;
         }
+
+        static void OnThunk(Cpu* cpu, nint thunk) => ((delegate*<Machine, ulong*, void>)thunk)(Of(cpu).machine, cpu->Gpr);
 
         static void OnIrqlWrite(Cpu* cpu, byte irql)
         {

@@ -370,6 +370,11 @@ public sealed partial class Machine : IDisposable
             scenario();
             return;
         }
+        RunOutside(scenario, name);
+    }
+
+    void RunOutside(Action scenario, string name)
+    {
         BugChecks.ThrowIfStopped();
         System.Runtime.ExceptionServices.ExceptionDispatchInfo? failure = null;
         KernelThread thread = Scheduler.Start(name, ThreadKind.User, () =>
@@ -390,6 +395,12 @@ public sealed partial class Machine : IDisposable
 
     /// <inheritdoc cref="Run(Action, string)"/>
     public T Run<T>(Func<T> scenario, string name = "user")
+    {
+        if (TryGetCurrentThread() is not null) return scenario();
+        return RunOutside(scenario, name);
+    }
+
+    T RunOutside<T>(Func<T> scenario, string name)
     {
         T result = default!;
         Run(() => { result = scenario(); }, name);

@@ -47,16 +47,19 @@ public sealed class DeviceHandle : IDisposable
     }
 
     /// <summary>Reads, and waits until the request is over.</summary>
-    public IoResult Read(Memory<byte> buffer, long offset = 0) => Run(() => StartRead(buffer, offset));
+    public IoResult Read(Memory<byte> buffer, long offset = 0) =>
+        Run((buffer, offset), static (handle, request) => handle.StartRead(request.buffer, request.offset));
 
     /// <summary>Writes, and waits until the request is over.</summary>
-    public IoResult Write(ReadOnlyMemory<byte> data, long offset = 0) => Run(() => StartWrite(data, offset));
+    public IoResult Write(ReadOnlyMemory<byte> data, long offset = 0) =>
+        Run((data, offset), static (handle, request) => handle.StartWrite(request.data, request.offset));
 
     /// <summary>Sends a device control request, and waits until it is over.</summary>
-    public IoResult Control(uint code, ReadOnlyMemory<byte> input = default, Memory<byte> output = default) => Run(() => StartControl(code, input, output));
+    public IoResult Control(uint code, ReadOnlyMemory<byte> input = default, Memory<byte> output = default) =>
+        Run((code, input, output), static (handle, request) => handle.StartControl(request.code, request.input, request.output));
 
     /// <summary>Flushes, and waits until the request is over.</summary>
-    public IoResult Flush() => Run(StartFlush);
+    public IoResult Flush() => Run(0, static (handle, _) => handle.StartFlush());
 
     public ValueTask<IoResult> ReadAsync(Memory<byte> buffer, long offset = 0, CancellationToken cancellationToken = default) =>
         RunAsync(() => StartRead(buffer, offset), cancellationToken);
@@ -68,20 +71,30 @@ public sealed class DeviceHandle : IDisposable
         RunAsync(() => StartControl(code, input, output), cancellationToken);
 
     /// <summary>Sends a read and comes back at once. Only inside a scenario.</summary>
-    public IoOperation StartRead(Memory<byte> buffer, long offset = 0) =>
-        Start(default, buffer, buffer.Length, b => new IoRequest(IRP_MJ_READ, b.Output, (uint)buffer.Length, offset));
+    public IoOperation StartRead(Memory<byte> buffer, long offset = 0)
+    {
+        IoOperation operation = New(default, buffer, buffer.Length);
+        return operation.Start(new IoRequest(IRP_MJ_READ, operation.Buffers.Output, (uint)buffer.Length, offset));
+    }
 
     /// <summary>Sends a write and comes back at once. Only inside a scenario.</summary>
-    public IoOperation StartWrite(ReadOnlyMemory<byte> data, long offset = 0) =>
-        Start(data.Span, default, 0, b => new IoRequest(IRP_MJ_WRITE, b.Input, (uint)data.Length, offset));
+    public IoOperation StartWrite(ReadOnlyMemory<byte> data, long offset = 0)
+    {
+        IoOperation operation = New(data.Span, default, 0);
+        return operation.Start(new IoRequest(IRP_MJ_WRITE, operation.Buffers.Input, (uint)data.Length, offset));
+    }
 
     /// <summary>Sends a device control request and comes back at once. Only inside a scenario.</summary>
-    public IoOperation StartControl(uint code, ReadOnlyMemory<byte> input = default, Memory<byte> output = default) =>
-        Start(input.Span, output, output.Length, b => new IoRequest(
-            IRP_MJ_DEVICE_CONTROL, output.IsEmpty ? 0 : b.Output, (uint)output.Length, 0, code, input.IsEmpty ? 0 : b.Input, (uint)input.Length));
+    public IoOperation StartControl(uint code, ReadOnlyMemory<byte> input = default, Memory<byte> output = default)
+    {
+        IoOperation operation = New(input.Span, output, output.Length);
+        UserBuffers buffers = operation.Buffers;
+        return operation.Start(new IoRequest(
+            IRP_MJ_DEVICE_CONTROL, output.IsEmpty ? 0 : buffers.Output, (uint)output.Length, 0, code, input.IsEmpty ? 0 : buffers.Input, (uint)input.Length));
+    }
 
     /// <summary>Sends a flush and comes back at once. Only inside a scenario.</summary>
-    public IoOperation StartFlush() => Start(default, default, 0, _ => new IoRequest(IRP_MJ_FLUSH_BUFFERS));
+    public IoOperation StartFlush() => New(default, default, 0).Start(new IoRequest(IRP_MJ_FLUSH_BUFFERS));
 
     /// <summary>
     /// Has a routine called, as an APC, at the end of each request that is sent from now on: in the thread that sent it, while that
@@ -118,16 +131,17 @@ public sealed class DeviceHandle : IDisposable
     public void Skip(bool portOnSuccess = false, bool fileEvent = false) => Machine.Run(() => Machine.Ports.SetNotificationModes(FileObject,
         (portOnSuccess ? FILE_SKIP_COMPLETION_PORT_ON_SUCCESS : 0) | (fileEvent ? FILE_SKIP_SET_EVENT_ON_HANDLE : 0)));
 
-    IoOperation Start(ReadOnlySpan<byte> input, Memory<byte> output, int outputLength, Func<UserBuffers, IoRequest> request)
+    IoOperation New(ReadOnlySpan<byte> input, Memory<byte> output, int outputLength)
     {
         ObjectDisposedException.ThrowIf(closed, this);
-        var buffers = new UserBuffers(memory, input, output, outputLength);
-        var operation = new IoOperation(this, buffers);
-        operation.Start(request(buffers));
-        return operation;
+        return new IoOperation(this, new UserBuffers(memory, input, output, outputLength));
     }
 
-    IoResult Run(Func<IoOperation> start) => Machine.Run(() => start().Wait());
+    // Inside a scenario nothing is allocated but the operation and its buffers.
+    IoResult Run<T>(T request, Func<DeviceHandle, T, IoOperation> start) =>
+        Machine.TryGetCurrentThread() is null ? RunOutside(request, start) : start(this, request).Wait();
+
+    IoResult RunOutside<T>(T request, Func<DeviceHandle, T, IoOperation> start) => Machine.Run(() => start(this, request).Wait());
 
     async ValueTask<IoResult> RunAsync(Func<IoOperation> start, CancellationToken cancellationToken)
     {

@@ -9,15 +9,14 @@ public sealed class IoOperation : IRequestCompletion
 {
     readonly DeviceHandle handle;
     readonly KernelThread thread;
-    readonly TaskCompletionSource<IoResult> completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    readonly UserBuffers buffers;
+    TaskCompletionSource<IoResult>? completion;
     PIRP irp;
     volatile bool isOver;
 
     internal IoOperation(DeviceHandle handle, UserBuffers buffers)
     {
         this.handle = handle;
-        this.buffers = buffers;
+        Buffers = buffers;
         Context = handle.NextContext();
         thread = handle.Machine.CurrentThread;
     }
@@ -34,14 +33,29 @@ public sealed class IoOperation : IRequestCompletion
     public IoResult Result { get; private set; }
 
     /// <summary>Completes with the outcome; awaitable inside <see cref="Scenario.RunAsync"/>.</summary>
-    public Task<IoResult> Task => completion.Task;
+    public Task<IoResult> Task
+    {
+        get
+        {
+            TaskCompletionSource<IoResult> source = LazyInitializer.EnsureInitialized(
+                ref completion, static () => new(TaskCreationOptions.RunContinuationsAsynchronously));
+            // Whoever came second, this or the end of the request, has seen the other.
+            Interlocked.MemoryBarrier();
+            if (isOver) source.TrySetResult(Result);
+            return source.Task;
+        }
+    }
 
-    internal void Start(in IoRequest request)
+    internal UserBuffers Buffers { get; }
+
+    /// <summary>Sends the request; returns this.</summary>
+    internal IoOperation Start(in IoRequest request)
     {
         InitialStatus = handle.Machine.Requests.Send(
-            handle.FileObject, request with { ApcContext = new PVOID(Context), ApcRoutine = handle.RegisterApc(this) }, buffers.Iosb, this, out irp);
+            handle.FileObject, request with { ApcContext = new PVOID(Context), ApcRoutine = handle.RegisterApc(this) }, Buffers.Iosb, this, out irp);
         // Refused before there was an IRP.
         if (irp.IsNull) Finish(new IoResult(InitialStatus, 0));
+        return this;
     }
 
     /// <summary>Waits in the guest thread that started the request.</summary>
@@ -60,9 +74,10 @@ public sealed class IoOperation : IRequestCompletion
     void Finish(IoResult result)
     {
         Result = result;
-        buffers.CopyOut(result);
+        Buffers.CopyOut(result);
         isOver = true;
-        completion.SetResult(result);
+        Interlocked.MemoryBarrier();
+        completion?.TrySetResult(result);
         handle.Machine.Requests.Wake(thread);
     }
 }

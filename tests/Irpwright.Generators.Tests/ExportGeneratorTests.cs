@@ -45,7 +45,7 @@ public sealed class ExportGeneratorTests
         string body = parameter.StartsWith("out ", StringComparison.Ordinal) ? "{ a = default; }" : "{ }";
         Compiled compiled = Compiled.From(Declare($"[KernelExport] public void Test({parameter}) {body}"));
         Assert.Equal($"machine.Io.Test({argument});", compiled.Line("KernelExports.Thunks.g.cs", "machine.Io.Test"));
-        Assert.Equal($"Machine.Io.Test({driverArgument});", compiled.Line("WdmDriver.Ddis.g.cs", "Machine.Io.Test("));
+        Assert.Equal($"machine.Io.Test({driverArgument});", compiled.Line("WdmDriver.Ddis.g.cs", "machine.Io.Test("));
         compiled.Load();
     }
 
@@ -73,7 +73,7 @@ public sealed class ExportGeneratorTests
         Compiled compiled = Compiled.From(Declare("""[KernelExport("IofTest", Alias = "IoTest")] public void Test() { }"""));
         Assert.Equal("new(0, \"IofTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, &Thunks.IofTest),", compiled.Line("KernelExports.g.cs", "\"IofTest\""));
         Assert.Equal("new(1, \"IoTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, &Thunks.IofTest),", compiled.Line("KernelExports.g.cs", "\"IoTest\""));
-        Assert.Equal("Machine.Io.Test();", compiled.Line("WdmDriver.Ddis.g.cs", "Machine.Io.Test("));
+        Assert.Equal("machine.Io.Test();", compiled.Line("WdmDriver.Ddis.g.cs", "machine.Io.Test("));
         compiled.Load();
     }
 
@@ -85,7 +85,7 @@ public sealed class ExportGeneratorTests
         Assert.Equal($"machine.Io.Test((byte)gpr[1], new global::Irpwright.Wdk.PIRP(gpr[2]), {Memory}<ulong>(gpr[4]), gpr[8], out {Memory}<int>(gpr[9]), "
             + $"(uint){Memory}<ulong>(gpr[4] + 0x28), {Memory}<ulong>(gpr[4]), (byte){Memory}<ulong>(gpr[4] + 0x30) != 0, Optional<long>({Memory}<ulong>(gpr[4] + 0x38)));",
             compiled.Line("KernelExports.Thunks.g.cs", "machine.Io.Test"));
-        Assert.Equal("Machine.Io.Test(a, b, CallerAddress, c, out d, e, CallerAddress, f, g);", compiled.Line("WdmDriver.Ddis.g.cs", "Machine.Io.Test("));
+        Assert.Equal("machine.Io.Test(a, b, CallerAddress, c, out d, e, CallerAddress, f, g);", compiled.Line("WdmDriver.Ddis.g.cs", "machine.Io.Test("));
         compiled.Load();
     }
 
@@ -139,8 +139,9 @@ public sealed class ExportGeneratorTests
                 /// <inheritdoc cref="M:Irpwright.Kernel.Io.KeWait(Irpwright.Wdk.PVOID,Irpwright.Wdk.MODE,Irpwright.Wdk.BOOLEAN,System.Int32,System.Nullable{System.Int64},System.Boolean)"/>
                 protected global::Irpwright.Wdk.NTSTATUS KeWait(global::Irpwright.Wdk.PVOID Object, global::Irpwright.Wdk.MODE WaitMode = (global::Irpwright.Wdk.MODE)(1), global::Irpwright.Wdk.BOOLEAN Alertable = default, int @event = (int)(-1), long? Timeout = default, bool Flag = true)
                 {
-                    if (Machine.Events.Observer is not null) Machine.Events.DdiCalled(KernelExports.KeWait, CallerAddress);
-                    return Machine.Io.KeWait(Object, WaitMode, Alertable, @event, Timeout, Flag);
+                    Machine machine = Machine;
+                    if (machine.Events.Observer is not null) machine.Events.DdiCalled(KernelExports.KeWait, CallerAddress);
+                    return machine.Io.KeWait(Object, WaitMode, Alertable, @event, Timeout, Flag);
                 }
             }
 

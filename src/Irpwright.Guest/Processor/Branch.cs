@@ -43,6 +43,21 @@ static unsafe class Branch<TMode> where TMode : struct, IMode
         cpu->Rip = address;
         cpu->OnTrap(cpu, address);
         if (cpu->Stop != StopReason.None) return null;
+        return ReturnToCaller(cpu, op);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static Op* Thunk(Cpu* cpu, Op* op)
+    {
+        cpu->Rip = cpu->CodeBase + op->Offset;
+        cpu->OnThunk(cpu, (nint)op->Immediate);
+        if (cpu->Stop != StopReason.None) return null;
+        return ReturnToCaller(cpu, op);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static Op* ReturnToCaller(Cpu* cpu, Op* op)
+    {
         // Whatever happens now, the routine is not called again.
         byte* from = TMode.TranslateNow(cpu, op, cpu->Rsp, 8, PageAccess.Read);
         if (from == null) return null;

@@ -85,6 +85,11 @@ public unsafe partial struct Cpu
     /// <summary>Called for an address in the trap range; afterwards the processor performs the guest's <c>ret</c>.</summary>
     [FieldOffset(0x200)] public delegate*<Cpu*, ulong, void> OnTrap;
 
+    /// <summary>
+    /// As <see cref="OnTrap"/>, for an address that <see cref="Processor.Interpreter.ThunkAt"/> knows; gets what that returned.
+    /// </summary>
+    [FieldOffset(0x320)] public delegate*<Cpu*, nint, void> OnThunk;
+
     /// <summary><c>mov cr8</c>: the new IRQL. Null: only <see cref="Irql"/> is written.</summary>
     [FieldOffset(0x208)] public delegate*<Cpu*, byte, void> OnIrqlWrite;
 

@@ -8,6 +8,8 @@ unsafe interface IInstructionSet
 {
     /// <summary>Calls a C# routine, then returns to the guest's caller.</summary>
     Handler Trap { get; }
+    /// <summary>The same for one that is known.</summary>
+    Handler Thunk { get; }
     /// <summary>Finds a branch target when it is first taken.</summary>
     Handler Link { get; }
     /// <summary>Continues at the target, which is not counted as a branch of the guest.</summary>
@@ -24,6 +26,7 @@ unsafe interface IInstructionSet
 sealed unsafe class InstructionSet<TMode> : IInstructionSet where TMode : struct, IMode
 {
     public Handler Trap => &Branch<TMode>.Trap;
+    public Handler Thunk => &Branch<TMode>.Thunk;
     public Handler Link => &Branch<TMode>.Link;
     public Handler Jump => &Branch<TMode>.Continue;
     public Handler Stale => &Branch<TMode>.Stale;

@@ -37,6 +37,9 @@ public sealed unsafe class Interpreter : IDisposable
     /// <summary>The address to push before <see cref="Run"/>: returning there ends the run. Nothing is mapped at it.</summary>
     public ulong ReturnAddress { get; }
 
+    /// <summary>Code of the host for an address of the trap range, looked up once; 0 to have every call go to <see cref="Cpu.OnTrap"/>.</summary>
+    public Func<ulong, nint>? ThunkAt { get => translator.ThunkAt; init => translator.ThunkAt = value; }
+
     /// <summary>A processor with everything zero; the caller sets stack, gs base and callbacks.</summary>
     public Cpu* CreateCpu()
     {

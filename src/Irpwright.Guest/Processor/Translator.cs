@@ -38,6 +38,8 @@ sealed unsafe class Translator : IDisposable
 
     public Op*** CodePages => cache.CodePages;
 
+    public Func<ulong, nint>? ThunkAt { get; set; }
+
     /// <summary>
     /// The operation for an address; if there can be none, the stop is recorded and the answer is an operation that ends the chain.
     /// </summary>
@@ -73,7 +75,8 @@ sealed unsafe class Translator : IDisposable
     {
         Op* op = cache.NewOps(1);
         op->Offset = (uint)(rip - codeBase);
-        op->Handler = rip == returnAddress ? &Branch.EndRun : instructions.Trap;
+        op->Immediate = rip == returnAddress || ThunkAt == null ? 0 : (ulong)ThunkAt(rip);
+        op->Handler = rip == returnAddress ? &Branch.EndRun : op->Immediate != 0 ? instructions.Thunk : instructions.Trap;
         cache.Publish(rip, op);
         return op;
     }

@@ -10,6 +10,10 @@ public sealed class IrpCompletion
     const ulong TailOffset = 0x78;
 
     readonly Machine machine;
+    // What every packet needs.
+    readonly CodeMap code;
+    readonly KernelEvents events;
+    readonly Scheduler scheduler;
     readonly PIO_COMPLETION_ROUTINE unloadSafeCompletion;
     // Packets of the kernel's own, each with what is to happen when all drivers are done with it.
     readonly System.Collections.Concurrent.ConcurrentDictionary<ulong, Action<PIRP>> takenBack = new();
@@ -21,6 +25,9 @@ public sealed class IrpCompletion
     internal IrpCompletion(Machine machine)
     {
         this.machine = machine;
+        code = machine.Code;
+        events = machine.Events;
+        scheduler = machine.Scheduler;
         freeApcIrp = machine.Code.Routine(new KKERNEL_ROUTINE((apc, _, _, _, _) => FreeApcIrp(apc)));
         rundownApcIrp = machine.Code.Routine(new KRUNDOWN_ROUTINE(FreeApcIrp));
         callApcRoutine = machine.Code.Routine(new KNORMAL_ROUTINE((context, block, routine) =>
@@ -40,10 +47,10 @@ public sealed class IrpCompletion
         if (KernelThread.IsStackSpent) throw machine.BugChecks.KernelStackOverflow(0);
         ref IRP irp = ref Irp.Value;
         if (irp.CurrentLocation > irp.StackCount + 1 || irp.Type != IO_TYPE_IRP) CompletedBefore(Irp);
-        bool observed = machine.Events.Observer is not null || machine.Scheduler.SwitchesAtIrps;
+        bool observed = events.Observer is not null || scheduler.SwitchesAtIrps;
         if (observed) CompletionBegins(Irp, PriorityBoost);
         if (Walk(Irp, ref irp, observed)) FinishOriginator(Irp, PriorityBoost);
-        if (observed) machine.Events.Emit(new IrpCompletionReturned(Irp));
+        if (observed) events.Emit(new IrpCompletionReturned(Irp));
     }
 
     /// <returns>False when a routine kept the IRP; it must not be touched any more then (CMP-15).</returns>
@@ -66,7 +73,7 @@ public sealed class IrpCompletion
                 PIO_COMPLETION_ROUTINE routine = left.CompletionRoutine;
                 PVOID context = left.Context;
                 PDEVICE_OBJECT device = reachedDriver ? irp.Tail.Overlay.CurrentStackLocation.DeviceObject : default;
-                NTSTATUS answer = observed ? CallObserved(routine, device, irpHandle, context) : machine.Code.Call(routine, device, irpHandle, context);
+                NTSTATUS answer = observed ? CallObserved(routine, device, irpHandle, context) : code.Call(routine, device, irpHandle, context);
                 if (answer == NTSTATUS.STATUS_MORE_PROCESSING_REQUIRED) return false;
             }
             else
@@ -145,22 +152,22 @@ public sealed class IrpCompletion
         Registration registration = GuestMemory.Ref<Registration>(Context.Address);
         machine.Pool.Free(Context.Address, RegistrationTag);
         machine.Objects.ObfReferenceObject(registration.Device);
-        NTSTATUS answer = machine.Code.Call(registration.Routine, DeviceObject, Irp, registration.Context);
+        NTSTATUS answer = code.Call(registration.Routine, DeviceObject, Irp, registration.Context);
         machine.Objects.ObfDereferenceObject(registration.Device);
         return answer;
     }
 
     void CompletionBegins(PIRP irp, sbyte priorityBoost)
     {
-        if (machine.Scheduler.SwitchesAtIrps) machine.Scheduler.Yield(machine.CurrentThread, SchedulingPoint.Irp);
-        machine.Events.Emit(new IrpCompleting(irp, irp.IoStatus.Status, irp.IoStatus.Information, priorityBoost));
+        if (scheduler.SwitchesAtIrps) machine.Scheduler.Yield(machine.CurrentThread, SchedulingPoint.Irp);
+        events.Emit(new IrpCompleting(irp, irp.IoStatus.Status, irp.IoStatus.Information, priorityBoost));
     }
 
     NTSTATUS CallObserved(PIO_COMPLETION_ROUTINE routine, PDEVICE_OBJECT device, PIRP irp, PVOID context)
     {
-        machine.Events.Emit(new CompletionRoutineCalled(irp, device, routine, context));
-        NTSTATUS answer = machine.Code.Call(routine, device, irp, context);
-        machine.Events.Emit(new CompletionRoutineReturned(irp, device, routine, answer));
+        events.Emit(new CompletionRoutineCalled(irp, device, routine, context));
+        NTSTATUS answer = code.Call(routine, device, irp, context);
+        events.Emit(new CompletionRoutineReturned(irp, device, routine, answer));
         return answer;
     }
 
@@ -174,7 +181,7 @@ public sealed class IrpCompletion
     void FinishOriginator(PIRP Irp, sbyte priorityBoost)
     {
         ref IRP irp = ref Irp.Value;
-        machine.Events.Emit(new IrpCompleted(Irp, irp.IoStatus.Status, irp.IoStatus.Information));
+        events.Emit(new IrpCompleted(Irp, irp.IoStatus.Status, irp.IoStatus.Information));
         if (Volatile.Read(ref takenBackCount) > 0 && takenBack.TryRemove(Irp.Address, out Action<PIRP>? finish))
         {
             Interlocked.Decrement(ref takenBackCount);
@@ -315,7 +322,7 @@ public sealed class IrpCompletion
         CopyStatus(irp);
         machine.Outstanding.Remove(irp);
         machine.Irps.IoFreeIrp(irp);
-        if (!sender.UserApcRoutine.IsNull) machine.Code.Call(sender.UserApcRoutine, sender.UserApcContext, block, 0u);
+        if (!sender.UserApcRoutine.IsNull) code.Call(sender.UserApcRoutine, sender.UserApcContext, block, 0u);
         thread.Irql = PASSIVE_LEVEL;
     }
 
@@ -352,7 +359,7 @@ public sealed class IrpCompletion
             }
         }
         if (!requestor.Event.IsNull) machine.Objects.ObfDereferenceObject(requestor.Event);
-        if (!file.IsNull) machine.Events.Emit(new RequestFinished(Irp, status, information));
+        if (!file.IsNull) events.Emit(new RequestFinished(Irp, status, information));
         bool isKept = isReported && !file.IsNull && (QueueApcRoutine(Irp) || machine.Ports.Take(Irp, file));
         if (!isKept) machine.Irps.IoFreeIrp(Irp);
         requestor.Completion?.Finished(status, information);
@@ -383,7 +390,7 @@ public sealed class IrpCompletion
         ulong length = irp.IoStatus.Information;
         if (length > room)
         {
-            machine.Events.Emit(new InformationTooLarge(irp, length, room));
+            events.Emit(new InformationTooLarge(irp, length, room));
             length = room;
         }
         if (length == 0) return;
@@ -419,7 +426,7 @@ public sealed class IrpCompletion
 
     void Signal(PKEVENT target)
     {
-        machine.Events.Emit(new EventSet(target));
+        events.Emit(new EventSet(target));
         machine.Dispatcher.Signal(new PDISPATCHER_HEADER(target.Address));
     }
 

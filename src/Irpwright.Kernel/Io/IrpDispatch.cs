@@ -7,8 +7,18 @@ namespace Irpwright.Kernel;
 public sealed class IrpDispatch
 {
     readonly Machine machine;
+    // What every packet needs.
+    readonly CodeMap code;
+    readonly KernelEvents events;
+    readonly Scheduler scheduler;
 
-    internal IrpDispatch(Machine machine) => this.machine = machine;
+    internal IrpDispatch(Machine machine)
+    {
+        this.machine = machine;
+        code = machine.Code;
+        events = machine.Events;
+        scheduler = machine.Scheduler;
+    }
 
     /// <summary>Sends an IRP to a driver. IRQL &lt;= DISPATCH_LEVEL. (CALL-01 to CALL-07, CALL-14)</summary>
     /// <returns>What the dispatch routine returned.</returns>
@@ -20,18 +30,18 @@ public sealed class IrpDispatch
     {
         // Drivers that send in circles pass here; in .NET an overflow of the stack would end the process.
         if (KernelThread.IsStackSpent) throw machine.BugChecks.KernelStackOverflow(0);
-        if (machine.Events.Observer is not null || machine.Scheduler.SwitchesAtIrps) return CallObserved(DeviceObject, Irp);
+        if (events.Observer is not null || scheduler.SwitchesAtIrps) return CallObserved(DeviceObject, Irp);
         PDRIVER_DISPATCH routine = EnterLocation(DeviceObject, Irp, out bool isPower);
         if (isPower && machine.PowerIrps.Defers(DeviceObject, Irp)) return NTSTATUS.STATUS_PENDING;
-        return machine.Code.Call(routine, DeviceObject, Irp);
+        return code.Call(routine, DeviceObject, Irp);
     }
 
     /// <summary>Calls the dispatch routine for a location that was entered before.</summary>
     internal NTSTATUS CallEntered(PDEVICE_OBJECT device, PIRP irp)
     {
         PDRIVER_DISPATCH routine = Drivers.DispatchEntry(device.DriverObject, irp.Tail.Overlay.CurrentStackLocation.MajorFunction);
-        NTSTATUS status = machine.Code.Call(routine, device, irp);
-        machine.Events.Emit(new DispatchReturned(irp, device, routine, status));
+        NTSTATUS status = code.Call(routine, device, irp);
+        events.Emit(new DispatchReturned(irp, device, routine, status));
         return status;
     }
 
@@ -62,16 +72,16 @@ public sealed class IrpDispatch
     [MethodImpl(MethodImplOptions.NoInlining)]
     NTSTATUS CallObserved(PDEVICE_OBJECT device, PIRP irp)
     {
-        if (machine.Scheduler.SwitchesAtIrps) machine.Scheduler.Yield(machine.CurrentThread, SchedulingPoint.Irp);
-        machine.Events.Emit(new IrpForwarding(irp, device));
+        if (scheduler.SwitchesAtIrps) machine.Scheduler.Yield(machine.CurrentThread, SchedulingPoint.Irp);
+        events.Emit(new IrpForwarding(irp, device));
         PDRIVER_DISPATCH routine = EnterLocation(device, irp, out bool isPower);
         PDEVICE_OBJECT sender = default;
         if (irp.CurrentLocation < irp.StackCount)
             sender = new PIO_STACK_LOCATION(irp.Tail.Overlay.CurrentStackLocation.Address + IO_STACK_LOCATION.SizeOf).DeviceObject;
-        machine.Events.Emit(new IrpForwarded(irp, sender, device, routine));
+        events.Emit(new IrpForwarded(irp, sender, device, routine));
         if (isPower && machine.PowerIrps.Defers(device, irp)) return NTSTATUS.STATUS_PENDING;
-        NTSTATUS status = machine.Code.Call(routine, device, irp);
-        machine.Events.Emit(new DispatchReturned(irp, device, routine, status));
+        NTSTATUS status = code.Call(routine, device, irp);
+        events.Emit(new DispatchReturned(irp, device, routine, status));
         return status;
     }
 
