@@ -134,6 +134,8 @@ public sealed partial class Machine : IDisposable
         PowerIrps = new PowerIrps(this);
         IdleDetection = new IdleDetection(this);
         PowerSettings = new PowerSettings(this);
+        Wmi = new WmiProviders(this);
+        Tracing = new EventTracing();
     }
 
     public MachineOptions Options { get; }
@@ -343,6 +345,10 @@ public sealed partial class Machine : IDisposable
     public IdleDetection IdleDetection { get; }
 
     public PowerSettings PowerSettings { get; }
+
+    public WmiProviders Wmi { get; }
+
+    public EventTracing Tracing { get; }
 
     /// <summary>The guest thread that the calling code runs on.</summary>
     /// <exception cref="InvalidOperationException">The caller is not on a guest thread of this machine.</exception>
