@@ -78,6 +78,7 @@ public sealed partial class Machine : IDisposable
         Threads = new Threads(this);
         NotifyRoutines = new NotifyRoutines(this);
         SystemVersion = new SystemVersion(this);
+        SystemInformation = new SystemInformation(this);
         Handles = new Handles(this);
         NamedObjects = new NamedObjects(this);
         EventObjects = new EventObjects(this);
@@ -236,6 +237,8 @@ public sealed partial class Machine : IDisposable
     public NotifyRoutines NotifyRoutines { get; }
 
     public SystemVersion SystemVersion { get; }
+
+    public SystemInformation SystemInformation { get; }
 
     public Handles Handles { get; }
 

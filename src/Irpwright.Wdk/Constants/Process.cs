@@ -10,6 +10,16 @@ public enum PROCESSINFOCLASS
     ProcessBreakOnTermination = 29,
 }
 
+/// <summary>What ZwQuerySystemInformation is asked for.</summary>
+public enum SYSTEM_INFORMATION_CLASS
+{
+    SystemBasicInformation = 0,
+    SystemProcessorInformation = 1,
+    SystemTimeOfDayInformation = 3,
+    SystemProcessInformation = 5,
+    SystemKernelDebuggerInformation = 35,
+}
+
 public static partial class Constants
 {
     // What RtlVerifyVersionInfo compares
