@@ -14,7 +14,7 @@ enum Passing
     Optional,
     /// <summary>The return address of the calling code; takes no argument.</summary>
     Caller,
-    /// <summary>Everything from this argument on.</summary>
+    /// <summary>From this argument on as the compiled caller left it: C# code cannot call that.</summary>
     Variadic,
     /// <summary>Only between C# methods: a parameter of an inline DDI has no guest form.</summary>
     Unpassable,
@@ -66,7 +66,7 @@ sealed record DdiModel(string Name, string Component, bool IsStatic, string Docu
             DdiParameter model = Parameter(parameter);
             parameters.Add(model);
             if (model.Passing == Passing.Variadic && (!isExport || parameter.Ordinal != method.Parameters.Length - 1))
-                reason ??= $"VariadicArguments '{parameter.Name}' must be the last parameter of an export";
+                reason ??= $"{parameter.Type.Name} '{parameter.Name}' must be the last parameter of an export";
             else if (model.Passing == Passing.Caller && model.Type != "ulong")
                 reason ??= $"[Caller] '{parameter.Name}' must be a ulong";
             else if (model.Passing == Passing.Unpassable && isExport)
@@ -105,7 +105,7 @@ sealed record DdiModel(string Name, string Component, bool IsStatic, string Docu
         RegisterValue? value = null;
         ITypeSymbol target = parameter.Type;
         if (Types.HasAttribute(parameter, "Irpwright.Kernel.CallerAttribute")) passing = Passing.Caller;
-        else if (parameter.Type.ToDisplayString() == "Irpwright.Kernel.VariadicArguments") passing = Passing.Variadic;
+        else if (parameter.Type.ToDisplayString() is "Irpwright.Kernel.VariadicArguments" or "Irpwright.Kernel.CompiledCall") passing = Passing.Variadic;
         else if (parameter.RefKind != RefKind.None) passing = IsMemory(target) ? Passing.Reference : Passing.Unpassable;
         else if (Types.NullableUnderlying(parameter.Type) is { } underlying)
         {

@@ -1,16 +1,18 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using Irpwright.Guest.Exceptions;
 using Irpwright.Guest.Images;
 using Irpwright.Guest.Processor;
 using Irpwright.Guest.Unwinding;
 using Irpwright.Kernel;
 using Irpwright.Wdk;
+using static Irpwright.Wdk.Constants;
 
 namespace Irpwright.Guest;
 
 /// <summary>Runs compiled drivers in a machine: connects the interpreter with the machine's kernel.</summary>
 /// <remarks>Each guest thread has its own processor state; calls nest (guest to kernel to guest) on one stack.</remarks>
-public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
+public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisposable
 {
     /// <summary>Home space for the four register arguments, which every callee may use.</summary>
     const ulong HomeSpace = 0x20;
@@ -21,6 +23,7 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
     readonly Machine machine;
     readonly Interpreter interpreter;
     ulong lastTimestamp;
+    readonly ExceptionDispatcher exceptions;
 
     public GuestProcessor(Machine machine)
     {
@@ -29,6 +32,7 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         {
             ThunkAt = address => machine.Code.ExportAt(address) is { } export ? (nint)export.Thunk : 0,
         };
+        exceptions = new ExceptionDispatcher(this, machine, interpreter.ReturnAddress);
     }
 
     /// <summary>The image that holds an address; without it call stacks end early.</summary>
@@ -68,23 +72,64 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         System.Buffer.MemoryCopy(interrupted, cpu, Cpu.ThreadSize, Cpu.ThreadSize);
     }
 
-    ulong Call(GuestThread guest, ulong address, ulong rcx, ulong rdx, ulong r8, ulong r9, ReadOnlySpan<ulong> stackArguments, ulong stack)
+    /// <summary>Calls guest code on a stack of the thread's. Exceptions that guest code handles go on inside; all others leave.</summary>
+    internal ulong Call(GuestThread guest, ulong address, ulong rcx, ulong rdx, ulong r8, ulong r9, ReadOnlySpan<ulong> stackArguments, ulong stack)
     {
         Cpu* cpu = guest.Cpu;
         ulong rsp = cpu->Rsp;
         ulong rip = cpu->Rip;
-        guest.Callers[guest.Depth] = (rip, rsp);
+        guest.Callers[guest.Depth] = (rip, rsp, stack);
         cpu->Rsp = stack;
         if (guest.Depth++ == 0)
         {
             guest.Left = machine.Options.InstructionBudget;
             cpu->Budget = Quantum;
         }
+        int depth = guest.Depth;
         PushFrame(cpu, stackArguments);
         cpu->Rcx = rcx;
         cpu->Rdx = rdx;
         cpu->Gpr[8] = r8;
         cpu->Gpr[9] = r9;
+        Level? level = null;
+        bool returned = false;
+        try
+        {
+            while (!returned)
+            {
+                try
+                {
+                    if (level?.Next is not null) address = exceptions.Proceed(guest, depth, ref level);
+                    Run(guest, address);
+                    returned = true;
+                }
+                catch (NtStatusException e) when (exceptions.Search(guest, depth, ref level, e))
+                {
+                }
+                catch (UnwindException e) when (ExceptionDispatcher.IsInside(guest, depth, e.TargetFrame))
+                {
+                    (level ??= new Level()).Next = e;
+                }
+                catch (ContextRestoredException e) when (ExceptionDispatcher.IsInside(guest, depth, e.Context.Rsp))
+                {
+                    (level ??= new Level()).Next = e;
+                }
+            }
+        }
+        finally
+        {
+            if (!returned) exceptions.Abandon(guest, depth, level);
+        }
+        guest.Depth--;
+        cpu->Rsp = rsp;
+        cpu->Rip = rip;
+        return cpu->Rax;
+    }
+
+    // Returns when the guest code does.
+    void Run(GuestThread guest, ulong address)
+    {
+        Cpu* cpu = guest.Cpu;
         StopReason reason = Interpreter.Run(cpu, address);
         while (reason == StopReason.BudgetSpent && (guest.Left -= Quantum) > 0)
         {
@@ -95,10 +140,6 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
             reason = Interpreter.Run(cpu, cpu->Rip);
         }
         if (reason != StopReason.Returned) throw Stopped(cpu, reason);
-        guest.Depth--;
-        cpu->Rsp = rsp;
-        cpu->Rip = rip;
-        return cpu->Rax;
     }
 
     /// <summary>
@@ -137,8 +178,10 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
                 bool isCall = cpu->FaultAccess == PageAccess.Execute && GuestMemory.IsAccessible(cpu->Rsp, 8, PageAccess.Read);
                 ulong user = isCall ? GuestMemory.Ref<ulong>(cpu->Rsp) : rip;
                 return bugChecks.StopUnsupported($"{Place(user)} {(isCall ? "calls" : "uses")} {missing}, which this version does not have.");
+            case StopReason.Fault when cpu->FaultAccess == PageAccess.None:
+                return AccessViolation(cpu);
             case StopReason.Fault:
-                return bugChecks.PageFault(cpu->FaultAddress, cpu->FaultAccess, rip);
+                return bugChecks.FatalFault(cpu->FaultAddress, cpu->FaultAccess, rip, inKernel: false) ?? (Exception)AccessViolation(cpu);
             case StopReason.KernelStackOverflow or StopReason.HostStackOverflow:
                 return bugChecks.KernelStackOverflow(rip);
             case StopReason.BudgetSpent:
@@ -152,16 +195,18 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
             case StopReason.Halted:
                 return bugChecks.Looping(machine.CurrentThread, $"{Place(rip)} halts the processor with interrupts disabled: nothing would ever wake it.");
             case StopReason.IllegalInstruction:
-                return bugChecks.Unhandled(NTSTATUS.STATUS_ILLEGAL_INSTRUCTION, rip, 0, 0, $"{Place(rip)} executes {Interpreter.Describe(rip)}, which is no valid instruction.");
+                return Fault(cpu, NTSTATUS.STATUS_ILLEGAL_INSTRUCTION, $"{Place(rip)} executes {Interpreter.Describe(rip)}, which is no valid instruction.");
+            case StopReason.DivideError when Divisor.IsZero(cpu, rip):
+                return Fault(cpu, NTSTATUS.STATUS_INTEGER_DIVIDE_BY_ZERO, $"{Place(rip)} divides by zero: {Interpreter.Describe(rip)}.");
             case StopReason.DivideError:
-                return bugChecks.Unhandled(NTSTATUS.STATUS_INTEGER_DIVIDE_BY_ZERO, rip, 0, 0, $"{Place(rip)} divides by zero, or the quotient is too large: {Interpreter.Describe(rip)}.");
+                return Fault(cpu, NTSTATUS.STATUS_INTEGER_OVERFLOW, $"{Place(rip)} makes a division whose quotient is too large: {Interpreter.Describe(rip)}.");
             case StopReason.Breakpoint:
-                return bugChecks.Unhandled(NTSTATUS.STATUS_BREAKPOINT, rip, 0, 0, $"{Place(rip)} executes a breakpoint, and no debugger is attached.");
+                return Fault(cpu, NTSTATUS.STATUS_BREAKPOINT, $"{Place(rip)} executes a breakpoint, and no debugger is attached.", 0);
             case StopReason.FastFail:
                 ulong code = (uint)cpu->Rcx;
                 return bugChecks.Stop(BugCheckCode.KERNEL_SECURITY_CHECK_FAILURE, code, 0, 0, 0, $"{Place(rip)} ended the system with __fastfail({code}): {FastFailMeaning(code)}.");
             case StopReason.AssertionFailure:
-                return bugChecks.Unhandled(NTSTATUS.STATUS_ASSERTION_FAILURE, rip, 0, 0, $"An assertion failed at {Place(rip)}.");
+                return Fault(cpu, NTSTATUS.STATUS_ASSERTION_FAILURE, $"An assertion failed at {Place(rip)}.");
             default:
                 throw new InvalidOperationException($"The interpreter stopped with {reason}, which nothing asked for.");
         }
@@ -173,6 +218,18 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
             ? $" (register {(uint)cpu->Rcx:X})" : "";
 
     string Place(ulong rip) => new StackFrame(rip, machine.BugChecks.SymbolAt?.Invoke(rip) ?? Format.Address(rip), machine.BugChecks.LineAt?.Invoke(rip)).ToString();
+
+    static ProcessorFault Fault(Cpu* cpu, NTSTATUS status, string message, params ulong[] parameters) =>
+        new(status, message, parameters) { Address = cpu->Rip, IsContinuable = true };
+
+    static ProcessorFault AccessViolation(Cpu* cpu)
+    {
+        // A general protection fault does not say which address it is about.
+        var fault = GuestMemory.Fault(cpu->FaultAddress, cpu->FaultAccess) as NtStatusException;
+        return fault is null
+            ? Fault(cpu, NTSTATUS.STATUS_ACCESS_VIOLATION, $"{Interpreter.Describe(cpu->Rip)} is not allowed with these operands.", 0, ulong.MaxValue)
+            : Fault(cpu, fault.Status, fault.Message, [.. fault.Parameters]);
+    }
 
     static string FastFailMeaning(ulong code) => code switch
     {
@@ -190,34 +247,69 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
         const int enough = 256;
         var runs = new List<IReadOnlyList<ulong>>();
         if (thread.GuestState is not GuestThread guest) return runs;
-        Span<ulong> registers = stackalloc ulong[16];
-        new ReadOnlySpan<ulong>(guest.Cpu->Gpr, 16).CopyTo(registers);
-        var unwinder = new StackUnwinder(address => ImageAt?.Invoke(address), guest.Cpu->Rip, registers);
+        var context = new CONTEXT();
+        context.Save(guest.Cpu);
         for (int depth = guest.Depth - 1; depth >= 0; depth--)
         {
             var frames = new List<ulong>();
-            while (unwinder.Rip != interpreter.ReturnAddress && frames.Count < enough)
+            while (context.Rip != interpreter.ReturnAddress && frames.Count < enough)
             {
                 // In the kernel, or at a wild address, there is no function: its caller is on top of the stack.
-                if (ImageAt?.Invoke(unwinder.Rip) is not null) frames.Add(unwinder.Rip);
-                if (!unwinder.Unwind()) return [.. runs, frames];
+                DriverImage? image = ImageAt?.Invoke(context.Rip);
+                if (image is not null) frames.Add(context.Rip);
+                bool left = image?.File.FunctionAt((uint)(context.Rip - image.Base)) is { } function
+                    ? FrameUnwinder.TryLeave(image, function, UNW_FLAG_NHANDLER, ref context, out _)
+                    : FrameUnwinder.TryLeaveLeaf(ref context);
+                if (!left) return [.. runs, frames];
             }
             runs.Add(frames);
-            (ulong rip, ulong rsp) = guest.Callers[depth];
-            unwinder.Resume(rip, rsp);
+            (context.Rip, context.Rsp, _) = guest.Callers[depth];
         }
         return runs;
+    }
+
+    // ---- Frames of compiled code
+
+    public IGuestFrames Frames => this;
+
+    void IGuestFrames.Capture(KernelThread thread, ref CONTEXT context)
+    {
+        if (thread.GuestState is not GuestThread guest) return;
+        context.Save(guest.Cpu);
+        FrameUnwinder.TryLeaveLeaf(ref context);
+    }
+
+    PVOID IGuestFrames.FindImage(ulong address) => new(ImageAt?.Invoke(address) is { IsLoaded: true } image ? image.Base : 0);
+
+    public PRUNTIME_FUNCTION FindFunction(ulong address, out ulong imageBase)
+    {
+        imageBase = 0;
+        if (ImageAt?.Invoke(address) is not { IsLoaded: true } image) return default;
+        imageBase = image.Base;
+        return image.File.FunctionAt((uint)(address - image.Base)) is { } function && image.File.AddressOf(function) is { } rva
+            ? new PRUNTIME_FUNCTION(image.Base + rva) : default;
+    }
+
+    PEXCEPTION_ROUTINE IGuestFrames.Unwind(uint handlerType, ulong imageBase, in RUNTIME_FUNCTION function, ref CONTEXT context,
+        out PVOID handlerData, out ulong establisherFrame, PKNONVOLATILE_CONTEXT_POINTERS saved)
+    {
+        var row = new RuntimeFunction(function.BeginAddress, function.EndAddress, function.UnwindData);
+        if (ImageAt?.Invoke(imageBase) is not { IsLoaded: true } image || !FrameUnwinder.TryLeave(image, row, handlerType, ref context, out FrameInfo frame, saved))
+            throw new NtStatusException(NTSTATUS.STATUS_BAD_FUNCTION_TABLE);
+        handlerData = new PVOID(frame.HandlerData);
+        establisherFrame = frame.Establisher;
+        return new PEXCEPTION_ROUTINE(frame.Handler);
     }
 
     public void Dispose() => interpreter.Dispose();
 
     /// <summary>The processor state of one guest thread.</summary>
-    sealed class GuestThread : IDisposable
+    internal sealed class GuestThread : IDisposable
     {
         readonly GuestProcessor owner;
         readonly Machine machine;
         GCHandle self;
-        (ulong Rip, ulong Rsp)[] callers = new (ulong, ulong)[16];
+        (ulong Rip, ulong Rsp, ulong Top)[] callers = new (ulong, ulong, ulong)[16];
 
         internal GuestThread(GuestProcessor owner, KernelThread thread)
         {
@@ -261,8 +353,11 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IDisposable
             }
         }
 
-        /// <summary>For each nested call: where the guest was when it called the kernel.</summary>
-        internal (ulong Rip, ulong Rsp)[] Callers => callers;
+        /// <summary>For each nested call: where the guest was when it called the kernel, and where the stack of the call begins.</summary>
+        internal (ulong Rip, ulong Rsp, ulong Top)[] Callers => callers;
+
+        /// <summary>The exception for which frames are being left.</summary>
+        internal EXCEPTION_RECORD Passing { get; set; }
 
         /// <summary>What remains of the instruction budget, without the current quantum.</summary>
         internal long Left { get; set; }

@@ -47,12 +47,6 @@ public sealed class BugCheckException(BugCheckReport report) : Exception(report.
     public BugCheckReport Report { get; } = report;
 }
 
-/// <summary>A kernel routine raised a status, as ExRaiseStatus does; C# drivers catch it where C drivers use __except.</summary>
-public sealed class NtStatusException(NTSTATUS status) : Exception($"A kernel routine raised {status}.")
-{
-    public NTSTATUS Status { get; } = status;
-}
-
 /// <summary>
 /// No thread can run and none ever will: a request was never completed, or threads wait for each other.
 /// </summary>
@@ -156,8 +150,10 @@ public sealed class BugChecks
         {
             BugCheckException or MachineHungException or MachineUnsupportedException or ThreadTerminatedException => exception,
             ObjectDisposedException when stopped == exception => exception,
-            GuestFaultException fault => PageFault(fault.Address, fault.Access, 0),
-            NtStatusException raised => Unhandled(raised.Status, 0, 0, 0, $"{raised.Status} was raised and no handler caught it."),
+            GuestFaultException fault => FatalFault(fault.Address, fault.Access, 0, IsInKernel(fault))!,
+            NtStatusException raised => Unhandled(raised),
+            DivideByZeroException => Unhandled(new NtStatusException(NTSTATUS.STATUS_INTEGER_DIVIDE_BY_ZERO, "A C# driver divided by zero.")),
+            OverflowException => Unhandled(new NtStatusException(NTSTATUS.STATUS_INTEGER_OVERFLOW, "A C# driver made a division whose quotient is too large.")),
             InsufficientExecutionStackException => KernelStackOverflow(0),
             _ => Unhandled(NTSTATUS.STATUS_UNHANDLED_EXCEPTION, 0, 0, 0,
                 $"A C# driver threw {exception.GetType().Name}: {exception.Message}"),
@@ -187,15 +183,20 @@ public sealed class BugChecks
     public BugCheckException KernelStackOverflow(ulong instruction) =>
         Stop(BugCheckCode.UNEXPECTED_KERNEL_MODE_TRAP, 8, 0, 0, instruction, "The kernel stack overflowed: calls are nested without end, or need too much stack.");
 
-    /// <summary>The bug check for an access to memory that is not mapped, or not for that access.</summary>
+    /// <summary>
+    /// The bug check that a failed access ends in before any exception handler is asked; null for one that raises
+    /// STATUS_ACCESS_VIOLATION instead: to an address that is not of the kernel, below DISPATCH_LEVEL.
+    /// </summary>
     /// <param name="instruction">Address of the faulting instruction, 0 in C# code.</param>
-    public BugCheckException PageFault(ulong address, PageAccess access, ulong instruction)
+    /// <param name="inKernel">Whether a kernel routine did it rather than a driver.</param>
+    public BugCheckException? FatalFault(ulong address, PageAccess access, ulong instruction, bool inKernel)
     {
-        KernelThread? thread = machine.TryGetCurrentThread();
-        byte irql = thread?.Irql ?? 0;
+        byte irql = machine.TryGetCurrentThread()?.Irql ?? 0;
+        bool isKernelAddress = address >= GuestMemory.KernelHalf;
+        if (!isKernelAddress && (irql < DISPATCH_LEVEL || address >> 47 != 0)) return null;
         string what = access switch { PageAccess.Execute => "executed", PageAccess.Read => "read", _ => "written" };
         string place = $"{Format.Address(address)} was {what}";
-        bool mapped = GuestMemory.IsAccessible(address, 1, PageAccess.Read);
+        bool mapped = isKernelAddress && GuestMemory.IsAccessible(address, 1, PageAccess.Read);
         if (machine.IoSpace.TryTranslate(address, 1, PageAccess.None, out _))
             place += ", where device registers are mapped (C# drivers reach them by READ_REGISTER_ULONG, WRITE_REGISTER_ULONG and their relatives)";
         if (mapped && access == PageAccess.Execute)
@@ -211,29 +212,51 @@ public sealed class BugChecks
                 $"{place}, but {nothing}.");
         }
         if (irql >= DISPATCH_LEVEL)
-            return Stop(BugCheckCode.DRIVER_IRQL_NOT_LESS_OR_EQUAL, address, irql, access switch { PageAccess.Execute => 8UL, PageAccess.Read => 0, _ => 1 }, instruction,
-                $"{place} at IRQL {irql}, but {nothing}.");
-        if (address >= 0xFFFF8000_00000000)
-            return Stop(BugCheckCode.PAGE_FAULT_IN_NONPAGED_AREA, address, operation, instruction, 0, $"{place}, but {nothing}.");
-        ulong mode = access switch { PageAccess.Execute => 8UL, PageAccess.Read => 0, _ => 1 };
-        string explanation = address < 0x10000 ? $"A NULL pointer was dereferenced: {place}." : $"{place}, which is not a kernel address of this machine.";
-        return Unhandled(NTSTATUS.STATUS_ACCESS_VIOLATION, instruction, mode, address, explanation);
+        {
+            return Stop(inKernel ? BugCheckCode.IRQL_NOT_LESS_OR_EQUAL : BugCheckCode.DRIVER_IRQL_NOT_LESS_OR_EQUAL, address, irql,
+                access switch { PageAccess.Execute => 8UL, PageAccess.Read => 0, _ => 1 }, instruction,
+                isKernelAddress || address < 0x10000
+                    ? $"{place} at IRQL {irql}, but {nothing}."
+                    : $"{place} at IRQL {irql}, where no access to user memory may fail.");
+        }
+        return Stop(BugCheckCode.PAGE_FAULT_IN_NONPAGED_AREA, address, operation, instruction, 0, $"{place}, but {nothing}.");
     }
 
-    /// <summary>The bug check for an exception without a handler; which one depends on the thread it happened in.</summary>
-    public BugCheckException Unhandled(NTSTATUS status, ulong instruction, ulong information0, ulong information1, string explanation)
+    /// <summary>The bug check for an exception that no handler took; which one depends on what the thread was called for.</summary>
+    public BugCheckException Unhandled(NtStatusException exception)
     {
-        ulong code = (uint)status;
-        KernelThread? thread = machine.TryGetCurrentThread();
-        return thread switch
+        // The C# frames between fault and handler are not asked on Windows: at DISPATCH_LEVEL a page fault is the end.
+        if (exception is { Status: NTSTATUS.STATUS_ACCESS_VIOLATION, Parameters: [var mode, not ulong.MaxValue and var address] }
+            && FatalFault(address, mode switch { 0 => PageAccess.Read, 8 => PageAccess.Execute, _ => PageAccess.Write }, exception.Address, IsInKernel(exception)) is { } stop)
+            return stop;
+        ulong code = (uint)exception.Status;
+        ulong record = exception.ExceptionRecord.Address, context = exception.ContextRecord.Address;
+        string explanation = exception.Message;
+        return machine.TryGetCurrentThread() switch
         {
-            { Irql: >= DISPATCH_LEVEL } or null => Stop(BugCheckCode.KMODE_EXCEPTION_NOT_HANDLED, code, instruction, information0, information1, explanation),
-            { Kind: ThreadKind.User } => Stop(BugCheckCode.SYSTEM_SERVICE_EXCEPTION, code, instruction, 0, 0, explanation),
-            _ => Stop(BugCheckCode.SYSTEM_THREAD_EXCEPTION_NOT_HANDLED, code, instruction, 0, 0, explanation),
+            null or { InterruptDepth: > 0 } => Stop(BugCheckCode.KMODE_EXCEPTION_NOT_HANDLED, code, exception.Address,
+                exception.Parameters.ElementAtOrDefault(0), exception.Parameters.ElementAtOrDefault(1), explanation),
+            { Kind: ThreadKind.User } => Stop(BugCheckCode.SYSTEM_SERVICE_EXCEPTION, code, exception.Address, context, 0, explanation),
+            _ => Stop(BugCheckCode.SYSTEM_THREAD_EXCEPTION_NOT_HANDLED, code, exception.Address, record, context, explanation),
         };
     }
 
     StackFrame FrameAt(ulong address) => new(address, SymbolAt?.Invoke(address) ?? Format.Address(address), LineAt?.Invoke(address));
+
+    /// <inheritdoc cref="Unhandled(NtStatusException)"/>
+    public BugCheckException Unhandled(NTSTATUS status, ulong instruction, ulong information0, ulong information1, string explanation) =>
+        Unhandled(new NtStatusException(status, explanation, information0, information1) { Address = instruction });
+
+    // The innermost frame that is not an access to memory itself tells: a routine of the kernel, or of a driver.
+    static bool IsInKernel(Exception exception)
+    {
+        foreach (System.Diagnostics.StackFrame frame in new System.Diagnostics.StackTrace(exception).GetFrames())
+        {
+            if (frame.GetMethod()?.DeclaringType is { } type && type.Assembly != typeof(GuestMemory).Assembly)
+                return type.Assembly == typeof(BugChecks).Assembly && !type.IsAssignableTo(typeof(WdmDriver)) && type.Namespace == typeof(BugChecks).Namespace;
+        }
+        return false;
+    }
 
     // Frames of C# drivers are read from the host stack; wherever that passes through the processor, the compiled frames of that
     // run come in between.

@@ -73,6 +73,7 @@ public sealed partial class Machine : IDisposable
         MemoryRoutines = new MemoryRoutines(this);
         CRuntime = new CRuntime(this);
         DebugOutput = new DebugOutput(this);
+        Exceptions = new StructuredExceptions(this);
         Objects = new ObjectNamespace(this);
         Processes = new Processes(this);
         Threads = new Threads(this);
@@ -227,6 +228,8 @@ public sealed partial class Machine : IDisposable
     public CRuntime CRuntime { get; }
 
     public DebugOutput DebugOutput { get; }
+
+    public StructuredExceptions Exceptions { get; }
 
     public ObjectNamespace Objects { get; }
 

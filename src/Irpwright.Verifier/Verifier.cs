@@ -125,7 +125,7 @@ public sealed class Verifier : KernelObserver
             {
                 while (i < rules.Length) rules[i++](in e);
             }
-            catch (GuestFaultException)
+            catch (Exception fault) when (fault is NtStatusException or GuestFaultException)
             {
                 // The driver has freed what the rule wanted to look at: without evidence there is no violation.
             }

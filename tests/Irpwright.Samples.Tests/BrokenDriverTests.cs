@@ -93,6 +93,18 @@ public sealed class BrokenDriverTests
 
     [Theory]
     [MemberData(nameof(Forms))]
+    public void An_exception_that_no_handler_takes(Form form)
+    {
+        BugCheckReport report = Crash("broken-seh", form);
+
+        Assert.Equal((SYSTEM_SERVICE_EXCEPTION, 0xC0000094UL), (report.Code, report.Parameter1));
+        Assert.Contains("by zero", report.Explanation);
+        Blames("BrokenSehSectorOf", report);
+        Blames("BrokenSehDispatchRead", report);
+    }
+
+    [Theory]
+    [MemberData(nameof(Forms))]
     public void A_packet_without_a_location_left(Form form)
     {
         BugCheckReport report = Crash("broken-stack", form);

@@ -88,12 +88,14 @@ public sealed class SampleRun : IDisposable
         "pnpbus" => new PnpBus(),
         "pnpfunc" => new PnpFunc(),
         "pnpfilter" => new PnpFilter(),
+        "seh" => new Seh(),
         "broken-null" => new BrokenNull(),
         "broken-wild" => new BrokenWild(),
         "broken-loop" => new BrokenLoop(),
         "broken-recurse" => new BrokenRecurse(),
         "broken-double" => new BrokenDouble(),
         "broken-stack" => new BrokenStack(),
+        "broken-seh" => new BrokenSeh(),
         _ => throw new ArgumentException($"there is no {sample} in C#", nameof(sample)),
     };
 

@@ -80,9 +80,9 @@ public sealed unsafe class HandleTests
     [Fact]
     public void A_null_handle_faults_at_the_address_of_the_field()
     {
-        GuestFaultException fault = Assert.Throws<GuestFaultException>(() => default(PIRP).Cancel = true);
+        NtStatusException fault = Assert.Throws<NtStatusException>(() => default(PIRP).Cancel = true);
 
-        Assert.Equal(0x44UL, fault.Address);
+        Assert.Equal((NTSTATUS.STATUS_ACCESS_VIOLATION, 0x44UL), (fault.Status, fault.Parameters[1]));
     }
 
     [Fact]

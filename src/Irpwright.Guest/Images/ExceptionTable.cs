@@ -14,9 +14,13 @@ public readonly record struct RuntimeFunction(uint BeginAddress, uint EndAddress
 
 static class ExceptionTable
 {
-    public static ImmutableArray<RuntimeFunction> Read(MappedImage image)
+    public static ImmutableArray<RuntimeFunction> Read(MappedImage image, out IMAGE_DATA_DIRECTORY directory)
     {
-        if (!image.TryGetDirectory(ImageDirectory.Exception, out IMAGE_DATA_DIRECTORY directory)) return [];
+        if (!image.TryGetDirectory(ImageDirectory.Exception, out directory))
+        {
+            directory = default;
+            return [];
+        }
         var found = ImmutableArray.CreateBuilder<RuntimeFunction>((int)(directory.Size / 12));
         image.Contents.TrySlice(directory.VirtualAddress, directory.Size, out ReadOnlySpan<byte> table);
         bool damaged = directory.Size % 12 != 0;

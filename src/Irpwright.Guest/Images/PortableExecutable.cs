@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Diagnostics.CodeAnalysis;
+using System.Runtime.InteropServices;
 using System.Security;
 using Irpwright.Guest.Symbols;
 
@@ -135,6 +136,8 @@ public sealed class PortableExecutable
     /// <summary>Names that the image and its debug information have for its code and data.</summary>
     public int SymbolCount => symbols.Value.Names.Count;
 
+    internal IMAGE_DATA_DIRECTORY ExceptionDirectory { get; init; }
+
     /// <summary>Reads an image out of a file.</summary>
     public static bool TryReadFile(
         string path, [NotNullWhen(true)] out PortableExecutable? image, [NotNullWhen(false)] out ImageDiagnostic? error)
@@ -171,6 +174,15 @@ public sealed class PortableExecutable
     {
         int index = ExceptionTable.FloorIndex(Functions, rva);
         return index >= 0 && Functions[index].Contains(rva) ? Functions[index] : null;
+    }
+
+    /// <summary>The RVA of a row of the exception table; null if the image has no such row.</summary>
+    public uint? AddressOf(RuntimeFunction function)
+    {
+        ReadOnlySpan<RuntimeFunction> rows = MemoryMarshal.Cast<byte, RuntimeFunction>(
+            Contents.Span.Slice((int)ExceptionDirectory.VirtualAddress, (int)ExceptionDirectory.Size / 12 * 12));
+        int index = rows.IndexOf(function);
+        return index < 0 ? null : ExceptionDirectory.VirtualAddress + 12 * (uint)index;
     }
 
     /// <summary>The nearest name before an RVA in the same function or variable; null when the image does not tell.</summary>

@@ -4,8 +4,9 @@ namespace Irpwright.Guest.Processor;
 
 /// <summary>Which flags each instruction of a straight line must really produce, found backwards from where they are read.</summary>
 /// <remarks>
-/// Flags are dead at calls and returns, as every compiler's calling convention has it. An instruction whose only purpose is a flag (cmp,
-/// test, bt, stc, ...) and whose flags reach a call or return unread was written by hand to return one, and keeps it.
+/// Flags are live where an exception may show them to a handler. They are dead at calls and returns, as every compiler's calling
+/// convention has it. An instruction whose only purpose is a flag (cmp, test, bt, stc, ...) and whose flags reach a call or return unread
+/// was written by hand to return one, and keeps it.
 /// </remarks>
 sealed class FlagLiveness
 {
@@ -62,7 +63,7 @@ sealed class FlagLiveness
         for (int i = 0; i < LookAhead && undecided != RflagsBits.None; i++)
         {
             if (!code.TryPeek(decoder, bytes, rip, out Instruction instruction)) return needed | undecided;
-            needed |= undecided & instruction.RflagsRead;
+            needed |= undecided & (MayFault(instruction) ? Arithmetic : instruction.RflagsRead);
             if (!MayKeepFlags(instruction)) undecided &= ~instruction.RflagsModified;
             switch (instruction.FlowControl)
             {
@@ -84,12 +85,13 @@ sealed class FlagLiveness
     static void Step(in Instruction instruction, ref RflagsBits needed, ref RflagsBits escaping)
     {
         RflagsBits read = instruction.RflagsRead & Arithmetic;
+        bool mayFault = MayFault(instruction);
         if (!MayKeepFlags(instruction))
         {
             needed &= ~instruction.RflagsModified;
             escaping &= ~instruction.RflagsModified;
         }
-        needed |= read;
+        needed |= mayFault ? Arithmetic : read;
         // One reader is purpose enough: what a jump has tested need not survive to the return.
         if (read != RflagsBits.None) escaping = RflagsBits.None;
     }
@@ -102,6 +104,23 @@ sealed class FlagLiveness
             or Mnemonic.Rcl or Mnemonic.Rcr or Mnemonic.Shld or Mnemonic.Shrd)) return false;
         return instruction.GetOpKind(instruction.OpCount - 1) == OpKind.Register || (instruction.Immediate8 & 0x1F) == 0;
     }
+
+    /// <summary>
+    /// Whether an exception handler may look at the flags as they are before the instruction. Those that only reach the stack by rsp end
+    /// the system if they fault.
+    /// </summary>
+    static bool MayFault(in Instruction instruction)
+    {
+        if (instruction.Mnemonic is Mnemonic.Div or Mnemonic.Idiv or Mnemonic.Int or Mnemonic.Int3 or Mnemonic.Lea or Mnemonic.Nop)
+            return instruction.Mnemonic is not (Mnemonic.Lea or Mnemonic.Nop);
+        for (int i = 0; i < instruction.OpCount; i++)
+        {
+            if (instruction.GetOpKind(i) is OpKind.Memory && instruction.MemoryBase is not (Register.RSP or Register.RIP) || IsString(instruction.GetOpKind(i))) return true;
+        }
+        return false;
+    }
+
+    static bool IsString(OpKind kind) => kind is >= OpKind.MemorySegSI and <= OpKind.MemoryESRDI;
 
     static bool IsFlagsOnly(in Instruction instruction) => instruction.Mnemonic
         is Mnemonic.Cmp or Mnemonic.Test or Mnemonic.Bt or Mnemonic.Stc or Mnemonic.Clc or Mnemonic.Cmc;

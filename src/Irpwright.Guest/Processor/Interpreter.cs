@@ -85,16 +85,22 @@ public sealed unsafe class Interpreter : IDisposable
     /// <summary>The instruction at an address as text with its bytes, for a report: <c>48 8B 01  mov rax,[rcx]</c>.</summary>
     public static string Describe(ulong rip)
     {
-        var reader = new CodeBytes();
-        reader.MoveTo(rip);
-        Decoder decoder = Decoder.Create(64, reader);
-        decoder.IP = rip;
-        decoder.Decode(out Instruction instruction);
+        Instruction instruction = Decode(rip);
         var bytes = new byte[Math.Max(instruction.Length, 1)];
         if (!GuestMemory.TryTranslate(rip, (ulong)bytes.Length, PageAccess.Execute, out byte* host, out _)) return "(no code)";
         new ReadOnlySpan<byte>(host, bytes.Length).CopyTo(bytes);
         string hex = string.Join(' ', bytes.Select(value => value.ToString("X2")));
         return instruction.IsInvalid ? $"{hex}  (bad)" : $"{hex}  {instruction}";
+    }
+
+    /// <summary>The instruction at an address; an invalid one where there is no code.</summary>
+    internal static Instruction Decode(ulong rip)
+    {
+        var reader = new CodeBytes();
+        reader.MoveTo(rip);
+        Decoder decoder = Decoder.Create(64, reader);
+        decoder.IP = rip;
+        return decoder.Decode();
     }
 
     internal static Interpreter Of(Cpu* cpu) => (Interpreter)GCHandle.FromIntPtr(cpu->Interpreter).Target!;

@@ -21,7 +21,7 @@ static unsafe class Multiply<TMode> where TMode : struct, IMode
         if (TFlags.Live)
         {
             bool overflow = TWidth.Bits == 64
-                ? Math.BigMul(left, right, out long low) != low >> 63
+                ? WideMath.Overflows(left, right)
                 : TWidth.Extend((ulong)product) != product;
             cpu->Flags.SetResult(TWidth.Extend((ulong)product), overflow, overflow);
         }
@@ -142,6 +142,10 @@ static unsafe class WideMath
     // A handler that called Math.BigMul itself would need stack for the lower half, and could not end in a jump.
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static UInt128 Product(ulong left, ulong right) => Math.BigMul(left, right);
+
+    /// <summary>Whether a product needs more than 64 bits. A call of its own: a handler with an out argument would not end in a jump.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static bool Overflows(long left, long right) => Math.BigMul(left, right, out long low) != low >> 63;
 
     public static void Multiply<TWidth>(Cpu* cpu, ulong factor) where TWidth : struct, IWidth
     {

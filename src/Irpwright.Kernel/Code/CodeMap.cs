@@ -91,7 +91,7 @@ public sealed unsafe partial class CodeMap
     {
         if (address - ExportBase < RoutineEnd - ExportBase) return InvokeManaged(address, rcx, rdx, r8, r9, stackArguments);
         if (machine.Guest is { } guest) return guest.Invoke(machine.CurrentThread, address, rcx, rdx, r8, r9, stackArguments);
-        throw new GuestFaultException(address, PageAccess.Execute);
+        throw GuestMemory.Fault(address, PageAccess.Execute);
     }
 
     // A routine was stored under another role than the one it is called for, or is an export: go through the
@@ -108,7 +108,7 @@ public sealed unsafe partial class CodeMap
         gpr[4] = stack;
         for (int i = 0; i < stackArguments.Length; i++)
             GuestMemory.Ref<ulong>(stack + 0x28 + 8 * (ulong)i) = stackArguments[i];
-        if (!InvokeTrap(address, gpr)) throw new GuestFaultException(address, PageAccess.Execute);
+        if (!InvokeTrap(address, gpr)) throw GuestMemory.Fault(address, PageAccess.Execute);
         return gpr[0];
     }
 }

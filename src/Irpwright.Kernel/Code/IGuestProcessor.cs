@@ -1,3 +1,5 @@
+using Irpwright.Wdk;
+
 namespace Irpwright.Kernel;
 
 /// <summary>Executes code of compiled drivers; the kernel needs nothing else from a processor.</summary>
@@ -17,4 +19,25 @@ public interface IGuestProcessor
 
     /// <summary>The guest frames of a thread that is executing now: for each nested call of <see cref="Invoke"/>, innermost first.</summary>
     IEnumerable<IReadOnlyList<ulong>> CallStack(KernelThread thread);
+
+    /// <summary>Frames of compiled code; null for a processor that has none.</summary>
+    IGuestFrames? Frames => null;
+}
+
+/// <summary>What the kernel's exception routines ask about compiled code.</summary>
+public interface IGuestFrames
+{
+    /// <summary>The registers that the guest code of a thread will have when its call of the kernel returns.</summary>
+    void Capture(KernelThread thread, ref CONTEXT context);
+
+    /// <summary>The base of the image that holds an address; null for none.</summary>
+    PVOID FindImage(ulong address);
+
+    /// <summary>The exception table row of an address, in the image; null for none.</summary>
+    PRUNTIME_FUNCTION FindFunction(ulong address, out ulong imageBase);
+
+    /// <summary>Turns the registers of a function, rip being in it, into those of its caller, as RtlVirtualUnwind does.</summary>
+    /// <exception cref="NtStatusException">The tables or the stack cannot be read.</exception>
+    PEXCEPTION_ROUTINE Unwind(uint handlerType, ulong imageBase, in RUNTIME_FUNCTION function, ref CONTEXT context,
+        out PVOID handlerData, out ulong establisherFrame, PKNONVOLATILE_CONTEXT_POINTERS saved);
 }

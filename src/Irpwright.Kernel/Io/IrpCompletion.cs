@@ -398,7 +398,7 @@ public sealed class IrpCompletion
         {
             GuestMemory.Read(irp.AssociatedIrp.SystemBuffer.Address, (int)length).CopyTo(GuestMemory.Write(irp.UserBuffer.Address, (int)length));
         }
-        catch (GuestFaultException)
+        catch (Exception e) when (e is NtStatusException or GuestFaultException)
         {
             // COMPLETE-FINAL-12: the requestor's buffer went away; that becomes its status.
             irp.IoStatus.Status = NTSTATUS.STATUS_ACCESS_VIOLATION;

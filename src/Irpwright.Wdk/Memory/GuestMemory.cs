@@ -107,12 +107,36 @@ public static unsafe class GuestMemory
     }
 
     /// <summary>Host memory of a guest range, every page of which must allow <paramref name="access"/>.</summary>
-    /// <exception cref="GuestFaultException">With the first address that does not.</exception>
+    /// <exception cref="GuestFaultException">With the first address that does not, in the kernel half.</exception>
+    /// <exception cref="NtStatusException">STATUS_ACCESS_VIOLATION, the same in the user half.</exception>
     public static byte* Translate(ulong address, ulong length, PageAccess access)
     {
         if (TryTranslate(address, length, access, out byte* host, out ulong faultAddress)) return host;
-        throw new GuestFaultException(faultAddress, access);
+        throw Fault(faultAddress, access);
     }
+
+    /// <summary>Where the kernel half of the address space begins.</summary>
+    public const ulong KernelHalf = 0xFFFF8000_00000000;
+
+    /// <summary>
+    /// What a failed access raises. Drivers may handle one to the user half, which on Windows is STATUS_ACCESS_VIOLATION; so is, without
+    /// its address, one to an address that is none (bits 47 to 63 differ). An access to the kernel half ends the system.
+    /// </summary>
+    public static Exception Fault(ulong address, PageAccess access)
+    {
+        if (address >= KernelHalf) return new GuestFaultException(address, access);
+        string done = access.HasFlag(PageAccess.Write) ? "written" : access == PageAccess.Execute ? "executed" : "read";
+        string place = $"{PVOID.Format(address)} was {done}";
+        if (address >= UserHalfEnd)
+            return new NtStatusException(NTSTATUS.STATUS_ACCESS_VIOLATION, $"{place}, which is neither a user nor a kernel address.", 0, ulong.MaxValue);
+        return new NtStatusException(NTSTATUS.STATUS_ACCESS_VIOLATION,
+            address < 0x10000 ? $"A NULL pointer was dereferenced: {place}."
+            : IsAccessible(address, 1, PageAccess.Read) ? $"{place}, but that memory is {(access == PageAccess.Execute ? "data" : "read-only")}."
+            : $"{place}, which is not a kernel address of this machine.",
+            access.HasFlag(PageAccess.Write) ? 1UL : access == PageAccess.Execute ? 8UL : 0, address);
+    }
+
+    const ulong UserHalfEnd = 0x8000_00000000;
 
     /// <summary>As <see cref="Translate"/>, without throwing; <paramref name="faultAddress"/> is the first bad byte.</summary>
     public static bool TryTranslate(ulong address, ulong length, PageAccess access, out byte* host, out ulong faultAddress)
@@ -200,7 +224,7 @@ public static unsafe class GuestMemory
     }
 }
 
-/// <summary>A guest address was dereferenced that is not mapped, or not for that access.</summary>
+/// <summary>An address of the kernel half was dereferenced that is not mapped, or not for that access. No driver can handle that.</summary>
 public sealed class GuestFaultException(ulong address, PageAccess access)
     : Exception($"{(access.HasFlag(PageAccess.Write) ? "write to" : access == PageAccess.Execute ? "execution of" : "read of")} {FormatAddress(address)}, which is not mapped for it")
 {

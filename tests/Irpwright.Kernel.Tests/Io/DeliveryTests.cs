@@ -387,7 +387,7 @@ public class DeliveryTests : DriverTest
         PIRP irp = Packet(target);
         irp.Flags = IRP_CLOSE_OPERATION;
         irp.UserIosb = block;
-        Assert.Throws<GuestFaultException>(() => IoCallDriver(target, irp));
+        Assert.Throws<NtStatusException>(() => IoCallDriver(target, irp));
         Assert.Equal(Untouched, block.Status);
     });
 

@@ -64,7 +64,7 @@ public sealed class MemoryRoutinesTests : IDisposable
         Assert.Equal(page + PAGE_SIZE, Assert.Throws<GuestFaultException>(() => Memory.memset(At(4000), 1, 100)).Address);
         Assert.Equal(0, GuestMemory.Ref<byte>(page + 4000));
         Assert.Equal(page + PAGE_SIZE, Assert.Throws<GuestFaultException>(() => Memory.memcpy(At(0), At(4000), 100)).Address);
-        Assert.Throws<GuestFaultException>(() => Memory.memcpy(default, At(0), 1));
+        Assert.Throws<NtStatusException>(() => Memory.memcpy(default, At(0), 1));
     }
 
     [Fact]

@@ -113,9 +113,21 @@ public sealed unsafe class GuestMemoryTests
         ulong address = GuestMemory.UserBase + BackedOffset(slice: 17);
         Allow(address, 1, PageAccess.ReadWrite);
 
-        GuestFaultException fault = Assert.Throws<GuestFaultException>(() => GuestMemory.Write(address + PageSize - 1, 2).Clear());
+        NtStatusException fault = Assert.Throws<NtStatusException>(() => GuestMemory.Write(address + PageSize - 1, 2).Clear());
 
-        Assert.Equal(address + PageSize, fault.Address);
+        Assert.Equal(NTSTATUS.STATUS_ACCESS_VIOLATION, fault.Status);
+        Assert.Equal([1, address + PageSize], fault.Parameters);
+    }
+
+    [Theory]
+    [InlineData(0x00008000_00000000UL)]
+    [InlineData(0xFFFF7FFF_FFFFFFFFUL)]
+    public void An_address_that_is_none_faults_without_being_named(ulong address)
+    {
+        NtStatusException fault = Assert.Throws<NtStatusException>(() => GuestMemory.Ref<byte>(address));
+
+        Assert.Equal(NTSTATUS.STATUS_ACCESS_VIOLATION, fault.Status);
+        Assert.Equal([0, ulong.MaxValue], fault.Parameters);
     }
 
     [Theory]
@@ -128,9 +140,10 @@ public sealed unsafe class GuestMemoryTests
     [InlineData(0xFFFFFFFF_FFFFFFFFUL)]
     public void An_address_outside_every_window_faults(ulong address)
     {
-        GuestFaultException fault = Assert.Throws<GuestFaultException>(() => GuestMemory.Ref<ulong>(address));
+        Exception fault = Assert.ThrowsAny<Exception>(() => GuestMemory.Ref<ulong>(address));
 
-        Assert.Equal(address, fault.Address);
+        Assert.Equal(address, fault is NtStatusException raised ? raised.Parameters[1] : Assert.IsType<GuestFaultException>(fault).Address);
+        Assert.Equal(address < GuestMemory.KernelHalf, fault is NtStatusException);
         Assert.Equal(-1, GuestMemory.SliceOf(address));
     }
 
