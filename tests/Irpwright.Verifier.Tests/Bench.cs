@@ -29,7 +29,7 @@ sealed class Bench : IDisposable
     }
 
     // These sources are compiled twice: every test runs on both schedulers.
-    static IScheduleStrategy? Here() =>
+    static FifoStrategy? Here() =>
 #if FREE_RUNNING
         null;
 #else

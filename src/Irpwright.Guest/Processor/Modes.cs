@@ -82,9 +82,17 @@ static unsafe class GuestAccess
         ulong offset = address - GuestMemory.KernelBase;
         byte* host = GuestMemory.HostBase + (offset & GuestMemory.HostMask);
         // In this form the compiler lets the good case run straight through.
-        if (offset >= GuestMemory.KernelSpan || !IsAllowed(offset, size, access)) host = Miss(cpu, address, size, access);
+        if (((address ^ cpu->CodeBase) & OutsideKernel) != 0 || !IsAllowed(offset, size, access)) host = Miss(cpu, address, size, access);
         return host;
     }
+
+    // Addresses of this machine have the upper bits of its slice, whose start CodeBase is; the system mapping has one bit more. Memory
+    // of other machines lies around it, and no pointer may reach it.
+    const ulong OutsideSlice = ~(GuestMemory.SliceSize - 1);
+    const ulong OutsideKernel = OutsideSlice & ~(GuestMemory.SystemMappingBase - GuestMemory.KernelBase);
+
+    static bool IsOfThisMachine(Cpu* cpu, ulong address) =>
+        ((address ^ cpu->CodeBase) & OutsideKernel) == 0 || ((address ^ (cpu->CodeBase - GuestMemory.KernelBase + GuestMemory.UserBase)) & OutsideSlice) == 0;
 
     static bool IsOpen(ulong address, int size, PageAccess access) =>
         address - GuestMemory.KernelBase < GuestMemory.KernelSpan && IsAllowed(address - GuestMemory.KernelBase, size, access);
@@ -148,6 +156,11 @@ static unsafe class GuestAccess
         ulong place = address;
         if (address - SharedUserData <= GuestMemory.PageSize - (ulong)size && cpu->SharedUserData != 0 && access == PageAccess.Read)
             place = cpu->SharedUserData + (address - SharedUserData);
+        if (!IsOfThisMachine(cpu, place))
+        {
+            Stop.Fault(cpu, op, address, access);
+            return null;
+        }
         if (GuestMemory.TryTranslate(place, (ulong)size, access, out byte* host, out ulong faultAddress)) return host;
         if (access == PageAccess.Write && SystemRegisters.IgnoresWriteProtection(cpu)
             && GuestMemory.TryTranslate(address, (ulong)size, PageAccess.Read, out host, out _))

@@ -29,7 +29,7 @@ public sealed class BusDriverTests : PnpTest
         Noted();
     }
 
-    PVOID Relations(IReadOnlyList<PDEVICE_OBJECT> devices)
+    PVOID Relations(List<PDEVICE_OBJECT> devices)
     {
         PVOID block = ExAllocatePoolWithTag(PagedPool, (ulong)(8 + 8 * devices.Count), Tag);
         GuestMemory.Ref<uint>(block.Address) = (uint)devices.Count;

@@ -106,6 +106,11 @@ public sealed unsafe class CRuntimeTests : DriverTest
         Assert.Equal(["careful", "1 of 2\n"], messages.Seen);
     });
 
+    [Fact]
+    public void A_software_trace_message_finds_no_session() => Run(() => Assert.Equal(STATUS_INVALID_HANDLE, WmiTraceMessage(1, 0)));
+
+    NTSTATUS WmiTraceMessage(ulong session, uint flags) => (NTSTATUS)(int)Call("WmiTraceMessage", session, flags, 0, 10);
+
     sealed class Messages : KernelObserver
     {
         public List<string> Seen { get; } = [];

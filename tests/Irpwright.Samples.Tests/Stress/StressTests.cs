@@ -17,7 +17,7 @@ public sealed class StressTests
     static readonly int Requests = int.Parse(Environment.GetEnvironmentVariable("IRPWRIGHT_STRESS_REQUESTS") ?? "1000000", CultureInfo.InvariantCulture);
 
     [Fact]
-    public void A_million_requests_are_each_answered_once_and_nothing_is_left_of_them()
+    public async Task A_million_requests_are_each_answered_once_and_nothing_is_left_of_them()
     {
         using var machine = new Machine(new MachineOptions { Strategy = null, Name = "stress" });
         PoolBlock[] before = [.. machine.Pool.LiveBlocks];
@@ -25,10 +25,12 @@ public sealed class StressTests
         var device = new StressDevice();
         DeviceStack stack = DeviceStack.Build(machine, device, Compiled(guest, "passthrough"), new PassThrough(), Compiled(guest, "retry"));
         var users = Enumerable.Range(0, Threads).Select(i => new User(machine, i, Requests / Threads)).ToArray();
-        Task[] running = [.. users.Select(user => Task.Factory.StartNew(
-            () => machine.Run(user.Run), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default))];
+        Task running = Task.WhenAll(users.Select(user => Task.Factory.StartNew(
+            () => machine.Run(user.Run), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
         int mostBlocks = 0;
-        while (!Task.WaitAll(running, TimeSpan.FromMilliseconds(500))) mostBlocks = Math.Max(mostBlocks, machine.Pool.LiveBlocks.Count());
+        while (await Task.WhenAny(running, Task.Delay(500, TestContext.Current.CancellationToken)) != running)
+            mostBlocks = Math.Max(mostBlocks, machine.Pool.LiveBlocks.Count);
+        await running;
 
         Assert.Equal(Requests / Threads * Threads, users.Sum(u => u.Answered));
         Assert.Equal(device.Received, device.Completed);
