@@ -156,7 +156,7 @@ static unsafe class GuestAccess
         ulong place = address;
         if (address - SharedUserData <= GuestMemory.PageSize - (ulong)size && cpu->SharedUserData != 0 && access == PageAccess.Read)
             place = cpu->SharedUserData + (address - SharedUserData);
-        if (!IsOfThisMachine(cpu, place))
+        if (!IsOfThisMachine(cpu, place) && !DeviceAccess.IsDevice(address))
         {
             Stop.Fault(cpu, op, address, access);
             return null;

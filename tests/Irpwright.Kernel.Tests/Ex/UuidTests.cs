@@ -23,7 +23,7 @@ public class UuidTests : DriverTest
         {
             using var test = new UuidTests();
             Guid uuid = default;
-            test.Run(() => test.ExUuidCreate(out uuid));
+            test.Run(Scheduling.Controlled, () => test.ExUuidCreate(out uuid));
             return uuid;
         }
 
