@@ -380,7 +380,7 @@ public class InterruptServiceTests : DriverTest
             routineAddress = first.ServiceRoutine.Address;
             for (int i = 1; i < routines; i++) Connect((_, _) => claims);
             Line.AddPin().Raise();
-            Sleep(100_000_000);
+            Sleep(60_000);
         });
         Assert.Equal((routineAddress, 0x77UL, first.Address, (ulong)routines), (report.Parameter1, report.Parameter2, report.Parameter3, report.Parameter4));
     }
