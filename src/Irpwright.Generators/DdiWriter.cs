@@ -67,23 +67,54 @@ static class DdiWriter
             string arguments = string.Join(", ", ddi.Parameters.Select(static p =>
                 p.Passing == Passing.Caller ? "CallerAddress" : p.ArgumentModifier + p.Name));
             string call = $"{Target(placed, ddi.Export is null ? "Machine" : "machine")}.{ddi.Name}({arguments})";
-            string field = ddi.Export is null ? "" : fields[placed];
             if (ddi.Export is null)
                 text.Append($" => {call};\n");
             else
-                text.Append($$"""
-
-                        {
-                            Machine machine = Machine;
-                            if (machine.Events.Observer is not null) machine.Events.DdiCalled(KernelExports.{{field}}, CallerAddress);
-                            {{(ddi.ReturnType == "void" ? "" : "return ")}}{{call}};
-                        }
-
-                    """);
+                AppendExportCall(text, ddi, call, fields[placed]);
             if (ddi.Parameters.Any(static p => p.Routine is not null)) AppendRoutineOverload(text, ddi);
         }
         return text.Append("}\n").ToString();
     }
+
+    /// <summary>The call, and beside it the one that tells an observer: kept apart, so that the other keeps a small frame.</summary>
+    static void AppendExportCall(StringBuilder text, DdiModel ddi, string call, string field)
+    {
+        string back = ddi.Result is null ? "" : "return ";
+        string passed = string.Join(", ", ddi.DriverParameters.Select(static p => p.ArgumentModifier + p.Name));
+        string registers = string.Join(", ", ddi.DriverParameters.Select(RegisterOf));
+        string observed = $"{ddi.Name}Observed({passed});";
+        string[] afterwards = ddi.DoesNotReturn ? []
+            : ddi.Result is { } value ? [Returned(value.Write("result")), "return result;"]
+            : [Returned("0")];
+        text.Append($$"""
+
+                {
+                    Machine machine = Machine;
+                    if (machine.Events.Observer is not null) {{(ddi.Result is null ? $"{{ {observed} return; }}" : $"return {observed}")}}
+                    {{back}}{{call}};
+                }
+
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]{{(ddi.DoesNotReturn ? "\n    [global::System.Diagnostics.CodeAnalysis.DoesNotReturn]" : "")}}
+                {{ddi.ReturnType}} {{ddi.Name}}Observed({{string.Join(", ", ddi.DriverParameters.Select(static p => $"{p.Modifier}{p.Type} {p.Name}"))}})
+                {
+                    Machine machine = Machine;
+                    DdiArguments arguments = new([{{registers}}]);
+                    machine.Events.DdiCalled(KernelExports.{{field}}, CallerAddress, in arguments);
+                    {{(ddi.Result is null ? "" : "var result = ")}}{{call}};
+            {{string.Concat(afterwards.Select(static line => $"        {line}\n"))}}    }
+
+            """);
+
+        string Returned(string result) => $"machine.Events.DdiReturned(KernelExports.{field}, CallerAddress, in arguments, {result});";
+    }
+
+    /// <summary>What a compiled driver would pass in the register. A variable of a C# driver has no guest address.</summary>
+    static string RegisterOf(DdiParameter parameter) => parameter.Passing switch
+    {
+        Passing.Reference => "DdiArguments.ManagedVariable",
+        Passing.Optional => $"{parameter.Name} is null ? 0UL : DdiArguments.ManagedVariable",
+        _ => parameter.Value!.Write(parameter.Name),
+    };
 
     /// <summary>
     /// The same method with delegates in place of code pointers, so that a driver passes its method as a C driver does; null
@@ -149,7 +180,8 @@ static class DdiWriter
         {
             ExportRow row = rows[i].Ddi.Export!;
             string names = $"{Literal(row.Name)}, {Literal(rows[i].Ddi.Name)}, {Literal(row.Module)}";
-            text.Append($"            new({i}, {names}, {row.MinIrql}, {row.MaxIrql}, &Thunks.{thunks[rows[i].Ddi.DocumentationId]}),\n");
+            int parameters = rows[i].Ddi.Parameters.Count(static p => p.Passing is not (Passing.Caller or Passing.Variadic));
+            text.Append($"            new({i}, {names}, {row.MinIrql}, {row.MaxIrql}, {parameters}, &Thunks.{thunks[rows[i].Ddi.DocumentationId]}),\n");
         }
         return text.Append("        ];\n    }\n}\n").ToString();
     }
@@ -162,6 +194,7 @@ static class DdiWriter
             public static unsafe partial class KernelExports
             {
                 /// <summary>What compiled drivers call, by the Microsoft x64 convention.</summary>
+                [global::System.Runtime.CompilerServices.SkipLocalsInit]
                 static class Thunks
                 {
 
@@ -170,12 +203,14 @@ static class DdiWriter
         {
             DdiModel ddi = placed.Ddi;
             string call = $"{Target(placed, "machine")}.{ddi.Name}({string.Join(", ", Arguments(ddi))})";
-            string report = $"machine.Events.DdiCalled(KernelExports.{fields[placed]}, {Convention.ReturnAddress})";
             text.Append($$"""
                         internal static void {{fields[placed]}}(Machine machine, ulong* gpr)
                         {
-                            if (machine.Events.Observer is not null) {{report}};
+                            global::System.Runtime.CompilerServices.Unsafe.SkipInit(out DdiArguments arguments);
+                            bool isObserved = machine.Events.Observer is not null;
+                            if (isObserved) machine.Events.DdiCalled(KernelExports.{{fields[placed]}}, gpr, out arguments);
                             {{(ddi.Result is { } result ? "gpr[0] = " + result.Write(call) : call)}};
+                            if (isObserved) machine.Events.DdiReturned(KernelExports.{{fields[placed]}}, gpr, in arguments{{(ddi.Result is null ? ", 0" : ", gpr[0]")}});
                         }
 
 

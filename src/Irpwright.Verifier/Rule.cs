@@ -7,8 +7,26 @@ public interface IWatch<TEvent> where TEvent : struct
     void On(in TEvent e);
 }
 
+/// <summary>Asks for calls of some kernel routines, before they are carried out.</summary>
+public interface IWatchCalls
+{
+    IReadOnlyList<KernelExport> Calls { get; }
+
+    /// <summary>A driver calls one of them.</summary>
+    void Called(in DdiCalled e);
+}
+
+/// <summary>Asks for some kernel routines having returned.</summary>
+public interface IWatchReturns
+{
+    /// <summary>A rule that is also <see cref="IWatchCalls"/> hears of the same routines.</summary>
+    IReadOnlyList<KernelExport> Calls { get; }
+
+    void Returned(in DdiReturned e);
+}
+
 /// <summary>
-/// One rule: it watches the events it needs (<see cref="IWatch{TEvent}"/>) and reports what breaks it. What several rules
+/// One rule: it watches the events it needs (<see cref="IWatch{TEvent}"/>, <see cref="IWatchCalls"/>) and reports what breaks it. What several rules
 /// need to know about an IRP, a thread and its routines is in <see cref="Tracker"/>, and is current when <c>On</c> is called.
 /// </summary>
 /// <remarks>

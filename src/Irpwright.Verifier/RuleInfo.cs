@@ -17,11 +17,18 @@ public enum RuleFamily : byte
     Allocation,
     Cancel,
     Completion,
+    Device,
     Forwarding,
     Irql,
     Lock,
+    Mdl,
+    Memory,
+    Object,
     Pending,
     PlugAndPlay,
+    Pool,
+    Power,
+    RemoveLock,
     Reuse,
 }
 
@@ -42,6 +49,25 @@ public readonly record struct VerifierCode(BugCheckCode BugCheck, uint? Paramete
 public sealed record RuleInfo(
     string Name, RuleFamily Family, Severity Severity, string Page, VerifierCode? Code, string Sees, Func<Rule> Create)
 {
+    /// <summary>
+    /// Other identifiers of the same observation: rules of Microsoft's with another name, codes of Driver Verifier (DV-C9-0x228),
+    /// bug checks (BC-0x44).
+    /// </summary>
+    public IReadOnlyList<string> Covers { get; init; } = [];
+
+    /// <summary>What the code should do instead, in a sentence or two.</summary>
+    public string Instead { get; init; } = "";
+
+    /// <summary>The least C code that breaks the rule.</summary>
+    public string Wrong { get; init; } = "";
+
+    /// <summary>The same code as it should be.</summary>
+    public string Right { get; init; } = "";
+
+    /// <summary>Whether an identifier, of any case, is the rule's name or one that it covers.</summary>
+    public bool Is(string id) =>
+        Name.Equals(id, StringComparison.OrdinalIgnoreCase) || Covers.Any(other => other.Equals(id, StringComparison.OrdinalIgnoreCase));
+
     public override string ToString() => Name;
 }
 

@@ -64,11 +64,16 @@ sealed class Compiled
             [AttributeUsage(AttributeTargets.Struct)] public sealed class KernelEventAttribute : Attribute;
             public readonly unsafe struct VariadicArguments(ulong* gpr, int index) { public ulong First => gpr[0] + (ulong)index; }
             public sealed unsafe class KernelExport(int index, string name, string sourceName, string module, byte minIrql, byte maxIrql,
-                delegate*<Machine, ulong*, void> thunk)
+                int parameterCount, delegate*<Machine, ulong*, void> thunk)
             {
                 public delegate*<Machine, ulong*, void> Thunk { get; } = thunk;
                 public void Call(Machine machine, nint gpr) => Thunk(machine, (ulong*)gpr);
-                public string Row { get; } = $"{index} {module}!{name} = {sourceName} at {minIrql}..{maxIrql}";
+                public string Row { get; } = $"{index} {module}!{name} = {sourceName} at {minIrql}..{maxIrql} with {parameterCount}";
+            }
+            public readonly struct DdiArguments(ReadOnlySpan<ulong> arguments)
+            {
+                public const ulong ManagedVariable = 1;
+                public string Text { get; } = string.Join(",", arguments.ToArray());
             }
             // Like the real one, this half initialises from the generated half.
             public static partial class KernelExports { public static readonly int Count = All.Count; }
@@ -79,7 +84,14 @@ sealed class Compiled
                 public KernelObserver? Observer { get; set; }
                 public List<string> Log { get; } = [];
                 public void ObserveTwice(KernelObserver observer) => Observer = new ObserverList([observer, observer]);
-                public void DdiCalled(KernelExport export, ulong caller) => Log.Add($"{export.Row} from {caller:X}");
+                public void DdiCalled(KernelExport export, ulong caller, in DdiArguments arguments) => Log.Add($"{export.Row} from {caller:X}: {arguments.Text}");
+                public void DdiReturned(KernelExport export, ulong caller, in DdiArguments arguments, ulong result) => Log.Add($"{result:X}");
+                public unsafe void DdiCalled(KernelExport export, ulong* gpr, out DdiArguments arguments)
+                {
+                    arguments = new DdiArguments([gpr[1]]);
+                    DdiCalled(export, *(ulong*)gpr[4], in arguments);
+                }
+                public unsafe void DdiReturned(KernelExport export, ulong* gpr, in DdiArguments arguments, ulong result) => DdiReturned(export, 0, in arguments, result);
             }
             public sealed class NullObserver : KernelObserver { }
             public sealed partial class Machine
@@ -170,7 +182,7 @@ sealed class Compiled
 
     /// <summary>The generated line that contains <paramref name="text"/>, without its indentation.</summary>
     public string Line(string file, string text) =>
-        File(file).Split('\n').Single(line => line.Contains(text, StringComparison.Ordinal)).Trim();
+        File(file).Split('\n').Distinct().Single(line => line.Contains(text, StringComparison.Ordinal)).Trim();
 
     /// <summary>The source text that a location names.</summary>
     public string Text(Location location) => Input.SyntaxTrees.Last().GetText(Cancellation).ToString(location.SourceSpan);

@@ -71,8 +71,8 @@ public sealed class ExportGeneratorTests
     public void An_alias_is_a_second_row_with_the_same_thunk()
     {
         Compiled compiled = Compiled.From(Declare("""[KernelExport("IofTest", Alias = "IoTest")] public void Test() { }"""));
-        Assert.Equal("new(0, \"IofTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, &Thunks.IofTest),", compiled.Line("KernelExports.g.cs", "\"IofTest\""));
-        Assert.Equal("new(1, \"IoTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, &Thunks.IofTest),", compiled.Line("KernelExports.g.cs", "\"IoTest\""));
+        Assert.Equal("new(0, \"IofTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, 0, &Thunks.IofTest),", compiled.Line("KernelExports.g.cs", "\"IofTest\""));
+        Assert.Equal("new(1, \"IoTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, 0, &Thunks.IofTest),", compiled.Line("KernelExports.g.cs", "\"IoTest\""));
         Assert.Equal("machine.Io.Test();", compiled.Line("WdmDriver.Ddis.g.cs", "machine.Io.Test("));
         compiled.Load();
     }
@@ -125,7 +125,7 @@ public sealed class ExportGeneratorTests
                 }
             }
             """).Load();
-        Assert.Equal("1234 -1 False UserMode -5 True FACE 7 C0000001 | 0 ntoskrnl.exe!IofTest = IoTest at 1..2 from FACE | 1",
+        Assert.Equal("1234 -1 False UserMode -5 True FACE 7 C0000001 | 0 ntoskrnl.exe!IofTest = IoTest at 1..2 with 7 from FACE: 4660;C0000001 | 1",
             program.GetType("Probe")!.GetMethod("Run")!.Invoke(null, null));
     }
 
@@ -140,8 +140,19 @@ public sealed class ExportGeneratorTests
                 protected global::Irpwright.Wdk.NTSTATUS KeWait(global::Irpwright.Wdk.PVOID Object, global::Irpwright.Wdk.MODE WaitMode = (global::Irpwright.Wdk.MODE)(1), global::Irpwright.Wdk.BOOLEAN Alertable = default, int @event = (int)(-1), long? Timeout = default, bool Flag = true)
                 {
                     Machine machine = Machine;
-                    if (machine.Events.Observer is not null) machine.Events.DdiCalled(KernelExports.KeWait, CallerAddress);
+                    if (machine.Events.Observer is not null) return KeWaitObserved(Object, WaitMode, Alertable, @event, Timeout, Flag);
                     return machine.Io.KeWait(Object, WaitMode, Alertable, @event, Timeout, Flag);
+                }
+
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]
+                global::Irpwright.Wdk.NTSTATUS KeWaitObserved(global::Irpwright.Wdk.PVOID Object, global::Irpwright.Wdk.MODE WaitMode, global::Irpwright.Wdk.BOOLEAN Alertable, int @event, long? Timeout, bool Flag)
+                {
+                    Machine machine = Machine;
+                    DdiArguments arguments = new([Object.Address, (byte)WaitMode, Alertable ? 1UL : 0UL, (uint)@event, Timeout is null ? 0UL : DdiArguments.ManagedVariable, Flag ? 1UL : 0UL]);
+                    machine.Events.DdiCalled(KernelExports.KeWait, CallerAddress, in arguments);
+                    var result = machine.Io.KeWait(Object, WaitMode, Alertable, @event, Timeout, Flag);
+                    machine.Events.DdiReturned(KernelExports.KeWait, CallerAddress, in arguments, (uint)result);
+                    return result;
                 }
             }
 
@@ -232,9 +243,9 @@ public sealed class ExportGeneratorTests
         string file = compiled.File("KernelExports.g.cs");
         Assert.Contains("""
                     [
-                        new(0, "All", "Everything", "hal.dll", 0, 15, &Thunks.All_),
-                        new(1, "??0X@@", "Mangled", "ntoskrnl.exe", 1, 15, &Thunks.__0X__),
-                        new(2, "Zw", "Zw", "ntoskrnl.exe", 0, 2, &Thunks.Zw),
+                        new(0, "All", "Everything", "hal.dll", 0, 15, 0, &Thunks.All_),
+                        new(1, "??0X@@", "Mangled", "ntoskrnl.exe", 1, 15, 0, &Thunks.__0X__),
+                        new(2, "Zw", "Zw", "ntoskrnl.exe", 0, 2, 0, &Thunks.Zw),
                     ];
             """, file, StringComparison.Ordinal);
         Assert.Contains("public static readonly KernelExport __0X__ = Table.Rows[1];", file, StringComparison.Ordinal);

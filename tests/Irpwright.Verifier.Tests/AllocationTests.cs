@@ -193,7 +193,7 @@ public class AllocationTests
     [InlineData(false, "IwInitializedAllocated")]
     public void Initialising_an_allocated_IRP_breaks_a_rule_by_its_quota(bool quota, string rule)
     {
-        using var bench = new Bench();
+        using var bench = new Bench(rules: RuleCatalog.All);
         bench.Upper.Read = irp =>
         {
             PIRP own = NewFlush(bench, quota);

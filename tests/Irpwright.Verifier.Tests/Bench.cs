@@ -1,7 +1,7 @@
 namespace Irpwright.Verification.Tests;
 
 /// <summary>A device with two probes, one above the other, under the verifier; a user reads from it.</summary>
-sealed class Bench : IDisposable
+public sealed class Bench : IDisposable
 {
     public const string DeviceName = @"\Device\Probe";
 
@@ -10,10 +10,10 @@ sealed class Bench : IDisposable
     /// <summary>The filters, lowest first.</summary>
     public IReadOnlyList<Probe> Filters => filters;
 
-    public Bench(int filterCount = 1, MachineOptions? options = null)
+    public Bench(int filterCount = 1, MachineOptions? options = null, IReadOnlyList<RuleInfo>? rules = null, MuteList? mutes = null)
     {
         Machine = new Machine(options ?? new MachineOptions { Strategy = Here() });
-        Verifier = Verifier.Attach(Machine);
+        Verifier = Verifier.Attach(Machine, rules, mutes);
         Lower = new Probe(DeviceName);
         Machine.Run(() =>
         {
@@ -52,18 +52,30 @@ sealed class Bench : IDisposable
     /// <summary>What the machine stopped with; null if it did not.</summary>
     public Exception? Stop { get; private set; }
 
+    /// <summary>What a case does, on a user thread; reads once if nothing is written.</summary>
+    public Action? Act { get; set; }
+
+    /// <summary>Does it.</summary>
+    public void Do()
+    {
+        if (Act is null) Read();
+        else Try(() => { Act(); return default(IoResult); });
+    }
+
     /// <summary>Reads once. What the kernel makes of a broken driver afterwards is not this project's business.</summary>
-    public IoResult Read(int length = 16)
+    public IoResult Read(int length = 16) => Try(() =>
+    {
+        DeviceHandle handle = DeviceHandle.Open(Machine, DeviceName);
+        IoResult result = handle.Read(new byte[length]);
+        handle.Dispose();
+        return result;
+    });
+
+    IoResult Try(Func<IoResult> scenario)
     {
         try
         {
-            return Machine.Run(() =>
-            {
-                DeviceHandle handle = DeviceHandle.Open(Machine, DeviceName);
-                IoResult result = handle.Read(new byte[length]);
-                handle.Dispose();
-                return result;
-            });
+            return Machine.Run(scenario);
         }
         catch (Exception e) when (e is BugCheckException or MachineHungException)
         {

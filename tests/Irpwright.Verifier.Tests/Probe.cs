@@ -2,7 +2,7 @@ namespace Irpwright.Verification.Tests;
 
 /// <summary>A driver whose routines a test writes: the function driver of a device, or a filter above one.</summary>
 /// <remarks>What is not written does what is right: complete with success, or pass down.</remarks>
-sealed class Probe(string? deviceName) : WdmDriver
+public sealed class Probe(string? deviceName) : WdmDriver
 {
     readonly Queue<Action> deferred = new();
     PKDPC dpc;

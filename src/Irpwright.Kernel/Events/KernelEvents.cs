@@ -110,7 +110,13 @@ public enum IrpOrigin : byte
 
 /// <summary>A driver called an exported routine.</summary>
 /// <param name="Caller">Return address of a compiled driver, or an address that identifies the C# driver.</param>
-[KernelEvent] public readonly record struct DdiCalled(KernelExport Export, ulong Caller, byte Irql);
+[KernelEvent] public readonly record struct DdiCalled(KernelExport Export, ulong Caller, byte Irql, DdiArguments Arguments);
+
+/// <summary>The routine returned, as opposed to raising an exception or stopping the machine.</summary>
+/// <param name="Irql">IRQL at the return.</param>
+/// <param name="Result">What was left in rax; 0 for a routine without a result.</param>
+/// <inheritdoc cref="DdiCalled"/>
+[KernelEvent] public readonly record struct DdiReturned(KernelExport Export, ulong Caller, byte Irql, DdiArguments Arguments, ulong Result);
 
 [KernelEvent] public readonly record struct ThreadStarted(KernelThread Thread);
 

@@ -1,3 +1,5 @@
+using Irpwright.Wdk;
+
 namespace Irpwright.Kernel;
 
 /// <summary>
@@ -41,8 +43,24 @@ public sealed partial class KernelEvents
         };
     }
 
-    internal void DdiCalled(KernelExport export, ulong caller)
+    internal void DdiCalled(KernelExport export, ulong caller, in DdiArguments arguments)
     {
-        if (machine.TryGetCurrentThread() is { } thread) Emit(new DdiCalled(export, caller, thread.Irql));
+        if (machine.TryGetCurrentThread() is { } thread) Emit(new DdiCalled(export, caller, thread.Irql, arguments));
     }
+
+    internal void DdiReturned(KernelExport export, ulong caller, in DdiArguments arguments, ulong result)
+    {
+        if (machine.TryGetCurrentThread() is { } thread) Emit(new DdiReturned(export, caller, thread.Irql, arguments, result));
+    }
+
+    internal unsafe void DdiCalled(KernelExport export, ulong* gpr, out DdiArguments arguments)
+    {
+        arguments = new DdiArguments(gpr, export.ParameterCount);
+        DdiCalled(export, ReturnAddress(gpr), in arguments);
+    }
+
+    internal unsafe void DdiReturned(KernelExport export, ulong* gpr, in DdiArguments arguments, ulong result) =>
+        DdiReturned(export, ReturnAddress(gpr), in arguments, result);
+
+    static unsafe ulong ReturnAddress(ulong* gpr) => GuestMemory.Ref<ulong>(gpr[4]);
 }

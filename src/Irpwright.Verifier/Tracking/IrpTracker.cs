@@ -80,6 +80,12 @@ public sealed class IrpTracker
         return null;
     }
 
+    // Events that the tracker has no use for: the overloads below are nearer.
+
+    internal bool Before<TEvent>(in TEvent e) where TEvent : struct => true;
+
+    internal void After<TEvent>(in TEvent e) where TEvent : struct { }
+
     /// <summary>Begins an event; false if no guest thread causes it.</summary>
     internal bool Begin()
     {
@@ -94,9 +100,13 @@ public sealed class IrpTracker
 
     // ---- Packets
 
-    internal void Allocated(in IrpAllocated e) => Known = Get(e.Irp.Address);
+    internal bool Before(in IrpAllocated e)
+    {
+        Known = Get(e.Irp.Address);
+        return true;
+    }
 
-    internal void AllocatedDone(in IrpAllocated e)
+    internal void After(in IrpAllocated e)
     {
         IrpRecord? record = Known;
         bool again = e.Origin == IrpOrigin.Initialized && record is { Origin: IrpOrigin.Allocated };
@@ -124,17 +134,22 @@ public sealed class IrpTracker
         record.Visits.Clear();
     }
 
-    internal void Reused(in IrpReused e) => Known = Find(e.Irp);
+    internal bool Before(in IrpReused e)
+    {
+        Known = Find(e.Irp);
+        return true;
+    }
 
-    internal void ReusedDone(in IrpReused e) => Start(Irp, e.Irp, Irp.Origin, Irp.StackCount, Irp.QuotaCharged);
+    internal void After(in IrpReused e) => Start(Irp, e.Irp, Irp.Origin, Irp.StackCount, Irp.QuotaCharged);
 
-    internal void Freed(in IrpFreed e)
+    internal bool Before(in IrpFreed e)
     {
         Known = Find(e.Irp);
         SampleOwner(Known);
+        return true;
     }
 
-    internal void FreedDone()
+    internal void After(in IrpFreed e)
     {
         if (IsFreedByDriver) Thread.Call = default;
         Abandon(Irp);
@@ -143,7 +158,11 @@ public sealed class IrpTracker
         freeRecords.Push(Irp);
     }
 
-    internal void TooLarge(in InformationTooLarge e) => Known = Find(e.Irp);
+    internal bool Before(in InformationTooLarge e)
+    {
+        Known = Find(e.Irp);
+        return true;
+    }
 
     /// <summary>Driver code called IoFreeIrp, as opposed to the kernel releasing an IRP of its own.</summary>
     public bool IsFreedByDriver => Thread.Call.Export == KernelExports.IoFreeIrp;
@@ -177,13 +196,14 @@ public sealed class IrpTracker
 
     // ---- Down
 
-    internal void Forwarding(in IrpForwarding e)
+    internal bool Before(in IrpForwarding e)
     {
         Known = Find(e.Irp);
         Owner = Known.Owner;
+        return true;
     }
 
-    internal void Forwarded(in IrpForwarded e)
+    internal bool Before(in IrpForwarded e)
     {
         IrpRecord record = Known = Find(e.Irp);
         sbyte location = e.Irp.CurrentLocation;
@@ -201,9 +221,10 @@ public sealed class IrpTracker
         bool marked = (record.ControlOf(location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
         visit.Begin(record.Name, e.DeviceObject, e.Routine, location, marked);
         record.Visits.Add(visit);
+        return true;
     }
 
-    internal void ForwardedDone()
+    internal void After(in IrpForwarded e)
     {
         RoutineFrame entered = Thread.Push(RoutineKind.Dispatch, Visit.Routine.Address, Visit.Driver);
         entered.Irp = Visit.Irp;
@@ -211,7 +232,7 @@ public sealed class IrpTracker
         entered.Location = Visit.Location;
     }
 
-    internal bool Returned(in DispatchReturned e)
+    internal bool Before(in DispatchReturned e)
     {
         frame = Thread.Unwind(RoutineKind.Dispatch, e.Routine.Address, e.Irp.Address);
         if (frame is null) return false;
@@ -224,7 +245,7 @@ public sealed class IrpTracker
         return true;
     }
 
-    internal void ReturnedDone(in DispatchReturned e)
+    internal void After(in DispatchReturned e)
     {
         Visit returned = Visit;
         Thread.Pop();
@@ -240,14 +261,15 @@ public sealed class IrpTracker
 
     // ---- Up
 
-    internal void Completing(in IrpCompleting e)
+    internal bool Before(in IrpCompleting e)
     {
         IrpRecord record = Known = Find(e.Irp);
         Owner = record.Owner;
         SampleOwner(record);
+        return true;
     }
 
-    internal void CompletingDone(in IrpCompleting e)
+    internal void After(in IrpCompleting e)
     {
         IrpRecord record = Irp;
         CodePlace by = Caller;
@@ -262,7 +284,7 @@ public sealed class IrpTracker
         PassBelow(record, e.Irp.CurrentLocation + 1, e.Status);
     }
 
-    internal void RoutineCalled(in CompletionRoutineCalled e)
+    internal bool Before(in CompletionRoutineCalled e)
     {
         IrpRecord record = Known = Find(e.Irp);
         sbyte location = e.Irp.CurrentLocation;
@@ -275,13 +297,14 @@ public sealed class IrpTracker
         entered.Context = e.Context;
         entered.PendingReturned = e.Irp.PendingReturned;
         entered.MarkedBefore = location <= record.StackCount && (record.ControlOf(location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
+        return true;
     }
 
     // The device object itself may be deleted by now.
     static PDRIVER_OBJECT DriverOf(IrpRecord irp, PDEVICE_OBJECT device) =>
         irp.Owner is { } owner && owner.Device == device ? owner.Driver : default;
 
-    internal bool RoutineReturned(in CompletionRoutineReturned e)
+    internal bool Before(in CompletionRoutineReturned e)
     {
         frame = Thread.Unwind(RoutineKind.Completion, e.Routine.Address, e.Irp.Address);
         if (frame is null) return false;
@@ -293,7 +316,13 @@ public sealed class IrpTracker
         return true;
     }
 
-    internal void Completed(in IrpCompleted e) => PassBelow(Known = Find(e.Irp), Irp.StackCount + 2, e.Status);
+    internal void After(in CompletionRoutineReturned e) => Thread.Pop();
+
+    internal bool Before(in IrpCompleted e)
+    {
+        PassBelow(Known = Find(e.Irp), Irp.StackCount + 2, e.Status);
+        return true;
+    }
 
     void PassBelow(IrpRecord record, int location, NTSTATUS status)
     {
@@ -335,9 +364,13 @@ public sealed class IrpTracker
 
     // ---- Other routines, events and locks
 
-    internal void Cancelled(in IrpCancelled e) => Known = Find(e.Irp);
+    internal bool Before(in IrpCancelled e)
+    {
+        Known = Find(e.Irp);
+        return true;
+    }
 
-    internal void CancelledDone(in IrpCancelled e)
+    internal void After(in IrpCancelled e)
     {
         if (IsCancelledByDriver) Thread.Call = default;
         if (e.Routine.IsNull) return;
@@ -348,45 +381,77 @@ public sealed class IrpTracker
         Thread.HandLockToFrame();
     }
 
-    internal bool CancelReturned(in CancelRoutineReturned e) =>
+    internal bool Before(in CancelRoutineReturned e) =>
         (frame = Thread.Unwind(RoutineKind.Cancel, e.Routine.Address, e.Irp.Address)) is not null;
 
-    internal void Enter(RoutineKind kind, ulong routine) => Thread.Push(kind, routine, default);
+    internal void After(in CancelRoutineReturned e) => Thread.Pop();
 
-    internal bool Leave(RoutineKind kind, ulong routine) => (frame = Thread.Unwind(kind, routine, 0)) is not null;
+    internal bool Before(in DpcStarted e) => Enter(RoutineKind.Dpc, e.Routine.Address);
 
-    internal void Pop() => Thread.Pop();
+    internal bool Before(in DpcReturned e) => Leave(RoutineKind.Dpc, e.Routine.Address);
 
-    internal void Called(in DdiCalled e) => Thread.Call = new PendingCall(e.Export, e.Caller);
+    internal void After(in DpcReturned e) => Thread.Pop();
 
-    internal void EventSet(in EventSet e)
+    internal bool Before(in WorkItemStarted e) => Enter(RoutineKind.WorkItem, e.Routine);
+
+    internal bool Before(in WorkItemReturned e) => Leave(RoutineKind.WorkItem, e.Routine);
+
+    internal void After(in WorkItemReturned e) => Thread.Pop();
+
+    bool Enter(RoutineKind kind, ulong routine)
     {
-        if (!IsSetByDriver || Thread.Frame is not { Kind: RoutineKind.Completion } running) return;
+        Thread.Push(kind, routine, default);
+        return true;
+    }
+
+    bool Leave(RoutineKind kind, ulong routine) => (frame = Thread.Unwind(kind, routine, 0)) is not null;
+
+    internal bool Before(in DdiCalled e)
+    {
+        Thread.Call = new PendingCall(e.Export, e.Caller);
+        return true;
+    }
+
+    internal bool Before(in EventSet e)
+    {
+        if (!IsSetByDriver || Thread.Frame is not { Kind: RoutineKind.Completion } running) return true;
         running.EventSet = e.Event;
         // Whoever waits for the event may be done with the IRP before the routine returns.
         if (Get(running.Irp.Address) is { } record && record.Name.Number == running.Irp.Number)
             SampleRoutine(running, record);
+        return true;
     }
 
-    internal void EventSetDone() => Thread.Call = default;
+    internal void After(in EventSet e) => Thread.Call = default;
 
-    internal void WaitStarted(in WaitStarted e)
+    internal bool Before(in WaitStarted e)
     {
         if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { Forwarded: true } waiting }) waiting.WaitingFor = e.Object;
+        return true;
     }
 
-    internal void WaitEnded()
+    internal bool Before(in WaitEnded e)
     {
         if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { } waiting }) waiting.WaitingFor = default;
+        return true;
     }
 
-    internal void LockAcquired(in SpinLockAcquired e) => Thread.Acquired(e.SpinLock.Address);
+    internal bool Before(in SpinLockAcquired e)
+    {
+        Thread.Acquired(e.SpinLock.Address);
+        return true;
+    }
 
-    internal void LockReleased(in SpinLockReleased e) => Thread.Released(e.SpinLock.Address);
+    internal bool Before(in SpinLockReleased e)
+    {
+        Thread.Released(e.SpinLock.Address);
+        return true;
+    }
 
-    internal void ThreadEnded(in ThreadEnded e)
+    internal bool Before(in ThreadEnded e)
     {
         threads.Remove(e.Thread.Id);
         context = null;
+        return true;
     }
 }
