@@ -124,6 +124,7 @@ sealed class RunSession : IDisposable
 
     void PrintResults(IReadOnlyList<string> report)
     {
+        if (!interrupted) verifier?.Finish();
         story.Flush();
         // A JSON trace on stdout stays JSON.
         TextWriter output = TracesToOutput(TraceFormat.Json) ? terminal.Error : terminal.Output;

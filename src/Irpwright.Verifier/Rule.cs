@@ -25,6 +25,13 @@ public interface IWatchReturns
     void Returned(in DdiReturned e);
 }
 
+/// <summary>Asks to be told when what was to be watched is over (<see cref="Verifier.Finish"/>): what has not happened by then never will.</summary>
+public interface IWatchEnd
+{
+    /// <summary>Called on the host's thread; of the tracker only <see cref="IrpTracker.Irps"/> and <see cref="IrpTracker.Threads"/> can be asked.</summary>
+    void Finished();
+}
+
 /// <summary>
 /// One rule: it watches the events it needs (<see cref="IWatch{TEvent}"/>, <see cref="IWatchCalls"/>) and reports what breaks it. What several rules
 /// need to know about an IRP, a thread and its routines is in <see cref="Tracker"/>, and is current when <c>On</c> is called.

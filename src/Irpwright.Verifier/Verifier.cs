@@ -17,6 +17,7 @@ public sealed partial class Verifier : KernelObserver
     readonly MuteList mutes;
     readonly Watch<DdiCalled>[]?[] calls = new Watch<DdiCalled>[KernelExports.All.Count][];
     readonly Watch<DdiReturned>[]?[] returns = new Watch<DdiReturned>[KernelExports.All.Count][];
+    readonly Action[] ends;
     long step;
 
     Verifier(Machine machine, IReadOnlyList<RuleInfo> rules, MuteList mutes)
@@ -28,6 +29,7 @@ public sealed partial class Verifier : KernelObserver
         Rule[] made = [.. rules.Select(info => info.Create())];
         for (int i = 0; i < made.Length; i++) made[i].Bind(this, rules[i]);
         CollectWatches(made);
+        ends = [.. made.OfType<IWatchEnd>().Select(rule => new Action(rule.Finished))];
         foreach (Rule rule in made)
         {
             if (rule is IWatchCalls watcher) Add(calls, watcher.Calls, watcher.Called);
@@ -61,6 +63,31 @@ public sealed partial class Verifier : KernelObserver
 
     /// <summary>Told of every violation when it first happens, on the thread that causes it; must not call the machine.</summary>
     public Action<Violation>? Found { get; set; }
+
+    /// <summary>
+    /// Says that what was to be watched is over: its requests have ended, or the machine has stopped. Rules about what never happens
+    /// report now. What comes later is watched like before; may be called again.
+    /// </summary>
+    public void Finish()
+    {
+        lock (gate)
+        {
+            Tracker.End();
+            foreach (Action end in ends) Guard(end);
+        }
+    }
+
+    // Memory that the rule wants to look at is gone: without evidence there is no violation.
+    static void Guard(Action look)
+    {
+        try
+        {
+            look();
+        }
+        catch (Exception fault) when (fault is NtStatusException or GuestFaultException)
+        {
+        }
+    }
 
     internal IrpTracker Tracker { get; }
 

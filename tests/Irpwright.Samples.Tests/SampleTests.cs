@@ -55,6 +55,7 @@ public sealed class SampleTests
         var body = Methods[scenario].CreateDelegate<Action<SampleRun>>();
         run.Machine.Run(() => body(run));
         run.Remove();
+        verifier.Finish();
         Assert.Empty(verifier.Violations.Select(v => v.Sentence));
         return run.Events.Events;
     }

@@ -60,6 +60,7 @@ public sealed class Bench : IDisposable
     {
         if (Act is null) Read();
         else Try(() => { Act(); return default(IoResult); });
+        Verifier.Finish();
     }
 
     /// <summary>Reads once. What the kernel makes of a broken driver afterwards is not this project's business.</summary>

@@ -60,6 +60,7 @@ public sealed class SamplesTests : IDisposable
 
         bool transferred = Exercise(machine, stack);
         stack.Remove();
+        verifier.Finish();
 
         Assert.Empty(verifier.Violations);
         Assert.True(transferred || disk == "now and then failing", "Nothing was read at all.");

@@ -86,6 +86,24 @@ public sealed class IrpTracker
 
     internal void After<TEvent>(in TEvent e) where TEvent : struct { }
 
+    /// <summary>The packets that exist.</summary>
+    public IReadOnlyCollection<IrpRecord> Irps => irps.Values;
+
+    /// <summary>The threads that drivers have run on and that have not ended.</summary>
+    public IReadOnlyCollection<ThreadContext> Threads => threads.Values;
+
+    /// <summary>The packet at an address, if there is one.</summary>
+    public IrpRecord? At(ulong irp) => Get(irp);
+
+    /// <summary>No event is at hand any more.</summary>
+    internal void End()
+    {
+        Known = null;
+        Owner = visit = null;
+        frame = null;
+        context = null;
+    }
+
     /// <summary>Begins an event; false if no guest thread causes it.</summary>
     internal bool Begin()
     {
