@@ -59,19 +59,22 @@ link_seh=(
     -Wl,--image-base,0x140000000 -Wl,--exclude-all-symbols -Wl,--no-insert-timestamp -Wl,--strip-debug "-L$libraries"
 )
 
-for source in *.c; do
-    name=${source%.c}
+# build SOURCE NAME [OPTION...]: one image.
+build() {
+    local source=$1 name=$2
+    shift 2
+
     if grep -q '__try' "$source"; then
-        $clang "${compile[@]}" "${compile_seh[@]}" -c "$source" -o "$work/$name.o"
+        $clang "${compile[@]}" "${compile_seh[@]}" "$@" -c "$source" -o "$work/$name.o"
         $clang "${link_seh[@]}" -o "$out/$name.sys" "$work/$name.o" -lntoskrnl -lhal
         chmod -x "$out/$name.sys"
-        continue
+        return
     fi
 
-    $cc "${compile[@]}" -c "$source" -o "$work/$name.o"
+    $cc "${compile[@]}" "$@" -c "$source" -o "$work/$name.o"
 
     # NAME.def: exports of the kernel which the import library of mingw-w64 lacks.
-    imports=()
+    local imports=()
     if [[ -f $name.def ]]; then
         (cd "$work" && x86_64-w64-mingw32-dlltool -m i386:x86-64 --temp-prefix "$name" -d "$OLDPWD/$name.def" -l "$name.a")
         imports=("$work/$name.a")
@@ -79,6 +82,16 @@ for source in *.c; do
 
     $cc "${link[@]}" -o "$out/$name.sys" "$work/$name.o" "${imports[@]}" -lntoskrnl -lhal
     chmod -x "$out/$name.sys"
+}
+
+for source in *.c; do
+    name=${source%.c}
+    build "$source" "$name"
+
+    # The same driver without its bug.
+    if grep -q 'def FIXED' "$source"; then
+        build "$source" "fixed-${name#broken-}" -DFIXED
+    fi
 done
 
 (

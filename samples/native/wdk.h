@@ -23,6 +23,9 @@ static inline PVOID ExAllocatePoolZero(POOL_TYPE PoolType, SIZE_T NumberOfBytes,
     return block;
 }
 
+/* A flag of MmGetSystemAddressForMdlSafe's priority: the mapping is data, not code. */
+#define MdlMappingNoExecute 0x40000000
+
 /* The types of the routines of a cancel-safe queue: the headers have pointers to them only. */
 typedef VOID IO_CSQ_REMOVE_IRP(PIO_CSQ Csq, PIRP Irp);
 typedef PIRP IO_CSQ_PEEK_NEXT_IRP(PIO_CSQ Csq, PIRP Irp, PVOID PeekContext);

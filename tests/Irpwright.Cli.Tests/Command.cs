@@ -34,6 +34,8 @@ static class TestFiles
 
     public static string Sample(string driver) => Path.Combine(Root, "samples", "native", "bin", driver + ".sys");
 
+    public static string Samples(string file) => Path.Combine(Root, "samples", file);
+
     public static string Document(string name) => Path.Combine(Root, "docs", name);
 
     public static string Disk => Path.Combine(Root, "samples", "data", "disk.img");

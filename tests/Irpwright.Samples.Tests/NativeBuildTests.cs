@@ -19,7 +19,12 @@ public sealed class NativeBuildTests
 
     [Fact]
     public void Every_source_has_an_image_and_every_image_a_source()
-        => Assert.Equal(NamesOf(SampleFiles.Native, "*.c"), NamesOf(SampleFiles.NativeImages, "*.sys"));
+    {
+        string[] sources = NamesOf(SampleFiles.Native, "*.c");
+        IEnumerable<string> withoutTheirBug = sources.Where(HasFix).Select(name => name.Replace("broken-", "fixed-", StringComparison.Ordinal));
+
+        Assert.Equal(sources.Concat(withoutTheirBug).Order(StringComparer.Ordinal), NamesOf(SampleFiles.NativeImages, "*.sys"));
+    }
 
     [Fact]
     public void The_build_record_describes_the_images_beside_it()
@@ -66,6 +71,9 @@ public sealed class NativeBuildTests
             rebuilt.Delete(recursive: true);
         }
     }
+
+    /// <summary>Whether a source says how the driver would be right.</summary>
+    static bool HasFix(string name) => File.ReadAllText(Path.Combine(SampleFiles.Native, $"{name}.c")).Contains("def FIXED", StringComparison.Ordinal);
 
     static string[] NamesOf(string directory, string pattern)
         => [.. Directory.GetFiles(directory, pattern).Select(path => Path.GetFileNameWithoutExtension(path)).Order(StringComparer.Ordinal)];
