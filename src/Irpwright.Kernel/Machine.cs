@@ -67,6 +67,7 @@ public sealed partial class Machine : IDisposable
         Hardware = new Hardware(this);
         Registers = new RegisterAccess(this);
         BusData = new BusData();
+        DmaAdapters = new DmaAdapters(this);
         Interrupts = new Interrupts(this);
         Strings = new Strings(this);
         Modules = new LoadedModules(this);
@@ -216,6 +217,8 @@ public sealed partial class Machine : IDisposable
     public RegisterAccess Registers { get; }
 
     public BusData BusData { get; }
+
+    public DmaAdapters DmaAdapters { get; }
 
     public Interrupts Interrupts { get; }
 

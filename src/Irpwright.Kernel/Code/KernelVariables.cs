@@ -112,6 +112,7 @@ public sealed class KernelVariables
             if (entries[i] is { } entry) GuestMemory.Ref<ulong>(table + 8 + 8 * (ulong)i) = Unsupported($"HalDispatchTable.{entry}");
     }
 
-    ulong Unsupported(string name) => machine.Code.Register(new DRIVER_UNLOAD(_ =>
+    /// <summary>The address of a routine that can be called and stops the machine by name.</summary>
+    internal ulong Unsupported(string name) => machine.Code.Register(new DRIVER_UNLOAD(_ =>
         throw machine.BugChecks.StopUnsupported($"A driver called {name}, which this version does not have.")));
 }

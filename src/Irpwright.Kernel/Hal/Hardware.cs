@@ -103,6 +103,29 @@ public sealed class Hardware
         return true;
     }
 
+    /// <summary>What a device does that is a bus master: takes data out of the machine's memory. What nobody answers for reads as ones.</summary>
+    /// <param name="address">Logical, which is physical.</param>
+    public void ReadMemory(ulong address, Span<byte> data)
+    {
+        for (int done = 0, count; done < data.Length; done += count)
+        {
+            count = (int)Math.Min((ulong)(data.Length - done), GuestMemory.PageSize - (address + (ulong)done) % GuestMemory.PageSize);
+            if (MachineMemory(address + (ulong)done, count, PageAccess.Read) is { } own) GuestMemory.Read(own, count).CopyTo(data[done..]);
+            else data.Slice(done, count).Fill(byte.MaxValue);
+        }
+    }
+
+    /// <summary>What a device does that is a bus master: puts data into the machine's memory. What nobody answers for vanishes.</summary>
+    /// <inheritdoc cref="ReadMemory(ulong, Span{byte})"/>
+    public void WriteMemory(ulong address, ReadOnlySpan<byte> data)
+    {
+        for (int done = 0, count; done < data.Length; done += count)
+        {
+            count = (int)Math.Min((ulong)(data.Length - done), GuestMemory.PageSize - (address + (ulong)done) % GuestMemory.PageSize);
+            if (MachineMemory(address + (ulong)done, count, PageAccess.ReadWrite) is { } own) data.Slice(done, count).CopyTo(GuestMemory.Write(own, count));
+        }
+    }
+
     ulong ReadMemory(ulong physical, int size) =>
         MachineMemory(physical, size, PageAccess.Read) is { } own ? LoadOwn(own, size) : Read(memory, physical, size, isPort: false);
 

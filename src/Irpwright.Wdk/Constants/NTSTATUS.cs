@@ -202,6 +202,7 @@ public enum NTSTATUS
     STATUS_INVALID_OWNER = unchecked((int)0xC000005A),
     STATUS_PRIVILEGE_NOT_HELD = unchecked((int)0xC0000061),
     STATUS_INVALID_ACCOUNT_NAME = unchecked((int)0xC0000062),
+    STATUS_NONE_MAPPED = unchecked((int)0xC0000073),
     STATUS_INVALID_ACL = unchecked((int)0xC0000077),
     STATUS_INVALID_SID = unchecked((int)0xC0000078),
     STATUS_INVALID_SECURITY_DESCR = unchecked((int)0xC0000079),

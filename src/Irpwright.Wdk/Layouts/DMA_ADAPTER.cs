@@ -12,5 +12,5 @@ public struct DMA_ADAPTER
 
     [FieldOffset(0x00)] public ushort Version;
     [FieldOffset(0x02)] public ushort Size;
-    [FieldOffset(0x08)] public PVOID DmaOperations; // DMA_OPERATIONS
+    [FieldOffset(0x08)] public PDMA_OPERATIONS DmaOperations;
 }

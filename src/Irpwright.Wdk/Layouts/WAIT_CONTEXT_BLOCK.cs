@@ -10,7 +10,7 @@ public struct WAIT_CONTEXT_BLOCK
     public const int SizeOf = 0x48;
 
     [FieldOffset(0x00)] public KDEVICE_QUEUE_ENTRY WaitQueueEntry;
-    [FieldOffset(0x18)] public PVOID DeviceRoutine; // DRIVER_CONTROL
+    [FieldOffset(0x18)] public PDRIVER_CONTROL DeviceRoutine;
     [FieldOffset(0x20)] public PVOID DeviceContext;
     [FieldOffset(0x28)] public uint NumberOfMapRegisters;
     [FieldOffset(0x30)] public PVOID DeviceObject;
