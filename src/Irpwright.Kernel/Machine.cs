@@ -126,6 +126,7 @@ public sealed partial class Machine : IDisposable
         ErrorLog = new ErrorLog(this);
         FileSystems = new FileSystems(this);
         Media = new RemovableMedia(this);
+        PartitionTables = new PartitionTables(this);
         Shutdown = new Shutdown(this);
         Drivers = new Drivers(this);
         DriverServices = new DriverServices(this);
@@ -333,6 +334,8 @@ public sealed partial class Machine : IDisposable
     public FileSystems FileSystems { get; }
 
     public RemovableMedia Media { get; }
+
+    public PartitionTables PartitionTables { get; }
 
     public Shutdown Shutdown { get; }
 

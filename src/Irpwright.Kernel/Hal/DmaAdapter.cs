@@ -254,7 +254,7 @@ sealed class DmaAdapter
     }
 
     /// <summary>Makes a part of a buffer accessible for the device; what it cannot reach, or not in one piece, is copied to where it can.</summary>
-    MappedTransfer Mapped(PMDL mdl, PVOID currentVa, uint length, uint pages, IReadOnlyList<PhysicalRun> runs, bool write)
+    MappedTransfer Mapped(PMDL mdl, PVOID currentVa, uint length, uint pages, List<PhysicalRun> runs, bool write)
     {
         ulong bounce = 0;
         if ((runs.Count > 1 && !scatterGather) || runs.Any(r => (ulong)r.Address + r.Length - 1 > highestAddress))
