@@ -16,6 +16,7 @@ static class RunCommand
           irpwright run retry.sys --device ramdisk:1MiB -r write:0:00ff -r read:0:16
           irpwright run pnpfunc.sys --device root -r read:0:16 -r pnp:stop -r pnp:start -r power:S3 -r power:S0
           irpwright run queue.sys -r read:0:64:cancel -r read:0:64
+          irpwright run mydriver.sys --registry settings.reg -r read:0:16
           irpwright run MyDrivers.dll:MyFilter -r ioctl:0x222000:01020304:64 --schedule random:7
 
         Requests:
@@ -51,6 +52,13 @@ static class RunCommand
             Arity = ArgumentArity.OneOrMore,
             AllowMultipleArgumentsPerToken = false,
         };
+        var registry = new Option<string[]>("--registry")
+        {
+            HelpName = "FILE.reg",
+            Description = "Keys and values that drivers find in the registry, as regedit exports them; may be given several times",
+            Arity = ArgumentArity.OneOrMore,
+            AllowMultipleArgumentsPerToken = false,
+        };
         var lenient = new Option<bool>("--lenient") { Description = "Run drivers with unsupported imports; stop when one is used" };
         var verify = new Option<bool>("--verify") { Description = "Check the drivers against the rules" };
         var schedule = Option(
@@ -60,7 +68,7 @@ static class RunCommand
         var watchdog = Option("--watchdog", "SECONDS", "How long driver code may run without calling the kernel [default: 10]");
         var command = new Command("run", "Load drivers, send requests, and show the results.")
         {
-            drivers, device, open, requests, lenient, verify, schedule, trace, json, watchdog,
+            drivers, device, open, requests, registry, lenient, verify, schedule, trace, json, watchdog,
         };
         command.SetAction(parsed =>
         {
@@ -71,6 +79,7 @@ static class RunCommand
                 Device = parsed.GetValue(device) is { } text ? DeviceSpec.Parse(text) : null,
                 Open = parsed.GetValue(open),
                 Requests = [.. (parsed.GetValue(requests) ?? []).Select(RequestSpec.Parse)],
+                RegistryFiles = parsed.GetValue(registry) ?? [],
                 Lenient = parsed.GetValue(lenient),
                 Verify = parsed.GetValue(verify),
                 Strategy = strategy,

@@ -15,6 +15,9 @@ sealed record RunOptions
 
     public IReadOnlyList<RequestSpec> Requests { get; init; } = [];
 
+    /// <summary>Registration files, in the order in which they go into the registry.</summary>
+    public IReadOnlyList<string> RegistryFiles { get; init; } = [];
+
     /// <summary>Whether drivers with unsupported imports are run.</summary>
     public bool Lenient { get; init; }
 

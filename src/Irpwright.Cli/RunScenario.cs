@@ -27,6 +27,7 @@ sealed class RunScenario(Machine machine, RunOptions options, ObjectNames names)
 
     public void Play()
     {
+        foreach (string file in options.RegistryFiles) Register(file);
         var stack = new DriverStack(machine, options.Device, options.Seed, options.Lenient);
         foreach (string driver in options.Drivers) stack.Add(driver);
         machine.Run(() =>
@@ -36,6 +37,28 @@ sealed class RunScenario(Machine machine, RunOptions options, ObjectNames names)
             else ListDrivers();
             stack.Unload();
         });
+    }
+
+    /// <exception cref="CommandException">Says which file and line is wrong.</exception>
+    void Register(string file)
+    {
+        try
+        {
+            if (Directory.Exists(file)) throw CommandException.BadInput($"--registry {file}: that is a directory.");
+            RegistrationFile.Load(machine.Registry, file);
+        }
+        catch (RegistrationFileException e)
+        {
+            throw CommandException.BadInput($"--registry {e.Message}");
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw CommandException.BadInput($"--registry {file}: no such file.");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
+        {
+            throw CommandException.BadInput($"--registry {file}: it cannot be read: {e.Message}");
+        }
     }
 
     void ListDrivers()

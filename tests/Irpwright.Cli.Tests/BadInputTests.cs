@@ -66,6 +66,22 @@ public class BadInputTests
     public void Bad_usage_is_one_line(string complaint, params string[] args) =>
         Assert.Equal("irpwright: " + complaint, Command.Run(args).AssertComplains(2));
 
+    [Theory]
+    [InlineData("/nowhere/settings.reg", "no such file.")]
+    [InlineData("/", "that is a directory.")]
+    public void A_registration_file_that_cannot_be_read_is_named(string file, string problem) =>
+        Assert.Equal($"irpwright: --registry {file}: {problem}", Command.Run("run", "ramdisk", "--registry", file).AssertComplains(2));
+
+    [Theory]
+    [InlineData("[HKEY_LOCAL_MACHINE]", "line 1: a registration file begins with")]
+    [InlineData("Windows Registry Editor Version 5.00\n\n[HKLM\\Software]\n\"a\"=dword:xyz", "line 4: dword:xyz is no dword")]
+    public void A_registration_file_that_is_wrong_is_named_with_the_line(string text, string problem)
+    {
+        string file = TestFiles.Temporary("wrong.reg", System.Text.Encoding.UTF8.GetBytes(text));
+        string complaint = Command.Run("run", "ramdisk", "--registry", file).AssertComplains(2);
+        Assert.StartsWith($"irpwright: --registry {file}, {problem}", complaint, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_file_that_cannot_be_written_is_named()
     {

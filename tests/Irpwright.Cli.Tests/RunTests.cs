@@ -45,6 +45,19 @@ public class RunTests
     }
 
     [Fact]
+    public void Drivers_find_in_the_registry_what_registration_files_put_there()
+    {
+        string Registration(string status) => TestFiles.Temporary("settings.reg", System.Text.Encoding.UTF8.GetBytes(
+            "Windows Registry Editor Version 5.00\n\n[HKEY_LOCAL_MACHINE\\System\\CurrentControlSet\\Services\\Configured]\n\"Status\"=dword:" + status));
+        string driver = $"{TestFiles.Assembly}:Configured";
+        string refusing = Registration("c0000182"), agreeing = Registration("00000000");
+        Assert.Contains("DriverEntry returned STATUS_OBJECT_NAME_NOT_FOUND", Command.Run("run", driver).AssertComplains(3), StringComparison.Ordinal);
+        Assert.Contains("DriverEntry returned STATUS_DEVICE_CONFIGURATION_ERROR",
+            Command.Run("run", driver, "--registry", refusing).AssertComplains(3), StringComparison.Ordinal);
+        Assert.Equal(0, Command.Run("run", driver, "--registry", refusing, "--registry", agreeing).ExitCode);
+    }
+
+    [Fact]
     public void Data_can_come_from_a_file()
     {
         string data = TestFiles.Temporary("data.bin", "ABCD"u8);

@@ -102,3 +102,19 @@ public sealed class Throwing : WdmDriver
 {
     public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath) => throw new FormatException("oops");
 }
+
+/// <summary>Answers DriverEntry with the status that its registry key names.</summary>
+public sealed class Configured : WdmDriver
+{
+    public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+    {
+        using LocalVariable<OBJECT_ATTRIBUTES> attributes = Local<OBJECT_ATTRIBUTES>();
+        using LocalVariable<KEY_VALUE_PARTIAL_INFORMATION> value = Local<KEY_VALUE_PARTIAL_INFORMATION>();
+        attributes.Value = new OBJECT_ATTRIBUTES { Length = OBJECT_ATTRIBUTES.SizeOf, ObjectName = RegistryPath, Attributes = OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE };
+        NTSTATUS status = ZwOpenKey(out HANDLE key, KEY_READ, (POBJECT_ATTRIBUTES)attributes.Address);
+        if (!status.IsSuccess) return status;
+        status = ZwQueryValueKey(key, RTL_CONSTANT_STRING("Status"), KeyValuePartialInformation, value.Address, KEY_VALUE_PARTIAL_INFORMATION.SizeOf, out _);
+        ZwClose(key);
+        return status.IsSuccess ? (NTSTATUS)GuestMemory.Ref<int>(value.Address.Address + 0xC) : status;
+    }
+}
