@@ -51,6 +51,7 @@ public sealed partial class Machine : IDisposable
         InterlockedLists = new InterlockedLists(this);
         Lookasides = new Lookasides(this);
         Processors = new Processors(this);
+        ProcessorCalls = new ProcessorCalls(this);
         StackTraces = new StackTraces(this);
         BugCheckCallbacks = new BugCheckCallbacks(this);
         Rundowns = new Rundowns(this);
@@ -127,6 +128,8 @@ public sealed partial class Machine : IDisposable
         FileSystems = new FileSystems(this);
         Media = new RemovableMedia(this);
         PartitionTables = new PartitionTables(this);
+        Cache = new CacheManager(this);
+        PinnedData = new PinnedData(this);
         Shutdown = new Shutdown(this);
         Drivers = new Drivers(this);
         DriverServices = new DriverServices(this);
@@ -138,6 +141,7 @@ public sealed partial class Machine : IDisposable
         PowerIrps = new PowerIrps(this);
         IdleDetection = new IdleDetection(this);
         PowerSettings = new PowerSettings(this);
+        PowerFramework = new PowerFramework(this);
         Wmi = new WmiProviders(this);
         Tracing = new EventTracing();
     }
@@ -184,6 +188,8 @@ public sealed partial class Machine : IDisposable
     public Lookasides Lookasides { get; }
 
     public Processors Processors { get; }
+
+    public ProcessorCalls ProcessorCalls { get; }
 
     public StackTraces StackTraces { get; }
 
@@ -337,6 +343,10 @@ public sealed partial class Machine : IDisposable
 
     public PartitionTables PartitionTables { get; }
 
+    public CacheManager Cache { get; }
+
+    public PinnedData PinnedData { get; }
+
     public Shutdown Shutdown { get; }
 
     public Drivers Drivers { get; }
@@ -357,6 +367,8 @@ public sealed partial class Machine : IDisposable
     public IdleDetection IdleDetection { get; }
 
     public PowerSettings PowerSettings { get; }
+
+    public PowerFramework PowerFramework { get; }
 
     public WmiProviders Wmi { get; }
 

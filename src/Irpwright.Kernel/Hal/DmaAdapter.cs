@@ -371,7 +371,7 @@ sealed class DmaAdapter
         return NTSTATUS.STATUS_SUCCESS;
     }
 
-    static ulong SizeOfList(int elements) => SCATTER_GATHER_LIST.SizeOf - SCATTER_GATHER_ELEMENT.SizeOf + (ulong)elements * SCATTER_GATHER_ELEMENT.SizeOf;
+    static ulong SizeOfList(int elements) => SCATTER_GATHER_LIST.SizeOf + (ulong)elements * SCATTER_GATHER_ELEMENT.SizeOf;
 
     // ---- MDLs
 

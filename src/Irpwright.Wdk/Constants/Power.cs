@@ -56,4 +56,13 @@ public static partial class Constants
     public static readonly Guid GUID_CONSOLE_DISPLAY_STATE = new("6fe69556-704a-47a0-8f24-c28d936fda47");
     public static readonly Guid GUID_BATTERY_PERCENTAGE_REMAINING = new("a7ad8041-b45a-4cae-87a3-eecbb468a9e1");
     public static readonly Guid GUID_SYSTEM_AWAYMODE = new("98a7f580-01f7-48aa-9c0f-44352c29e5c0");
+
+    /// <summary><c>PO_FX_DEVICE.Version</c> of a PO_FX_DEVICE_V1.</summary>
+    public const uint PO_FX_VERSION_V1 = 1;
+
+    /// <summary>PoFxActivateComponent returns when the component is active; IRQL &lt; DISPATCH_LEVEL.</summary>
+    public const uint PO_FX_FLAG_BLOCKING = 1;
+
+    /// <summary>The driver's routines are called in another thread.</summary>
+    public const uint PO_FX_FLAG_ASYNC_ONLY = 2;
 }

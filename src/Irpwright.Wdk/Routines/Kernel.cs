@@ -4,6 +4,9 @@ namespace Irpwright.Wdk;
 
 [Routine] public delegate void KDEFERRED_ROUTINE(PKDPC Dpc, PVOID DeferredContext, PVOID SystemArgument1, PVOID SystemArgument2);
 
+/// <summary>What every processor executes at once, for KeIpiGenericCall.</summary>
+[Routine] public delegate ulong KIPI_BROADCAST_WORKER(ulong Argument);
+
 [Routine] public delegate void KSTART_ROUTINE(PVOID StartContext);
 
 [Routine] public delegate BOOLEAN KSERVICE_ROUTINE(PKINTERRUPT Interrupt, PVOID ServiceContext);

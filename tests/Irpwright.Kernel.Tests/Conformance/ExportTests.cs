@@ -13,6 +13,18 @@ public partial class ExportTests
         Assert.True(uncalled.Length == 0, $"No test calls {string.Join(", ", uncalled)}.");
     }
 
+    /// <summary>By a table of what real drivers import: routines and variables.</summary>
+    [Fact]
+    public void Nothing_is_missing_that_two_drivers_import()
+    {
+        string[] wanted = [.. File.ReadLines(Path.Combine(ConformanceDocument.Root, "tests", "Irpwright.Kernel.Tests", "Conformance", "imports.tsv"))
+            .Where(line => !line.StartsWith('#')).Select(line => line.Split('\t')[0])];
+        Assert.True(wanted.Length > 300, $"The table has {wanted.Length} names.");
+        using var machine = new Machine();
+        string[] missing = [.. wanted.Where(name => machine.SystemRoutines.Find(name) is null)];
+        Assert.True(missing.Length == 0, $"Drivers import {string.Join(", ", missing)}, which the kernel does not export.");
+    }
+
     static IEnumerable<string> Sources()
     {
         string built = Path.DirectorySeparatorChar + "obj" + Path.DirectorySeparatorChar;
