@@ -79,6 +79,10 @@ public enum IrpOrigin : byte
 
 [KernelEvent] public readonly record struct DriverLoaded(PDRIVER_OBJECT DriverObject, string Name, NTSTATUS Status);
 
+/// <summary>The driver's DriverUnload routine is about to be called.</summary>
+[KernelEvent] public readonly record struct DriverUnloading(PDRIVER_OBJECT DriverObject, string Name);
+
+/// <summary>The routine returned; the driver is not forgotten yet.</summary>
 [KernelEvent] public readonly record struct DriverUnloaded(PDRIVER_OBJECT DriverObject, string Name);
 
 [KernelEvent] public readonly record struct DeviceCreated(PDEVICE_OBJECT DeviceObject, string Name);
@@ -141,11 +145,20 @@ public enum IrpOrigin : byte
 
 [KernelEvent] public readonly record struct TimerExpired(PKTIMER Timer);
 
+/// <summary>A timer that was set was taken back.</summary>
+[KernelEvent] public readonly record struct TimerCancelled(PKTIMER Timer);
+
 [KernelEvent] public readonly record struct DpcQueued(PKDPC Dpc);
 
 [KernelEvent] public readonly record struct DpcStarted(PKDPC Dpc, PKDEFERRED_ROUTINE Routine, KernelThread Thread);
 
 [KernelEvent] public readonly record struct DpcReturned(PKDPC Dpc, PKDEFERRED_ROUTINE Routine, KernelThread Thread);
+
+/// <summary>A DPC was taken out of its queue.</summary>
+[KernelEvent] public readonly record struct DpcRemoved(PKDPC Dpc);
+
+/// <param name="IoObject">Null for a work item that belongs to no object.</param>
+[KernelEvent] public readonly record struct WorkItemQueued(PVOID WorkItem, PVOID IoObject, ulong Routine);
 
 [KernelEvent] public readonly record struct WorkItemStarted(PVOID WorkItem, PVOID IoObject, ulong Routine);
 
@@ -173,6 +186,32 @@ public enum IrpOrigin : byte
 [KernelEvent] public readonly record struct PoolAllocated(ulong Address, ulong Size, uint Tag, POOL_TYPE PoolType, ulong Owner);
 
 [KernelEvent] public readonly record struct PoolFreed(ulong Address, uint Tag);
+
+/// <summary>MmProbeAndLockPages locked what an MDL describes, for a driver or for the kernel.</summary>
+[KernelEvent] public readonly record struct PagesLocked(PMDL Mdl, ulong Address, uint Length);
+
+/// <summary>The pages that an MDL describes are about to be unlocked.</summary>
+[KernelEvent] public readonly record struct PagesUnlocked(PMDL Mdl);
+
+/// <summary>The pages of an MDL were mapped.</summary>
+/// <param name="Address">Where, with the buffer's offset in its page.</param>
+[KernelEvent] public readonly record struct MdlMapped(PMDL Mdl, MODE Mode, PVOID Address, MM_PAGE_PRIORITY Priority);
+
+/// <summary>A mapping is to be ended; nothing has been looked at yet.</summary>
+[KernelEvent] public readonly record struct MdlUnmapping(PMDL Mdl, PVOID Address);
+
+/// <param name="Size">Bytes of the list's own structure.</param>
+/// <param name="BlockSize">Bytes of its blocks, as requested.</param>
+[KernelEvent] public readonly record struct LookasideInitialized(PVOID Lookaside, ulong Size, ulong BlockSize);
+
+/// <summary>A list is deleted; nothing has been looked at yet.</summary>
+[KernelEvent] public readonly record struct LookasideDeleted(PVOID Lookaside);
+
+// Handles
+
+[KernelEvent] public readonly record struct HandleOpened(HANDLE Handle, PVOID Object);
+
+[KernelEvent] public readonly record struct HandleClosed(HANDLE Handle);
 
 // Words and ends
 

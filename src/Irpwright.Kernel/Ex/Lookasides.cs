@@ -27,22 +27,22 @@ public sealed class Lookasides
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
     public void ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free, uint Flags,
         ulong Size, uint Tag, ushort Depth) =>
-        Initialize(Lookaside, Allocate.Address, Free.Address, POOL_TYPE.NonPagedPool | (POOL_TYPE)Flags, Size, Tag);
+        Initialize(Lookaside, NPAGED_LOOKASIDE_LIST.SizeOf, Allocate.Address, Free.Address, POOL_TYPE.NonPagedPool | (POOL_TYPE)Flags, Size, Tag);
 
     /// <summary>Prepares an empty list of paged blocks. IRQL &lt;= APC_LEVEL.</summary>
     /// <inheritdoc cref="ExInitializeNPagedLookasideList"/>
     [KernelExport(MaxIrql = APC_LEVEL)]
     public void ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free, uint Flags,
         ulong Size, uint Tag, ushort Depth) =>
-        Initialize(Lookaside, Allocate.Address, Free.Address, POOL_TYPE.PagedPool | (POOL_TYPE)Flags, Size, Tag);
+        Initialize(Lookaside, PAGED_LOOKASIDE_LIST.SizeOf, Allocate.Address, Free.Address, POOL_TYPE.PagedPool | (POOL_TYPE)Flags, Size, Tag);
 
     /// <summary>Frees the blocks that a list keeps. IRQL &lt;= DISPATCH_LEVEL.</summary>
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
-    public void ExDeleteNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside) => Flush(new PGENERAL_LOOKASIDE_POOL(Lookaside.Address), extended: false);
+    public void ExDeleteNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside) => Delete(Lookaside, extended: false);
 
     /// <summary>Frees the blocks that a list keeps. IRQL &lt;= APC_LEVEL.</summary>
     [KernelExport(MaxIrql = APC_LEVEL)]
-    public void ExDeletePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside) => Flush(new PGENERAL_LOOKASIDE_POOL(Lookaside.Address), extended: false);
+    public void ExDeletePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside) => Delete(Lookaside, extended: false);
 
     /// <summary>Takes a block from a list; NULL when there is no memory. IRQL &lt;= DISPATCH_LEVEL.</summary>
     [WdkInline]
@@ -76,13 +76,13 @@ public sealed class Lookasides
             EX_LOOKASIDE_LIST_EX_FLAGS_FAIL_NO_RAISE => POOL_QUOTA_FAIL_INSTEAD_OF_RAISE,
             _ => 0,
         });
-        Initialize(Lookaside, Allocate.Address, Free.Address, type, Size, Tag);
+        Initialize(Lookaside, LOOKASIDE_LIST_EX.SizeOf, Allocate.Address, Free.Address, type, Size, Tag);
         return NTSTATUS.STATUS_SUCCESS;
     }
 
     /// <summary>Frees the blocks that a list keeps, and ends its use. IRQL &lt;= DISPATCH_LEVEL, for paged blocks &lt;= APC_LEVEL.</summary>
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
-    public void ExDeleteLookasideListEx(PLOOKASIDE_LIST_EX Lookaside) => Flush(new PGENERAL_LOOKASIDE_POOL(Lookaside.Address), extended: true);
+    public void ExDeleteLookasideListEx(PLOOKASIDE_LIST_EX Lookaside) => Delete(Lookaside, extended: true);
 
     /// <summary>Frees the blocks that a list keeps. IRQL &lt;= DISPATCH_LEVEL, for paged blocks &lt;= APC_LEVEL.</summary>
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
@@ -109,7 +109,7 @@ public sealed class Lookasides
         or POOL_TYPE.NonPagedPoolCacheAligned or POOL_TYPE.NonPagedPoolNxCacheAligned or POOL_TYPE.PagedPoolCacheAligned;
 
     // The pool's routines take the arguments of the extended routines too: they come behind their own.
-    void Initialize(PVOID lookaside, ulong allocate, ulong free, POOL_TYPE type, ulong size, uint tag)
+    void Initialize(PVOID lookaside, ulong listSize, ulong allocate, ulong free, POOL_TYPE type, ulong size, uint tag)
     {
         var list = new PGENERAL_LOOKASIDE_POOL(lookaside.Address);
         list.Value = default;
@@ -122,6 +122,13 @@ public sealed class Lookasides
         list.Allocate = new PALLOCATE_FUNCTION(allocate != 0 ? allocate : machine.Code.AddressOf(KernelExports.ExAllocatePoolWithTag));
         list.Free = new PFREE_FUNCTION(free != 0 ? free : machine.Code.AddressOf(KernelExports.ExFreePool));
         Lists.Initialize(new PLIST_ENTRY(list.Address + 0x40));
+        machine.Events.Emit(new LookasideInitialized(lookaside, listSize, size));
+    }
+
+    void Delete(PVOID lookaside, bool extended)
+    {
+        machine.Events.Emit(new LookasideDeleted(lookaside));
+        Flush(new PGENERAL_LOOKASIDE_POOL(lookaside.Address), extended);
     }
 
     PVOID Allocate(PGENERAL_LOOKASIDE_POOL list)

@@ -171,6 +171,7 @@ public sealed class Drivers
         PDRIVER_UNLOAD unload = driver.Object.DriverUnload;
         if (unload.IsNull) return false;
         driver.Object.Flags |= DRVO_UNLOAD_INVOKED;
+        machine.Events.Emit(new DriverUnloading(driver.Object, driver.Name));
         InKernel(() =>
         {
             machine.Code.Call(unload, driver.Object);

@@ -10,6 +10,7 @@ public sealed class WorkItems
 {
     const uint Tag = 0x4977_6F49; // "IowI"
     const int MaximumWorkers = 7;
+    const int PriorityCount = 32;
     const short DeviceObjectType = 3;
     const short DriverObjectType = 4;
 
@@ -114,7 +115,7 @@ public sealed class WorkItems
     public void ExQueueWorkItem(PWORK_QUEUE_ITEM WorkItem, WORK_QUEUE_TYPE QueueType)
     {
         RequireQueueable(WorkItem, WorkItem.WorkerRoutine.Address, QueueType);
-        Enqueue(new Entry(WorkItem.Address, Kind.Executive), QueueType);
+        Enqueue(new Entry(WorkItem.Address, Kind.Executive), default, WorkItem.WorkerRoutine.Address, QueueType);
     }
 
     void QueueIo(PIO_WORKITEM item, ulong routine, Kind kind, WORK_QUEUE_TYPE queueType, PVOID context)
@@ -125,10 +126,10 @@ public sealed class WorkItems
         machine.Objects.ObfReferenceObject(ioObject);
         item.Routine = new PVOID(routine);
         item.Context = context;
-        Enqueue(new Entry(item.Address, kind), queueType);
+        Enqueue(new Entry(item.Address, kind), ioObject, routine, queueType);
     }
 
-    void Enqueue(Entry entry, WORK_QUEUE_TYPE queueType)
+    void Enqueue(Entry entry, PVOID ioObject, ulong routine, WORK_QUEUE_TYPE queueType)
     {
         KernelThread? worker;
         bool start;
@@ -136,6 +137,7 @@ public sealed class WorkItems
         {
             if (!queued.Add(entry.Item)) QueuedTwice(entry.Item, queueType);
             queue.Enqueue(entry);
+            machine.Events.Emit(new WorkItemQueued(new PVOID(entry.Item), ioObject, routine));
             start = !idleWorkers.TryDequeue(out worker) && workers < MaximumWorkers;
             if (start) workers++;
         }
@@ -229,6 +231,11 @@ public sealed class WorkItems
         bool isQueued;
         lock (gate) isQueued = queued.Contains(item.Address);
         if (isQueued) QueuedTwice(item.Address, queueType);
+        if (queueType is not (>= 0 and < WORK_QUEUE_TYPE.MaximumWorkQueue or >= WORK_QUEUE_TYPE.CustomPriorityWorkQueue and < WORK_QUEUE_TYPE.CustomPriorityWorkQueue + PriorityCount))
+        {
+            throw machine.BugChecks.Stop(BugCheckCode.WORKER_INVALID, 6, item.Address, (ulong)queueType, 0,
+                $"The work item at {item} was queued to queue {(int)queueType}, which there is not.");
+        }
         if (routine == 0)
         {
             throw machine.BugChecks.Stop(BugCheckCode.WORKER_INVALID, 7, item.Address, (ulong)queueType, 0,

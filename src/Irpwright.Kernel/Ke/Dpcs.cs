@@ -80,8 +80,8 @@ public sealed class Dpcs
             if (Dpc.Importance == HighImportance) queue.AddFirst(Dpc);
             else queue.AddLast(Dpc);
             if (!isThreaded) pendingCount++;
+            machine.Events.Emit(new DpcQueued(Dpc));
         }
-        machine.Events.Emit(new DpcQueued(Dpc));
         if (isThreaded) WakeThreadedWorker();
         machine.Scheduler.Yield(thread, isThreaded ? SchedulingPoint.Wake : SchedulingPoint.DpcQueued);
         return true;
@@ -95,6 +95,7 @@ public sealed class Dpcs
         {
             if (Dpc.DpcData.IsNull) return false;
             Dpc.DpcData = default;
+            machine.Events.Emit(new DpcRemoved(Dpc));
             if (threaded.Remove(Dpc)) return true;
             foreach (KernelThread thread in machine.Scheduler.Threads)
             {

@@ -70,7 +70,12 @@ public sealed class Timers
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
     public BOOLEAN KeReadStateTimer(PKTIMER Timer) => new PDISPATCHER_HEADER(Timer.Address).SignalState != 0;
 
-    bool Withdraw(PKTIMER timer) => pending.Remove(timer.Address, out Interrupt? interrupt) && machine.Scheduler.Cancel(interrupt);
+    bool Withdraw(PKTIMER timer)
+    {
+        if (!pending.Remove(timer.Address, out Interrupt? interrupt)) return false;
+        machine.Events.Emit(new TimerCancelled(timer));
+        return machine.Scheduler.Cancel(interrupt);
+    }
 
     void Expire(PKTIMER timer, Interrupt interrupt)
     {
@@ -89,8 +94,8 @@ public sealed class Timers
                 timer.DueTime += timer.Period * 10_000UL;
                 machine.Scheduler.Schedule(interrupt, (long)timer.DueTime);
             }
+            machine.Events.Emit(new TimerExpired(timer));
         }
-        machine.Events.Emit(new TimerExpired(timer));
         machine.Dispatcher.Signal(new PDISPATCHER_HEADER(timer.Address));
         if (!dpc.IsNull) machine.Dpcs.KeInsertQueueDpc(dpc, default, default);
     }

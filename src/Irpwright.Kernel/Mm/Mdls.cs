@@ -155,6 +155,7 @@ public sealed unsafe class Mdls
         ulong pages = DescribePages(mdl, address);
         mdl.MdlFlags |= MDL_PAGES_LOCKED | (Operation == IoReadAccess ? 0 : MDL_WRITE_OPERATION);
         Interlocked.Add(ref lockedPages, (int)pages);
+        machine.Events.Emit(new PagesLocked(mdl, address, mdl.ByteCount));
     }
 
     /// <summary>
@@ -170,6 +171,7 @@ public sealed unsafe class Mdls
         RequireWithout(mdl, MDL_PARTIAL, 0xB4, "MmUnlockPages");
         RequireWithout(mdl, MDL_SOURCE_IS_NONPAGED_POOL, 0x7D, "MmUnlockPages");
         if ((mdl.MdlFlags & MDL_PAGES_LOCKED) == 0) NotLocked(mdl);
+        machine.Events.Emit(new PagesUnlocked(mdl));
         if ((mdl.MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) != 0) MmUnmapLockedPages(mdl.MappedSystemVa, mdl);
         mdl.MdlFlags &= ~MDL_PAGES_LOCKED;
         Interlocked.Add(ref lockedPages, -(int)PageCount(mdl));
@@ -301,7 +303,9 @@ public sealed unsafe class Mdls
         {
             RequireAny(mdl, MDL_PAGES_LOCKED | MDL_PARTIAL | MDL_SOURCE_IS_NONPAGED_POOL);
             ulong user = Map(mdl, machine.Memory.UserSliceBase, ref userMappings, access);
-            return user != 0 ? new PVOID(user) : throw new NtStatusException(STATUS_INSUFFICIENT_RESOURCES);
+            if (user == 0) throw new NtStatusException(STATUS_INSUFFICIENT_RESOURCES);
+            machine.Events.Emit(new MdlMapped(mdl, AccessMode, new PVOID(user), Priority));
+            return new PVOID(user);
         }
         RequireWithout(mdl, Mapped | MDL_PARTIAL_HAS_BEEN_MAPPED, 0xB2, "MmMapLockedPagesSpecifyCache");
         RequireAny(mdl, MDL_PAGES_LOCKED | MDL_PARTIAL);
@@ -316,6 +320,7 @@ public sealed unsafe class Mdls
         mdl.MappedSystemVa = new PVOID(address);
         bool partial = (mdl.MdlFlags & MDL_PARTIAL) != 0;
         mdl.MdlFlags |= MDL_MAPPED_TO_SYSTEM_VA | (partial ? MDL_PARTIAL_HAS_BEEN_MAPPED : 0);
+        machine.Events.Emit(new MdlMapped(mdl, AccessMode, mdl.MappedSystemVa, Priority));
         return mdl.MappedSystemVa;
     }
 
@@ -328,6 +333,7 @@ public sealed unsafe class Mdls
     public void MmUnmapLockedPages(PVOID BaseAddress, PMDL MemoryDescriptorList)
     {
         PMDL mdl = MemoryDescriptorList;
+        machine.Events.Emit(new MdlUnmapping(mdl, BaseAddress));
         if (BaseAddress.Address <= HighestUserAddress)
         {
             ulong mapped = machine.Memory.UserSliceBase + (Frame(mdl, 0) << GuestMemory.PageShift) + mdl.ByteOffset;

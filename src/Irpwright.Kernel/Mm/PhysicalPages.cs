@@ -119,7 +119,7 @@ public sealed class PhysicalPages
         {
             if (!sizes.TryGetValue(BaseAddress.Address, out size))
             {
-                throw machine.BugChecks.Stop(BugCheckCode.BAD_POOL_CALLER, 0x42, BaseAddress.Address, 0, 0,
+                throw machine.BugChecks.Stop(BugCheckCode.BAD_POOL_CALLER, 0x60, BaseAddress.Address, 0, 0,
                     $"{BaseAddress} was freed as contiguous or noncached memory, but does not begin such memory.");
             }
         }

@@ -57,6 +57,7 @@ public sealed class Handles
         HandleTable table = (isKernelHandle ? machine.Processes.System : process).Handles;
         ulong value = table.Add(new HandleEntry(target, target.Type.Mapping.Map(access), flags & Kept));
         handle = new HANDLE(isKernelHandle ? value | KernelHandleBits : value);
+        machine.Events.Emit(new HandleOpened(handle, new PVOID(target.Address)));
         return STATUS_SUCCESS;
     }
 
@@ -133,6 +134,7 @@ public sealed class Handles
         NTSTATUS status = Find(handle, mode, process, out HandleEntry? entry);
         if (status < 0) return status;
         if (!TableOf(handle, process).Remove(handle.Value & ~KernelHandleBits, entry!)) return STATUS_INVALID_HANDLE;
+        machine.Events.Emit(new HandleClosed(handle));
         machine.Objects.HandleClosed(entry!.Object);
         return STATUS_SUCCESS;
     }

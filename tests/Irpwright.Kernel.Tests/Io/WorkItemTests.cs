@@ -232,7 +232,7 @@ public sealed class WorkItemTests : IDisposable
     public class When_a_driver_is_wrong
     {
         [Theory]
-        [InlineData(1u), InlineData(2u), InlineData(3u), InlineData(7u)]
+        [InlineData(1u), InlineData(2u), InlineData(3u), InlineData(6u), InlineData(7u)]
         public void Misuse_of_an_item_is_WORKER_INVALID(uint violation)
         {
             using var machine = new Machine();
@@ -244,12 +244,13 @@ public sealed class WorkItemTests : IDisposable
                 machine.Irqls.KeRaiseIrqlToDpcLevel();
                 IO_WORKITEM_ROUTINE nothing = (_, _) => { };
                 PIO_WORKITEM_ROUTINE routine = machine.Code.Routine(nothing);
-                if (violation != 7) machine.WorkItems.IoQueueWorkItem(item, routine, DelayedWorkQueue, default);
+                if (violation < 6) machine.WorkItems.IoQueueWorkItem(item, routine, DelayedWorkQueue, default);
                 switch (violation)
                 {
                     case 1: machine.WorkItems.IoQueueWorkItem(item, routine, DelayedWorkQueue, default); break;
                     case 2: machine.WorkItems.IoFreeWorkItem(item); break;
                     case 3: machine.WorkItems.IoInitializeWorkItem(new PVOID(machine.CurrentThread.Object.Address), item); break;
+                    case 6: machine.WorkItems.IoQueueWorkItem(item, routine, MaximumWorkQueue, default); break;
                     case 7: machine.WorkItems.IoQueueWorkItem(item, default, DelayedWorkQueue, default); break;
                 }
             });

@@ -396,6 +396,28 @@ public sealed class MdlTests : IDisposable
     }
 
     [Fact, Spec("MDL-09")]
+    public void A_partial_MDL_is_neither_unlocked_nor_its_parents_mapping_ended_by_it()
+    {
+        Assert.Equal(0xB4ul, Violation((m, part) => m.Mdls.MmUnlockPages(part)));
+        Assert.Equal(0xB5ul, Violation((m, part) => m.Mdls.MmUnmapLockedPages(part.MappedSystemVa, part)));
+
+        static ulong Violation(Action<Machine, PMDL> call)
+        {
+            BugCheckReport report = Crash.Of(machine =>
+            {
+                PVOID buffer = new(machine.Memory.AllocateUser(64));
+                PMDL source = machine.Mdls.IoAllocateMdl(buffer, 64, false, false, default), part = machine.Mdls.IoAllocateMdl(buffer, 64, false, false, default);
+                machine.Mdls.MmProbeAndLockPages(source, UserMode, IoReadAccess);
+                machine.Mdls.MmGetSystemAddressForMdlSafe(source, NormalPagePriority);
+                machine.Mdls.IoBuildPartialMdl(source, part, buffer, 16);
+                call(machine, part);
+            });
+            Assert.Equal(DRIVER_VERIFIER_DETECTED_VIOLATION, report.Code);
+            return report.Parameter1;
+        }
+    }
+
+    [Fact, Spec("MDL-09")]
     public void A_target_that_is_too_small_or_a_part_outside_the_source_stops_the_machine()
     {
         BugCheckReport report = Crash.Of(machine, () => Mdls.IoBuildPartialMdl(Locked(user, 0x2000), Mdl(user, 16), new PVOID(user), 0));

@@ -83,6 +83,6 @@ public class PhysicalPagesTests : DriverTest
     {
         PVOID pool = default;
         BugCheckReport report = Stops(BAD_POOL_CALLER, () => MmFreeContiguousMemory(pool = Memory(4096)));
-        Assert.Equal((0x42ul, pool.Address), (report.Parameter1, report.Parameter2));
+        Assert.Equal((0x60ul, pool.Address), (report.Parameter1, report.Parameter2));
     }
 }
