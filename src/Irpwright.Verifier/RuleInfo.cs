@@ -79,6 +79,12 @@ static class Pages
     /// <summary>The page of the I/O verification errors.</summary>
     internal const string IoVerification = Documentation + "debugger/bug-check-0xc9--driver-verifier-iomanager-violation";
 
+    /// <summary>The page of the other errors that Driver Verifier detects.</summary>
+    internal const string Detected = Documentation + "debugger/bug-check-0xc4--driver-verifier-detected-violation";
+
+    /// <summary>The page of a bug check, such as <c>0xc7--timer-or-dpc-invalid</c>.</summary>
+    internal static string BugCheck(string page) => $"{Documentation}debugger/bug-check-{page}";
+
     /// <summary>The page of a rule that Microsoft names.</summary>
     internal static string Wdm(string rule) => $"{Documentation}devtest/wdm-{rule.ToLowerInvariant()}";
 

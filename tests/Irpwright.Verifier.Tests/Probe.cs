@@ -2,7 +2,7 @@ namespace Irpwright.Verification.Tests;
 
 /// <summary>A driver whose routines a test writes: the function driver of a device, or a filter above one.</summary>
 /// <remarks>What is not written does what is right: complete with success, or pass down.</remarks>
-public sealed class Probe(string? deviceName) : WdmDriver
+public sealed partial class Probe(string? deviceName) : WdmDriver
 {
     readonly Queue<Action> deferred = new();
     PKDPC dpc;
@@ -128,7 +128,7 @@ public sealed class Probe(string? deviceName) : WdmDriver
         return irp;
     }
 
-    public PVOID Allocate(ulong size) => ExAllocatePoolWithTag(POOL_TYPE.NonPagedPool, size, 0x626F7250);
+    public PVOID Allocate(ulong size) => ExAllocatePool2(POOL_FLAGS.POOL_FLAG_NON_PAGED | POOL_FLAGS.POOL_FLAG_UNINITIALIZED, size, 0x626F7250);
 
     public PKEVENT NewEvent()
     {

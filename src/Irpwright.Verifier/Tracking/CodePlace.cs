@@ -15,6 +15,9 @@ public readonly struct CodePlace(Machine machine, PDRIVER_OBJECT driver, ulong r
     /// <summary>The driver's name; null when nobody knows it.</summary>
     public string? DriverName => (Find(machine, routine) ?? Find(machine, call) ?? Loaded(driver))?.Name;
 
+    /// <summary>Whether it is in the code of a driver.</summary>
+    public bool IsIn(PDRIVER_OBJECT driverObject) => (Find(machine, routine) ?? Find(machine, call) ?? Loaded(driver))?.Object == driverObject;
+
     Driver? Loaded(PDRIVER_OBJECT driverObject) => driverObject.IsNull ? null : machine.Drivers.Find(driverObject);
 
     /// <summary>Such as <c>passthrough!PassDone</c>; null when nothing is known.</summary>

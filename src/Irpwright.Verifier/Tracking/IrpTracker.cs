@@ -25,6 +25,7 @@ public sealed class IrpTracker
     readonly Dictionary<ulong, IrpRecord> irps = [];
     readonly Dictionary<int, ThreadContext> threads = [];
     readonly Stack<IrpRecord> freeRecords = new();
+    readonly Dictionary<ulong, LockedBuffer> locked = [];
     readonly Stack<Visit> freeVisits = new();
     readonly (ulong Irp, IrpName Name, CodePlace By)[] completions = new (ulong, IrpName, CodePlace)[RememberedCompletions];
     IrpRecord? latest;
@@ -68,6 +69,12 @@ public sealed class IrpTracker
 
     /// <summary>The driver's routine that returned.</summary>
     public RoutineFrame Frame => frame ?? throw new InvalidOperationException("The event is no routine's end.");
+
+    /// <summary>Timers that are set, DPCs and work items that are queued, lookaside lists.</summary>
+    public ActiveObjects Active { get; } = new();
+
+    /// <summary>What is locked, by the address of the MDL.</summary>
+    public IReadOnlyDictionary<ulong, LockedBuffer> Locked => locked;
 
     /// <summary>Who completed a packet that is no IRP any more, if that was not long ago.</summary>
     public (IrpName Irp, CodePlace By)? LastCompletion(ulong irp)
@@ -404,13 +411,21 @@ public sealed class IrpTracker
 
     internal void After(in CancelRoutineReturned e) => Thread.Pop();
 
-    internal bool Before(in DpcStarted e) => Enter(RoutineKind.Dpc, e.Routine.Address);
+    internal bool Before(in DpcStarted e)
+    {
+        Active.Remove(ActiveKind.Dpc, e.Dpc.Address);
+        return Enter(RoutineKind.Dpc, e.Routine.Address);
+    }
 
     internal bool Before(in DpcReturned e) => Leave(RoutineKind.Dpc, e.Routine.Address);
 
     internal void After(in DpcReturned e) => Thread.Pop();
 
-    internal bool Before(in WorkItemStarted e) => Enter(RoutineKind.WorkItem, e.Routine);
+    internal bool Before(in WorkItemStarted e)
+    {
+        Active.Remove(ActiveKind.WorkItem, e.WorkItem.Address);
+        return Enter(RoutineKind.WorkItem, e.Routine);
+    }
 
     internal bool Before(in WorkItemReturned e) => Leave(RoutineKind.WorkItem, e.Routine);
 
@@ -465,6 +480,68 @@ public sealed class IrpTracker
         Thread.Released(e.SpinLock.Address);
         return true;
     }
+
+    // ---- Objects that the kernel will come back to
+
+    internal bool Before(in TimerSet e)
+    {
+        Active.Add(new ActiveObject(ActiveKind.Timer, e.Timer.Address, KTIMER.SizeOf, RoutineOf(e.Timer.Dpc), Caller));
+        return true;
+    }
+
+    static ulong RoutineOf(PKDPC dpc) => GuestMemory.IsAccessible(dpc.Address, KDPC.SizeOf, PageAccess.Read) ? dpc.DeferredRoutine.Address : 0;
+
+    internal bool Before(in TimerCancelled e)
+    {
+        Active.Remove(ActiveKind.Timer, e.Timer.Address);
+        return true;
+    }
+
+    internal bool Before(in TimerExpired e)
+    {
+        if (!GuestMemory.IsAccessible(e.Timer.Address, KTIMER.SizeOf, PageAccess.Read) || e.Timer.Period == 0)
+            Active.Remove(ActiveKind.Timer, e.Timer.Address);
+        return true;
+    }
+
+    internal bool Before(in DpcQueued e)
+    {
+        Active.Add(new ActiveObject(ActiveKind.Dpc, e.Dpc.Address, KDPC.SizeOf, RoutineOf(e.Dpc), Caller));
+        return true;
+    }
+
+    internal bool Before(in DpcRemoved e)
+    {
+        Active.Remove(ActiveKind.Dpc, e.Dpc.Address);
+        return true;
+    }
+
+    internal bool Before(in WorkItemQueued e)
+    {
+        ulong size = e.IoObject.IsNull ? WORK_QUEUE_ITEM.SizeOf : (ulong)IO_WORKITEM.SizeOf;
+        Active.Add(new ActiveObject(ActiveKind.WorkItem, e.WorkItem.Address, size, e.Routine, Caller));
+        return true;
+    }
+
+    internal bool Before(in PagesLocked e)
+    {
+        // The kernel locks buffers of requests itself.
+        CodePlace? by = Thread.Call.Export == KernelExports.MmProbeAndLockPages ? Caller : null;
+        locked[e.Mdl.Address] = new LockedBuffer(e.Address, e.Length, by);
+        return true;
+    }
+
+    internal bool Before(in PagesUnlocked e)
+    {
+        locked.Remove(e.Mdl.Address);
+        return true;
+    }
+
+    // Rules still see the state before it.
+    internal void After(in LookasideInitialized e) =>
+        Active.Add(new ActiveObject(ActiveKind.Lookaside, e.Lookaside.Address, e.Size, 0, Caller));
+
+    internal void After(in LookasideDeleted e) => Active.Remove(ActiveKind.Lookaside, e.Lookaside.Address);
 
     internal bool Before(in ThreadEnded e)
     {

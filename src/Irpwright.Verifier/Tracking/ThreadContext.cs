@@ -27,6 +27,19 @@ public sealed class ThreadContext
     /// <summary>The code that called the kernel.</summary>
     public CodePlace Caller => new(machine, Frame?.Driver ?? default, Frame?.Routine ?? 0, Call.Caller);
 
+    /// <summary>Whether a DPC runs on the thread, or something that one called: whose context it is, nobody knows.</summary>
+    public bool IsInDpc
+    {
+        get
+        {
+            for (int i = depth; i > 0; i--)
+            {
+                if (frames[i - 1].Kind == RoutineKind.Dpc) return true;
+            }
+            return false;
+        }
+    }
+
     /// <summary>A spin lock that the innermost routine has acquired and not released; 0 for none.</summary>
     public ulong SpinLockOfFrame
     {

@@ -1,0 +1,74 @@
+namespace Irpwright.Verification.Tests;
+
+/// <summary>What tests do with handles, registry keys and providers.</summary>
+public sealed partial class Probe
+{
+    public const string Key = @"\Registry\Machine\Software\Probe";
+
+    /// <summary>Attributes of a kernel handle to a named object.</summary>
+    public POBJECT_ATTRIBUTES Attributes(string name, OBJ_FLAGS flags = OBJ_KERNEL_HANDLE)
+    {
+        POBJECT_ATTRIBUTES attributes = new(Allocate(OBJECT_ATTRIBUTES.SizeOf).Address);
+        InitializeObjectAttributes(attributes, RTL_CONSTANT_STRING(name), flags, default, default);
+        return attributes;
+    }
+
+    public HANDLE CreateKey(string name = Key)
+    {
+        Assert.Equal(STATUS_SUCCESS, ZwCreateKey(out HANDLE key, KEY_ALL_ACCESS, Attributes(name), 0, default, REG_OPTION_NON_VOLATILE, default));
+        return key;
+    }
+
+    public HANDLE OpenKey(string name = Key)
+    {
+        Assert.Equal(STATUS_SUCCESS, ZwOpenKey(out HANDLE key, KEY_ALL_ACCESS, Attributes(name)));
+        return key;
+    }
+
+    /// <summary>An event with a handle of the current process, or a kernel handle.</summary>
+    public HANDLE CreateEvent(OBJ_FLAGS flags)
+    {
+        POBJECT_ATTRIBUTES attributes = new(Allocate(OBJECT_ATTRIBUTES.SizeOf).Address);
+        InitializeObjectAttributes(attributes, default, flags, default, default);
+        Assert.Equal(STATUS_SUCCESS, ZwCreateEvent(out HANDLE handle, EVENT_ALL_ACCESS, attributes, EVENT_TYPE.NotificationEvent, false));
+        return handle;
+    }
+
+    public PUNICODE_STRING Text(string text, int length)
+    {
+        PUNICODE_STRING name = new(Allocate(UNICODE_STRING.SizeOf).Address);
+        name.Value = RTL_CONSTANT_STRING(text).Value;
+        name.Length = (ushort)length;
+        return name;
+    }
+
+    public NTSTATUS SetValue(HANDLE key, PUNICODE_STRING name, PVOID data) => ZwSetValueKey(key, name, 0, REG_BINARY, data, 4);
+
+    public NTSTATUS FlushKey(HANDLE key) => ZwFlushKey(key);
+
+    public new NTSTATUS ZwClose(HANDLE Handle) => base.ZwClose(Handle);
+
+    /// <summary>References the object behind a handle, and gives the reference back if there is one.</summary>
+    public NTSTATUS Reference(HANDLE handle, MODE mode)
+    {
+        NTSTATUS status = ObReferenceObjectByHandle(handle, 0, default, mode, out PVOID found, default);
+        if (status >= 0) ObDereferenceObject(found);
+        return status;
+    }
+
+    public new PDEVICE_OBJECT IoGetAttachedDeviceReference(PDEVICE_OBJECT DeviceObject) => base.IoGetAttachedDeviceReference(DeviceObject);
+
+    public void Dereference(PVOID target) => ObDereferenceObject(target);
+
+    public NTSTATUS Wmi(uint action) => IoWMIRegistrationControl(Device, action);
+
+    public ulong RegisterProvider()
+    {
+        PGUID id = new(Allocate(16).Address);
+        Assert.Equal(STATUS_SUCCESS, EtwRegister(id, default, default, out ulong handle));
+        ExFreePool(id);
+        return handle;
+    }
+
+    public NTSTATUS UnregisterProvider(ulong handle) => EtwUnregister(handle);
+}
