@@ -61,7 +61,7 @@ sealed record ViolationJson(
 }
 
 sealed record BugCheckJson(
-    uint Code, string Name, IReadOnlyList<string> Parameters, string Thread, int Irql, IReadOnlyList<string> CallStack)
+    uint Code, string Name, IReadOnlyList<string> Parameters, string Thread, int Irql, IReadOnlyList<string> CallStack, ExceptionJson? Exception)
 {
     public static BugCheckJson Of(BugCheckReport report) => new(
         (uint)report.Code,
@@ -69,8 +69,23 @@ sealed record BugCheckJson(
         [.. ((ulong[])[report.Parameter1, report.Parameter2, report.Parameter3, report.Parameter4]).Select(Format.Address)],
         report.Thread,
         report.Irql,
-        [.. report.CallStack.Select(frame => frame.ToString())]);
+        [.. report.CallStack.Select(frame => frame.ToString())],
+        report.Fault is { } fault ? ExceptionJson.Of(fault) : null);
 }
+
+sealed record ExceptionJson(
+    uint Code, string Name, string? Address, IReadOnlyList<string> Parameters, IReadOnlyDictionary<string, string>? Registers, IReadOnlyList<InstructionJson>? Instructions)
+{
+    public static ExceptionJson Of(FaultReport fault) => new(
+        (uint)fault.Code,
+        fault.Code.Name,
+        fault.Address == 0 ? null : Format.Address(fault.Address),
+        [.. fault.Parameters.Select(Format.Address)],
+        fault.Registers.Count == 0 ? null : fault.Registers.ToDictionary(register => register.Name, register => Format.Address(register.Value)),
+        fault.Instructions.Count == 0 ? null : [.. fault.Instructions.Select(line => new InstructionJson(Format.Address(line.Address), line.Bytes, line.Text, line.IsFault ? true : null))]);
+}
+
+sealed record InstructionJson(string Address, string Bytes, string Text, bool? Fault);
 
 /// <summary>Serialises the command's results without reflection.</summary>
 [JsonSourceGenerationOptions(

@@ -103,6 +103,9 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
                     Run(guest, address);
                     returned = true;
                 }
+                catch (Exception e) when (ExceptionDispatcher.Note(guest, e))
+                {
+                }
                 catch (NtStatusException e) when (exceptions.Search(guest, depth, ref level, e))
                 {
                 }
@@ -173,7 +176,7 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
         BugChecks bugChecks = machine.BugChecks;
         switch (reason)
         {
-            case StopReason.Fault when DescribeMissing?.Invoke(cpu->FaultAddress) is { } missing:
+            case StopReason.Fault when (DescribeMissing?.Invoke(cpu->FaultAddress) ?? DescriptorTables.Describe(cpu->FaultAddress - cpu->CodeBase)) is { } missing:
                 // The instruction of a call is over, and only the return address tells who called.
                 bool isCall = cpu->FaultAccess == PageAccess.Execute && GuestMemory.IsAccessible(cpu->Rsp, 8, PageAccess.Read);
                 ulong user = isCall ? GuestMemory.Ref<ulong>(cpu->Rsp) : rip;
@@ -203,13 +206,42 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
             case StopReason.Breakpoint:
                 return Fault(cpu, NTSTATUS.STATUS_BREAKPOINT, $"{Place(rip)} executes a breakpoint, and no debugger is attached.", 0);
             case StopReason.FastFail:
-                ulong code = (uint)cpu->Rcx;
-                return bugChecks.Stop(BugCheckCode.KERNEL_SECURITY_CHECK_FAILURE, code, 0, 0, 0, $"{Place(rip)} ended the system with __fastfail({code}): {FastFailMeaning(code)}.");
+                return FastFail(cpu);
             case StopReason.AssertionFailure:
                 return Fault(cpu, NTSTATUS.STATUS_ASSERTION_FAILURE, $"An assertion failed at {Place(rip)}.");
             default:
                 throw new InvalidOperationException($"The interpreter stopped with {reason}, which nothing asked for.");
         }
+    }
+
+    // As Windows does it, on the stack of the code that gave up: a trap frame, and below it the record of an exception that nobody is asked about.
+    BugCheckException FastFail(Cpu* cpu)
+    {
+        const ulong recordOffset = 0xA8;
+        ulong code = (uint)cpu->Rcx;
+        ulong frame = (cpu->Rsp & ~15UL) - 0x200, record = frame - recordOffset;
+        var exception = new NtStatusException(NTSTATUS.STATUS_STACK_BUFFER_OVERRUN, null, code) { Address = cpu->Rip };
+        if (record < cpu->StackLimit || !GuestMemory.TryTranslate(record, recordOffset + KTRAP_FRAME.SizeOf, PageAccess.Write, out _, out _))
+        {
+            (frame, record) = (0, 0);
+        }
+        else
+        {
+            var context = new CONTEXT();
+            context.Save(cpu);
+            GuestMemory.Ref<KTRAP_FRAME>(frame) = Registers.TrapFrameOf(context);
+            ref EXCEPTION_RECORD raised = ref GuestMemory.Ref<EXCEPTION_RECORD>(record);
+            raised = new EXCEPTION_RECORD
+            {
+                ExceptionCode = exception.Status,
+                ExceptionFlags = EXCEPTION_FLAGS.EXCEPTION_NONCONTINUABLE,
+                ExceptionAddress = new PVOID(cpu->Rip),
+                NumberParameters = 1,
+            };
+            raised.ExceptionInformation[0] = code;
+        }
+        return machine.BugChecks.Stop(BugCheckCode.KERNEL_SECURITY_CHECK_FAILURE, code, frame, record, 0,
+            $"{Place(cpu->Rip)} ended the system with __fastfail({code}): {FastFailMeaning(code)}.", machine.BugChecks.ReportOf(exception));
     }
 
     /// <summary>For rdmsr and wrmsr: the number of the register, which the instruction does not show.</summary>
@@ -242,35 +274,35 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
 
     /// <inheritdoc/>
     /// <remarks>The first frame of a run is the instruction that stopped or called out, the others are return addresses.</remarks>
-    public IEnumerable<IReadOnlyList<ulong>> CallStack(KernelThread thread)
+    public IEnumerable<IReadOnlyList<GuestFrame>> CallStack(KernelThread thread)
     {
-        const int enough = 256;
-        var runs = new List<IReadOnlyList<ulong>>();
+        var runs = new List<IReadOnlyList<GuestFrame>>();
         if (thread.GuestState is not GuestThread guest) return runs;
         var context = new CONTEXT();
         context.Save(guest.Cpu);
         for (int depth = guest.Depth - 1; depth >= 0; depth--)
         {
-            var frames = new List<ulong>();
-            while (context.Rip != interpreter.ReturnAddress && frames.Count < enough)
-            {
-                // In the kernel, or at a wild address, there is no function: its caller is on top of the stack.
-                DriverImage? image = ImageAt?.Invoke(context.Rip);
-                if (image is not null) frames.Add(context.Rip);
-                bool left = image?.File.FunctionAt((uint)(context.Rip - image.Base)) is { } function
-                    ? FrameUnwinder.TryLeave(image, function, UNW_FLAG_NHANDLER, ref context, out _)
-                    : FrameUnwinder.TryLeaveLeaf(ref context);
-                if (!left) return [.. runs, frames];
-            }
-            runs.Add(frames);
+            runs.Add([.. new StackWalk(ImageAt, interpreter.ReturnAddress, guest.Callers[depth].Top).Walk(context)]);
             (context.Rip, context.Rsp, _) = guest.Callers[depth];
         }
         return runs;
     }
 
+    /// <inheritdoc/>
+    public IReadOnlyList<CodeLine> Disassemble(KernelThread thread, ulong address)
+    {
+        bool isAt = thread.GuestState is GuestThread guest && guest.Cpu->Rip == address;
+        return ImageAt?.Invoke(address) is { IsLoaded: true } image ? Disassembler.Around(image, address, isAt, machine.BugChecks.SymbolAt) : [];
+    }
+
     // ---- Frames of compiled code
 
     public IGuestFrames Frames => this;
+
+    void IGuestFrames.Save(KernelThread thread, ref CONTEXT context)
+    {
+        if (thread.GuestState is GuestThread guest) context.Save(guest.Cpu);
+    }
 
     void IGuestFrames.Capture(KernelThread thread, ref CONTEXT context)
     {
@@ -358,6 +390,9 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
 
         /// <summary>The exception for which frames are being left.</summary>
         internal EXCEPTION_RECORD Passing { get; set; }
+
+        /// <summary>Whether the thread ends itself: its frames are dropped, not unwound.</summary>
+        internal bool IsEnding { get; set; }
 
         /// <summary>What remains of the instruction budget, without the current quantum.</summary>
         internal long Left { get; set; }

@@ -22,6 +22,9 @@ public sealed record BugCheckReport(
     byte Irql,
     IReadOnlyList<StackFrame> CallStack)
 {
+    /// <summary>The exception that it was stopped for; null for any other reason.</summary>
+    public FaultReport? Fault { get; init; }
+
     public override string ToString() =>
         $"{Code} (0x{(uint)Code:X})  {Parameter1:x16} {Parameter2:x16} {Parameter3:x16} {Parameter4:x16}: {Explanation}";
 }
@@ -32,8 +35,11 @@ public sealed record BugCheckReport(
 /// <param name="Line">The source line, such as <c>toaster.c @ 123</c>, where debug information tells.</param>
 public sealed record StackFrame(ulong Address, string Symbol, string? Line = null)
 {
+    /// <summary>Whether it may be none: no exception table leads to it, only something on the stack that looks like a return address.</summary>
+    public bool IsGuess { get; init; }
+
     /// <summary>As debuggers print it: <c>passthrough!PassDone+0x12 [toaster.c @ 123]</c>.</summary>
-    public override string ToString() => Line is null ? Symbol : $"{Symbol} [{Line}]";
+    public override string ToString() => (Line is null ? Symbol : $"{Symbol} [{Line}]") + (IsGuess ? "  (a guess)" : "");
 }
 
 /// <summary>Something of a driver that was at an address and is gone.</summary>
@@ -83,11 +89,13 @@ public sealed class BugChecks
     public Func<ulong, WithdrawnCode?>? WithdrawnAt { get; set; }
 
     /// <summary>Stops the machine. The first stop counts; every later one throws the first again.</summary>
-    public BugCheckException Stop(BugCheckCode code, ulong parameter1, ulong parameter2, ulong parameter3, ulong parameter4, string explanation)
+    /// <param name="fault">The exception that it is stopped for.</param>
+    public BugCheckException Stop(
+        BugCheckCode code, ulong parameter1, ulong parameter2, ulong parameter3, ulong parameter4, string explanation, FaultReport? fault = null)
     {
         KernelThread? thread = machine.TryGetCurrentThread();
         var report = new BugCheckReport(code, parameter1, parameter2, parameter3, parameter4, explanation,
-            thread?.Name ?? "host", thread?.Irql ?? 0, thread is null ? [] : CallStack(thread));
+            thread?.Name ?? "host", thread?.Irql ?? 0, thread is null ? [] : CallStack(thread)) { Fault = fault };
         lock (gate)
         {
             if ((stopped as BugCheckException ?? stopping) is { } first) return first;
@@ -155,6 +163,8 @@ public sealed class BugChecks
             DivideByZeroException => Unhandled(new NtStatusException(NTSTATUS.STATUS_INTEGER_DIVIDE_BY_ZERO, "A C# driver divided by zero.")),
             OverflowException => Unhandled(new NtStatusException(NTSTATUS.STATUS_INTEGER_OVERFLOW, "A C# driver made a division whose quotient is too large.")),
             InsufficientExecutionStackException => KernelStackOverflow(0),
+            UnwindException { IsExit: true } unwind => AllFramesLeft(unwind.Record),
+            UnwindException or ContextRestoredException => Unhandled(new NtStatusException(NTSTATUS.STATUS_BAD_STACK, exception.Message)),
             _ => Unhandled(NTSTATUS.STATUS_UNHANDLED_EXCEPTION, 0, 0, 0,
                 $"A C# driver threw {exception.GetType().Name}: {exception.Message}"),
         };
@@ -175,8 +185,18 @@ public sealed class BugChecks
     /// </summary>
     internal bool Escaped(Exception exception, out Exception stop)
     {
-        stop = Convert(exception);
+        // An exit unwind goes on to the beginning of the thread.
+        stop = exception is UnwindException { IsExit: true } ? exception : Convert(exception);
         return stop != exception;
+    }
+
+    // The debugger and the system are asked once more about what the unwind was for, and neither takes it.
+    BugCheckException AllFramesLeft(in EXCEPTION_RECORD record)
+    {
+        ref readonly EXCEPTION_RECORD raised = ref record;
+        return Stop(BugCheckCode.KMODE_EXCEPTION_NOT_HANDLED, (uint)raised.ExceptionCode, raised.ExceptionAddress.Address,
+            raised.ExceptionInformation[0], raised.ExceptionInformation[1],
+            "RtlUnwindEx was called without a target frame, and all frames of the thread have been left.");
     }
 
     /// <summary>The bug check for running out of kernel stack: a double fault.</summary>
@@ -196,30 +216,31 @@ public sealed class BugChecks
         if (!isKernelAddress && (irql < DISPATCH_LEVEL || address >> 47 != 0)) return null;
         string what = access switch { PageAccess.Execute => "executed", PageAccess.Read => "read", _ => "written" };
         string place = $"{Format.Address(address)} was {what}";
+        FaultReport fault = ReportOf(new NtStatusException(STATUS_ACCESS_VIOLATION, null, FaultOperation(access), address) { Address = instruction });
         bool mapped = isKernelAddress && GuestMemory.IsAccessible(address, 1, PageAccess.Read);
         if (machine.IoSpace.TryTranslate(address, 1, PageAccess.None, out _))
             place += ", where device registers are mapped (C# drivers reach them by READ_REGISTER_ULONG, WRITE_REGISTER_ULONG and their relatives)";
         if (mapped && access == PageAccess.Execute)
-            return Stop(BugCheckCode.ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, address, 0, 0, 0, $"{place}, but that memory holds data, not code.");
+            return Stop(BugCheckCode.ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, address, 0, 0, 0, $"{place}, but that memory holds data, not code.", fault);
         if (mapped)
-            return Stop(BugCheckCode.ATTEMPTED_WRITE_TO_READONLY_MEMORY, address, 0, instruction, 0, $"{place}, but that memory is read-only.");
+            return Stop(BugCheckCode.ATTEMPTED_WRITE_TO_READONLY_MEMORY, address, 0, instruction, 0, $"{place}, but that memory is read-only.", fault);
         WithdrawnCode? withdrawn = WithdrawnAt?.Invoke(address);
         string nothing = withdrawn?.Description ?? "nothing is mapped there";
         ulong operation = access switch { PageAccess.Execute => 0x10UL, PageAccess.Read => 0, _ => 2 };
         if (withdrawn is { IsUnloadedDriver: true })
         {
             return Stop(BugCheckCode.DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS, address, operation, instruction, 0,
-                $"{place}, but {nothing}.");
+                $"{place}, but {nothing}.", fault);
         }
         if (irql >= DISPATCH_LEVEL)
         {
             return Stop(inKernel ? BugCheckCode.IRQL_NOT_LESS_OR_EQUAL : BugCheckCode.DRIVER_IRQL_NOT_LESS_OR_EQUAL, address, irql,
-                access switch { PageAccess.Execute => 8UL, PageAccess.Read => 0, _ => 1 }, instruction,
+                FaultOperation(access), instruction,
                 isKernelAddress || address < 0x10000
                     ? $"{place} at IRQL {irql}, but {nothing}."
-                    : $"{place} at IRQL {irql}, where no access to user memory may fail.");
+                    : $"{place} at IRQL {irql}, where no access to user memory may fail.", fault);
         }
-        return Stop(BugCheckCode.PAGE_FAULT_IN_NONPAGED_AREA, address, operation, instruction, 0, $"{place}, but {nothing}.");
+        return Stop(BugCheckCode.PAGE_FAULT_IN_NONPAGED_AREA, address, operation, instruction, 0, $"{place}, but {nothing}.", fault);
     }
 
     /// <summary>The bug check for an exception that no handler took; which one depends on what the thread was called for.</summary>
@@ -232,16 +253,34 @@ public sealed class BugChecks
         ulong code = (uint)exception.Status;
         ulong record = exception.ExceptionRecord.Address, context = exception.ContextRecord.Address;
         string explanation = exception.Message;
+        FaultReport fault = ReportOf(exception);
         return machine.TryGetCurrentThread() switch
         {
             null or { InterruptDepth: > 0 } => Stop(BugCheckCode.KMODE_EXCEPTION_NOT_HANDLED, code, exception.Address,
-                exception.Parameters.ElementAtOrDefault(0), exception.Parameters.ElementAtOrDefault(1), explanation),
-            { Kind: ThreadKind.User } => Stop(BugCheckCode.SYSTEM_SERVICE_EXCEPTION, code, exception.Address, context, 0, explanation),
-            _ => Stop(BugCheckCode.SYSTEM_THREAD_EXCEPTION_NOT_HANDLED, code, exception.Address, record, context, explanation),
+                exception.Parameters.ElementAtOrDefault(0), exception.Parameters.ElementAtOrDefault(1), explanation, fault),
+            { Kind: ThreadKind.User } => Stop(BugCheckCode.SYSTEM_SERVICE_EXCEPTION, code, exception.Address, context, 0, explanation, fault),
+            _ => Stop(BugCheckCode.SYSTEM_THREAD_EXCEPTION_NOT_HANDLED, code, exception.Address, record, context, explanation, fault),
         };
     }
 
-    StackFrame FrameAt(ulong address) => new(address, SymbolAt?.Invoke(address) ?? Format.Address(address), LineAt?.Invoke(address));
+    /// <summary>An exception as a report shows it, with registers and instructions where compiled code raised it.</summary>
+    public FaultReport ReportOf(NtStatusException exception)
+    {
+        if (exception.Address == 0 || machine.Guest is not { } guest || machine.TryGetCurrentThread() is not { } thread)
+            return new FaultReport(exception.Status, exception.Address, exception.Parameters, [], []);
+        var context = new CONTEXT();
+        if (!exception.ContextRecord.IsNull) context = exception.ContextRecord.Value;
+        else guest.Frames?.Save(thread, ref context);
+        IReadOnlyList<CodeLine> instructions = guest.Disassemble(thread, exception.Address);
+        // Where a wild jump went there is no code; who jumped is on top of the stack.
+        if (instructions.Count == 0 && guest.CallStack(thread).FirstOrDefault() is [var innermost, ..]) instructions = guest.Disassemble(thread, innermost.Address);
+        return new FaultReport(exception.Status, exception.Address, exception.Parameters, RegisterValue.Of(context), instructions);
+    }
+
+    static ulong FaultOperation(PageAccess access) => access switch { PageAccess.Execute => 8UL, PageAccess.Read => 0, _ => 1 };
+
+    StackFrame FrameAt(GuestFrame frame) =>
+        new(frame.Address, SymbolAt?.Invoke(frame.Address) ?? Format.Address(frame.Address), LineAt?.Invoke(frame.Address)) { IsGuess = frame.IsGuess };
 
     /// <inheritdoc cref="Unhandled(NtStatusException)"/>
     public BugCheckException Unhandled(NTSTATUS status, ulong instruction, ulong information0, ulong information1, string explanation) =>
@@ -263,14 +302,14 @@ public sealed class BugChecks
     List<StackFrame> CallStack(KernelThread thread)
     {
         var frames = new List<StackFrame>();
-        using IEnumerator<IReadOnlyList<ulong>>? runs = machine.Guest?.CallStack(thread).GetEnumerator();
+        using IEnumerator<IReadOnlyList<GuestFrame>>? runs = machine.Guest?.CallStack(thread).GetEnumerator();
         foreach (System.Diagnostics.StackFrame frame in new System.Diagnostics.StackTrace().GetFrames())
         {
             if (frame.GetMethod() is not { DeclaringType: { } type } method || frames.Count >= MaximumFrames) continue;
             if (type.IsSubclassOf(typeof(WdmDriver)))
                 frames.Add(new StackFrame(0, $"{type.Name}!{method.Name}"));
             else if (method.Name == nameof(IGuestProcessor.Invoke) && type.IsAssignableTo(typeof(IGuestProcessor)) && runs is not null && runs.MoveNext())
-                frames.AddRange(runs.Current.Select(address => FrameAt(address)));
+                frames.AddRange(runs.Current.Select(FrameAt));
         }
         return frames;
     }

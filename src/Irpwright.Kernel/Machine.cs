@@ -413,7 +413,7 @@ public sealed partial class Machine : IDisposable
             {
                 scenario();
             }
-            catch (Exception e) when (BugChecks.StopReason is null && e is not (GuestFaultException or NtStatusException))
+            catch (Exception e) when (BugChecks.StopReason is null && e is not (GuestFaultException or NtStatusException or UnwindException))
             {
                 failure = System.Runtime.ExceptionServices.ExceptionDispatchInfo.Capture(e);
             }

@@ -22,6 +22,7 @@ public static class BugCheckText
             lines.Add("  call stack");
             lines.AddRange(Folded([.. report.CallStack.Select(frame => frame.ToString())]).Select(frame => $"    {frame}"));
         }
+        if (report.Fault is { } fault) AddFault(lines, fault, names);
 
         if (IrpInQuestion(report, trace) is { IsNull: false } irp)
         {
@@ -43,6 +44,26 @@ public static class BugCheckText
         }
         AddTail(lines, trace, reproduce);
         return lines;
+    }
+
+    // As WinDbg's .exr, r and u print it.
+    static void AddFault(List<string> lines, FaultReport fault, ObjectNames names)
+    {
+        lines.AddRange(["", $"  exception    0x{(uint)fault.Code:X8}  {fault.Code.Name}{(fault.Address == 0 ? "" : $"  at {names.Routine(fault.Address)}")}"]);
+        for (int i = 0; i < fault.Parameters.Count; i++) lines.Add($"    parameter[{i}]  {Format.Address(fault.Parameters[i])}");
+        if (fault.Registers.Count > 0) lines.AddRange(["  registers", .. Registers(fault.Registers).Select(line => $"    {line}")]);
+        if (fault.Instructions.Count == 0) return;
+        lines.Add("  instructions");
+        int width = fault.Instructions.Max(line => line.Bytes.Length);
+        lines.AddRange(fault.Instructions.Select(line => $"  {(line.IsFault ? '>' : ' ')} {Format.Address(line.Address)}  {line.Bytes.PadRight(width)}  {line.Text}"));
+    }
+
+    static IEnumerable<string> Registers(IReadOnlyList<RegisterValue> registers)
+    {
+        const int perLine = 3, general = 17;
+        foreach (RegisterValue[] line in registers.Take(general).Chunk(perLine))
+            yield return string.Join(' ', line.Select(register => $"{register.Name,3}={register.Value:x16}"));
+        yield return string.Join("  ", registers.Skip(general).Select(register => register.Name == "efl" ? $"efl={register.Value:x8}" : $"{register.Name}={register.Value:x4}"));
     }
 
     static void AddTail(List<string> lines, TextTrace trace, string reproduce)

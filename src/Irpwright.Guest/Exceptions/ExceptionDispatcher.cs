@@ -24,6 +24,15 @@ sealed unsafe class ExceptionDispatcher(GuestProcessor processor, Machine machin
 
     // ---- First pass
 
+    /// <summary>Looks at an exception before any frame is left because of it; for an exception filter, and always false.</summary>
+    public static bool Note(GuestProcessor.GuestThread guest, Exception exception)
+    {
+        // PsTerminateSystemThread does not return, and that is all that compiled code sees of it.
+        guest.IsEnding = exception is ThreadTerminatedException;
+        if (exception is UnwindException unwind) guest.Passing = unwind.Record;
+        return false;
+    }
+
     /// <summary>Searches a level for a handler; for an exception filter.</summary>
     /// <returns>Whether the level goes on as its <see cref="Level.Next"/> says.</returns>
     public bool Search(GuestProcessor.GuestThread guest, int depth, ref Level? level, NtStatusException exception)
@@ -213,8 +222,8 @@ sealed unsafe class ExceptionDispatcher(GuestProcessor processor, Machine machin
         Start(guest, depth, level, isFault: false, null);
         if (!HasFrame(guest, depth, level.Position, unwind.TargetFrame))
             throw new NtStatusException(NTSTATUS.STATUS_BAD_STACK, $"RtlUnwindEx was called for a frame at {Format.Address(unwind.TargetFrame)}, which does not exist.");
-        guest.Passing = unwind.Record;
         DispatchArea area = Allocate(guest);
+        EXCEPTION_RECORD record = guest.Passing;
         bool isTarget = false;
         while (!isTarget)
         {
@@ -222,10 +231,11 @@ sealed unsafe class ExceptionDispatcher(GuestProcessor processor, Machine machin
             TryLeave(guest, depth, UNW_FLAG_UHANDLER, ref caller, out FrameInfo frame);
             isTarget = frame.Establisher == unwind.TargetFrame;
             level.Position.Rax = unwind.ReturnValue;
-            if (frame.Handler != 0) RunUnwindHandler(guest, level, area, frame, unwind.TargetIp, isTarget ? EXCEPTION_TARGET_UNWIND : 0);
+            if (frame.Handler != 0) RunUnwindHandler(guest, level, area, frame, unwind.TargetIp, record, isTarget ? EXCEPTION_TARGET_UNWIND : 0);
             if (!isTarget) Leave(level, caller);
         }
         level.Position.Rip = unwind.TargetIp;
+        JumpBuffer.OfJump(unwind.Record)?.Restore(ref level.Position);
         level.Position.Load(guest.Cpu);
     }
 
@@ -245,10 +255,10 @@ sealed unsafe class ExceptionDispatcher(GuestProcessor processor, Machine machin
         level.IsCollided = false;
     }
 
-    void RunUnwindHandler(GuestProcessor.GuestThread guest, Level level, DispatchArea area, in FrameInfo frame, ulong targetIp, EXCEPTION_FLAGS flags)
+    void RunUnwindHandler(GuestProcessor.GuestThread guest, Level level, DispatchArea area, in FrameInfo frame, ulong targetIp, EXCEPTION_RECORD record, EXCEPTION_FLAGS flags)
     {
-        EXCEPTION_RECORD record = guest.Passing;
-        record.ExceptionFlags = (record.ExceptionFlags & EXCEPTION_NONCONTINUABLE) | EXCEPTION_UNWINDING | flags | (level.IsCollided ? EXCEPTION_COLLIDED_UNWIND : 0);
+        record.ExceptionFlags = (record.ExceptionFlags & (EXCEPTION_NONCONTINUABLE | EXCEPTION_EXIT_UNWIND)) | EXCEPTION_UNWINDING | flags
+            | (level.IsCollided ? EXCEPTION_COLLIDED_UNWIND : 0);
         area.Context.Value = level.Position;
         EXCEPTION_DISPOSITION disposition;
         try
@@ -275,9 +285,15 @@ sealed unsafe class ExceptionDispatcher(GuestProcessor processor, Machine machin
     {
         // After a stop nothing of the guest runs any more, and its state stays for the report.
         if (machine.BugChecks.StopReason is not null) return;
+        if (guest.IsEnding)
+        {
+            Drop(guest, depth);
+            return;
+        }
         level ??= new Level();
         Start(guest, depth, level, isFault: false, null);
         DispatchArea area = Allocate(guest);
+        EXCEPTION_RECORD record = guest.Passing;
         while (level.Position.Rip != returnAddress)
         {
             CONTEXT caller = level.Position;
@@ -286,7 +302,7 @@ sealed unsafe class ExceptionDispatcher(GuestProcessor processor, Machine machin
             {
                 try
                 {
-                    RunUnwindHandler(guest, level, area, frame, targetIp: 0, flags: 0);
+                    RunUnwindHandler(guest, level, area, frame, targetIp: 0, record, flags: 0);
                 }
                 catch (Exception e) when (e is NtStatusException or UnwindException)
                 {
@@ -297,6 +313,13 @@ sealed unsafe class ExceptionDispatcher(GuestProcessor processor, Machine machin
             Leave(level, caller);
         }
         level.Position.Load(guest.Cpu);
+        // A termination handler may have met, and handled, an exception of its own.
+        guest.Passing = record;
+        Drop(guest, depth);
+    }
+
+    static void Drop(GuestProcessor.GuestThread guest, int depth)
+    {
         (guest.Cpu->Rip, guest.Cpu->Rsp, _) = guest.Callers[depth - 1];
         guest.Depth = depth - 1;
     }

@@ -52,5 +52,30 @@ static unsafe class Registers
         }
     }
 
+    /// <summary>What a trap at these registers leaves on the stack.</summary>
+    public static KTRAP_FRAME TrapFrameOf(in CONTEXT context) => new()
+    {
+        MxCsr = context.MxCsr,
+        Rax = context.Rax,
+        Rcx = context.Rcx,
+        Rdx = context.Rdx,
+        R8 = context.R8,
+        R9 = context.R9,
+        R10 = context.R10,
+        R11 = context.R11,
+        Xmm0 = context.Xmm0,
+        Xmm1 = context.Xmm1,
+        Xmm2 = context.Xmm2,
+        Xmm3 = context.Xmm3,
+        Xmm4 = context.Xmm4,
+        Xmm5 = context.Xmm5,
+        Rbp = context.Rbp,
+        Rip = context.Rip,
+        SegCs = context.SegCs,
+        EFlags = context.EFlags,
+        Rsp = context.Rsp,
+        SegSs = context.SegSs,
+    };
+
     static bool Has(in CONTEXT context, uint part) => (context.ContextFlags & part) == part;
 }

@@ -84,7 +84,7 @@ public sealed class DriverImageLoader
         image.Relocate();
         // After the relocations: the address of the cookie in the load configuration is relocated itself, and so may be its neighbours.
         if (file.LoadConfiguration?.SecurityCookie is { } cookie) image.WriteUInt64(cookie, SecurityCookie(image));
-        if (file.LoadConfiguration is not null) (guard ??= new GuardRoutines(machine.Memory)).Set(image);
+        if (file.LoadConfiguration is not null) (guard ??= new GuardRoutines(machine, ImageAt)).Set(image);
         // From here on others can import from it: two images may import from each other.
         lock (gate) images.Add(image);
         foreach (string module in ImageLinker.ModulesOf(file))

@@ -86,11 +86,18 @@ public sealed unsafe class Interpreter : IDisposable
     public static string Describe(ulong rip)
     {
         Instruction instruction = Decode(rip);
-        var bytes = new byte[Math.Max(instruction.Length, 1)];
-        if (!GuestMemory.TryTranslate(rip, (ulong)bytes.Length, PageAccess.Execute, out byte* host, out _)) return "(no code)";
-        new ReadOnlySpan<byte>(host, bytes.Length).CopyTo(bytes);
-        string hex = string.Join(' ', bytes.Select(value => value.ToString("X2")));
+        string bytes = BytesOf(instruction);
+        if (bytes.Length == 0) return "(no code)";
+        string hex = string.Join(' ', bytes.ToUpperInvariant().Chunk(2).Select(value => new string(value)));
         return instruction.IsInvalid ? $"{hex}  (bad)" : $"{hex}  {instruction}";
+    }
+
+    /// <summary>The bytes of an instruction that was decoded, in hexadecimal; at least one, or none where there is no code.</summary>
+    internal static string BytesOf(in Instruction instruction)
+    {
+        ulong length = (ulong)Math.Max(instruction.Length, 1);
+        return GuestMemory.TryTranslate(instruction.IP, length, PageAccess.Execute, out byte* host, out _)
+            ? Convert.ToHexStringLower(new ReadOnlySpan<byte>(host, (int)length)) : "";
     }
 
     /// <summary>The instruction at an address; an invalid one where there is no code.</summary>

@@ -8,8 +8,8 @@ using Irpwright.Wdk;
 namespace Irpwright.Guest.Processor;
 
 /// <summary>
-/// mov with control, debug and segment registers, rdmsr wrmsr, smsw str sldt, rdfsbase and its relatives: what a register holds, and what
-/// may be written to it, is in <see cref="SystemRegisters"/>.
+/// mov with control, debug and segment registers, rdmsr wrmsr, smsw str sldt sgdt sidt, swapgs, rdfsbase and its relatives: what a register
+/// holds, and what may be written to it, is in <see cref="SystemRegisters"/>.
 /// </summary>
 static unsafe class SystemMove<TMode> where TMode : struct, IMode
 {
@@ -52,6 +52,24 @@ static unsafe class SystemMove<TMode> where TMode : struct, IMode
         return TMode.Next(cpu, op + 1);
     }
 
+    /// <summary>sgdt and sidt: two bytes of limit, eight of base.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* StoreTable(Cpu* cpu, Op* op)
+    {
+        byte* to = Far.Locate<TMode>(cpu, op, 10, PageAccess.Write);
+        if (to == null) return TMode.Missed(cpu, op);
+        *(ushort*)to = (ushort)op->Immediate;
+        *(ulong*)(to + 2) = cpu->CodeBase + (op->Immediate >> 16);
+        return TMode.Next(cpu, op + 1);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* SwapBases(Cpu* cpu, Op* op)
+    {
+        (cpu->GsBase, cpu->UserGsBase) = (cpu->UserGsBase, cpu->GsBase);
+        return TMode.Next(cpu, op + 1);
+    }
+
     /// <summary>A fault here is a general protection fault, which has no address.</summary>
     static Op* Refuse(Cpu* cpu, Op* op, StopReason reason) =>
         reason == StopReason.Fault ? Stop.Fault(cpu, op, ulong.MaxValue, PageAccess.None) : Stop.Because(cpu, op, reason);
@@ -65,6 +83,14 @@ static unsafe class SystemMove<TMode> where TMode : struct, IMode
                 return true;
             case Mnemonic.Wrmsr:
                 chain.Add(instruction).Handler = &WriteModelSpecific;
+                return true;
+            case Mnemonic.Sgdt or Mnemonic.Sidt:
+                ref Op store = ref chain.AddWithMemory<TMode>(instruction);
+                store.Immediate = instruction.Mnemonic == Mnemonic.Sgdt ? DescriptorTables.Global : DescriptorTables.Interrupt;
+                store.Handler = &StoreTable;
+                return true;
+            case Mnemonic.Swapgs:
+                chain.Add(instruction).Handler = &SwapBases;
                 return true;
             case Mnemonic.Smsw: return EmitRead(chain, instruction, 0, &SystemRegisters.ReadControl);
             case Mnemonic.Str: return EmitRead(chain, instruction, SystemRegisters.TaskRegister, &SystemRegisters.ReadSelector);
@@ -109,6 +135,21 @@ static unsafe class SystemMove<TMode> where TMode : struct, IMode
         op.Handler = source.GetSize() == 4 ? &Write<W32> : &Write<W64>;
         return true;
     }
+}
+
+/// <summary>The tables that gdtr and idtr lead to. There are none: nothing is mapped there, and who looks into one is told so.</summary>
+static class DescriptorTables
+{
+    const ulong GlobalOffset = 0xF_D000, InterruptOffset = 0xF_E000;
+    const ushort GlobalLimit = 0x57, InterruptLimit = 0xFFF;
+
+    /// <summary>Limit, and above it the offset of the base in the machine's slice.</summary>
+    public const ulong Global = GlobalOffset << 16 | GlobalLimit, Interrupt = InterruptOffset << 16 | InterruptLimit;
+
+    /// <summary>What lies at an offset in the machine's slice; null for anything else.</summary>
+    public static string? Describe(ulong offset) =>
+        offset - GlobalOffset <= GlobalLimit ? "the global descriptor table"
+        : offset - InterruptOffset <= InterruptLimit ? "the interrupt descriptor table" : null;
 }
 
 /// <summary>The registers of a processor that belong to the system.</summary>

@@ -44,20 +44,22 @@ static class Epilog
                 return 7;
         }
         int frame = info.FrameRegister;
-        // lea rsp,[frame register + displacement]; r12 would take another byte.
-        if (frame is 0 or 12 || code.Length < 4 || code[0] != (frame < 8 ? 0x48 : 0x49) || code[1] != 0x8D || (code[2] & 0x3F) != (0x20 | frame & 7)) return 0;
+        // lea rsp,[frame register + displacement]; r12 takes another byte.
+        if (frame == 0 || code.Length < 4 || code[0] != (frame < 8 ? 0x48 : 0x49) || code[1] != 0x8D || (code[2] & 0x3F) != (0x20 | frame & 7)) return 0;
+        int at = 3;
+        if ((frame & 7) == 4 && code[at++] != 0x24) return 0;
         ulong @base = FrameUnwinder.Gpr(ref context, frame);
         switch (code[2] >> 6)
         {
             case 0 when (frame & 7) != 5:
                 rsp = @base;
-                return 3;
-            case 1:
-                rsp = @base + (ulong)(sbyte)code[3];
-                return 4;
-            case 2 when code.Length >= 7:
-                rsp = @base + (ulong)BinaryPrimitives.ReadInt32LittleEndian(code[3..]);
-                return 7;
+                return at;
+            case 1 when code.Length > at:
+                rsp = @base + (ulong)(sbyte)code[at];
+                return at + 1;
+            case 2 when code.Length >= at + 4:
+                rsp = @base + (ulong)BinaryPrimitives.ReadInt32LittleEndian(code[at..]);
+                return at + 4;
             default:
                 return 0;
         }

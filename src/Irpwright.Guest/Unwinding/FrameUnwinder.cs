@@ -42,40 +42,39 @@ static class FrameUnwinder
         frame = default;
         uint offset = (uint)(context.Rip - image.Base) - function.BeginAddress;
         if (!UnwindInfo.TryRead(image, function, out UnwindInfo info)) return false;
-        bool isBody = offset >= info.SizeOfProlog || info.IsChained;
-        ulong establisher = info.FrameRegister != 0 && (isBody || info.SetsFrameRegisterBefore(offset))
-            ? Gpr(ref context, info.FrameRegister) - info.FrameOffset
-            : context.Rsp;
+        bool isBody = offset >= info.SizeOfProlog;
+        ulong establisher = isBody || info.IsChained || info.SetsFrameRegisterBefore(offset) ? FrameBase(info, ref context) : context.Rsp;
         if (isBody && Epilog.TryFinish(image, function, info, ref context, saved))
         {
             frame = new FrameInfo(establisher, 0, 0);
             return true;
         }
-        ulong handler = 0, handlerData = 0;
-        if (isBody && (info.Flags & handlerType & (UNW_FLAG_EHANDLER | UNW_FLAG_UHANDLER)) != 0)
+        uint executed = isBody ? uint.MaxValue : offset;
+        ulong frameBase = establisher;
+        bool isMachineFrame;
+        for (int chained = 0; ; chained++)
         {
-            handler = image.Base + info.HandlerAddress;
-            handlerData = image.Base + info.HandlerData;
-        }
-        frame = new FrameInfo(establisher, handler, handlerData);
-        uint executed = info.IsChained && offset >= info.SizeOfProlog ? uint.MaxValue : offset;
-        for (int chained = 0; chained < MaxChained; chained++)
-        {
-            if (!Undo(info, executed, ref context, saved, out bool isMachineFrame)) return false;
-            if (isMachineFrame) return true;
-            if (!info.IsChained) return TryLeaveLeaf(ref context);
-            if (!UnwindInfo.TryRead(image, info.Parent, out info)) return false;
+            if (!Undo(info, executed, frameBase, ref context, saved, out isMachineFrame)) return false;
+            if (isMachineFrame || !info.IsChained) break;
+            if (chained == MaxChained || !UnwindInfo.TryRead(image, info.Parent, out info)) return false;
+            frameBase = FrameBase(info, ref context);
             executed = uint.MaxValue;
         }
-        return false;
+        // A part of a function is guarded by the handler of the whole.
+        bool isHandled = isBody && (info.Flags & handlerType & (UNW_FLAG_EHANDLER | UNW_FLAG_UHANDLER)) != 0;
+        frame = isHandled
+            ? new FrameInfo(establisher, image.Base + info.HandlerAddress, image.Base + info.HandlerData)
+            : new FrameInfo(establisher, 0, 0);
+        return isMachineFrame || TryLeaveLeaf(ref context);
     }
 
     public static ref ulong Gpr(ref CONTEXT context, int number) => ref Unsafe.Add(ref context.Rax, number);
 
     public static ref M128A Xmm(ref CONTEXT context, int number) => ref Unsafe.Add(ref context.Xmm0, number);
 
-    // Undoes the part of the prolog that has been executed, last instruction first.
-    static bool Undo(UnwindInfo info, uint executed, ref CONTEXT context, PKNONVOLATILE_CONTEXT_POINTERS saved, out bool isMachineFrame)
+    // Undoes the part of the prolog that has been executed, last instruction first. The frame register may be among what is restored, so the
+    // frame's base is known before.
+    static bool Undo(UnwindInfo info, uint executed, ulong frameBase, ref CONTEXT context, PKNONVOLATILE_CONTEXT_POINTERS saved, out bool isMachineFrame)
     {
         isMachineFrame = false;
         for (int i = 0; i < info.CountOfCodes;)
@@ -101,19 +100,19 @@ static class FrameUnwinder
                     context.Rsp += 8UL * (uint)argument + 8;
                     break;
                 case UnwindInfo.SetFrameRegister:
-                    context.Rsp = Gpr(ref context, info.FrameRegister) - info.FrameOffset;
+                    context.Rsp = frameBase;
                     break;
                 case UnwindInfo.SaveNonvolatile:
-                    if (!Restore(ref context, argument, FrameBase(info, ref context) + 8 * small, saved)) return false;
+                    if (!Restore(ref context, argument, frameBase + 8 * small, saved)) return false;
                     break;
                 case UnwindInfo.SaveNonvolatileFar:
-                    if (!Restore(ref context, argument, FrameBase(info, ref context) + large, saved)) return false;
+                    if (!Restore(ref context, argument, frameBase + large, saved)) return false;
                     break;
                 case UnwindInfo.SaveXmm:
-                    if (!RestoreXmm(ref context, argument, FrameBase(info, ref context) + 16 * small, saved)) return false;
+                    if (!RestoreXmm(ref context, argument, frameBase + 16 * small, saved)) return false;
                     break;
                 case UnwindInfo.SaveXmmFar:
-                    if (!RestoreXmm(ref context, argument, FrameBase(info, ref context) + large, saved)) return false;
+                    if (!RestoreXmm(ref context, argument, frameBase + large, saved)) return false;
                     break;
                 case UnwindInfo.PushMachineFrame:
                     // An interrupt or trap left rip, cs, rflags, rsp and ss, perhaps below them an error code.

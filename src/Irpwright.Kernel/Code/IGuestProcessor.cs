@@ -18,15 +18,28 @@ public interface IGuestProcessor
     bool IsCode(ulong address);
 
     /// <summary>The guest frames of a thread that is executing now: for each nested call of <see cref="Invoke"/>, innermost first.</summary>
-    IEnumerable<IReadOnlyList<ulong>> CallStack(KernelThread thread);
+    IEnumerable<IReadOnlyList<GuestFrame>> CallStack(KernelThread thread);
+
+    /// <summary>
+    /// The instructions around one that a thread is about to execute, or has executed when the address is the one behind it; empty where there is no code.
+    /// </summary>
+    IReadOnlyList<CodeLine> Disassemble(KernelThread thread, ulong address) => [];
 
     /// <summary>Frames of compiled code; null for a processor that has none.</summary>
     IGuestFrames? Frames => null;
 }
 
+/// <summary>A frame of compiled code.</summary>
+/// <param name="Address">The instruction that is executed, or the return address of a call.</param>
+/// <param name="IsGuess">Whether nothing but its looks says that it is a return address.</param>
+public readonly record struct GuestFrame(ulong Address, bool IsGuess);
+
 /// <summary>What the kernel's exception routines ask about compiled code.</summary>
 public interface IGuestFrames
 {
+    /// <summary>The registers that the guest code of a thread has.</summary>
+    void Save(KernelThread thread, ref CONTEXT context);
+
     /// <summary>The registers that the guest code of a thread will have when its call of the kernel returns.</summary>
     void Capture(KernelThread thread, ref CONTEXT context);
 

@@ -12,7 +12,7 @@ public sealed class Processors
     /// <summary>Active processors, all in group 0 and node 0.</summary>
     public const int Count = 64;
 
-    const KAFFINITY All = ulong.MaxValue;
+    internal const KAFFINITY All = ulong.MaxValue;
     const uint CacheLine = 64;
 
     readonly Machine machine;

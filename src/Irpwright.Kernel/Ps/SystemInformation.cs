@@ -29,7 +29,7 @@ public sealed class SystemInformation
         byte[]? answer = SystemInformationClass switch
         {
             SystemBasicInformation => BytesOf(Basic()),
-            SystemProcessorInformation => BytesOf(new SYSTEM_PROCESSOR_INFORMATION { ProcessorArchitecture = ProcessorArchitectureAmd64, ProcessorLevel = 6, MaximumProcessors = 1 }),
+            SystemProcessorInformation => BytesOf(new SYSTEM_PROCESSOR_INFORMATION { ProcessorArchitecture = ProcessorArchitectureAmd64, ProcessorLevel = 6, MaximumProcessors = Processors.Count }),
             SystemTimeOfDayInformation => BytesOf(TimeOfDay()),
             SystemProcessInformation => ProcessList(SystemInformation.Address),
             SystemKernelDebuggerInformation => [0, 1],
@@ -54,8 +54,8 @@ public sealed class SystemInformation
         AllocationGranularity = AllocationGranularity,
         MinimumUserModeAddress = AllocationGranularity,
         MaximumUserModeAddress = Mdls.HighestUserAddress,
-        ActiveProcessorsAffinityMask = 1,
-        NumberOfProcessors = 1,
+        ActiveProcessorsAffinityMask = Processors.All,
+        NumberOfProcessors = Processors.Count,
     };
 
     SYSTEM_TIMEOFDAY_INFORMATION TimeOfDay() => new() { BootTime = machine.Scheduler.BootTime, CurrentTime = machine.Time.Now };

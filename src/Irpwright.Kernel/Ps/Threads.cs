@@ -2,10 +2,15 @@ using Irpwright.Wdk;
 
 namespace Irpwright.Kernel;
 
-/// <summary>The current thread asked to end. Not an error: it unwinds to where the thread began.</summary>
-sealed class ThreadTerminatedException(NTSTATUS status) : Exception("The thread ended itself with PsTerminateSystemThread.")
+/// <summary>
+/// The current thread asked to end. Not an error: it unwinds to where the thread began. Frames of compiled code are not told, as on Windows,
+/// where the call just does not return.
+/// </summary>
+public sealed class ThreadTerminatedException : Exception
 {
-    internal NTSTATUS Status { get; } = status;
+    internal ThreadTerminatedException(NTSTATUS status) : base("The thread ended itself with PsTerminateSystemThread.") => Status = status;
+
+    internal NTSTATUS Status { get; }
 }
 
 /// <summary>System threads of drivers, and what a thread may ask about itself and others.</summary>

@@ -18,7 +18,7 @@ public sealed class StackTraces
     [KernelExport]
     public ushort RtlCaptureStackBackTrace(uint FramesToSkip, uint FramesToCapture, PPVOID BackTrace, PULONG BackTraceHash, [Caller] ulong caller = 0)
     {
-        List<ulong> frames = [.. machine.Guest?.CallStack(machine.CurrentThread).SelectMany(run => run) ?? []];
+        List<ulong> frames = [.. machine.Guest?.CallStack(machine.CurrentThread).SelectMany(run => run).Where(frame => !frame.IsGuess).Select(frame => frame.Address) ?? []];
         if (frames.Count == 0 || frames[0] != caller) frames.Insert(0, caller);
         ushort captured = 0;
         uint hash = 0;

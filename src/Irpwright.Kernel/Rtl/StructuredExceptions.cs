@@ -147,8 +147,12 @@ public sealed class StructuredExceptions
     // ---- Leaving frames
 
     /// <summary>Leaves frames up to a target, running their termination handlers, and goes on there. Any IRQL.</summary>
-    /// <param name="TargetFrame">The establisher frame; the exit unwind that NULL asks for is not supported.</param>
-    /// <param name="ExceptionRecord">What handlers are shown; NULL for STATUS_UNWIND.</param>
+    /// <param name="TargetFrame">
+    /// The establisher frame; NULL to leave all frames of the thread, after which nobody is left to handle the exception: bug check 0x1E.
+    /// </param>
+    /// <param name="ExceptionRecord">
+    /// What handlers are shown; NULL for STATUS_UNWIND. With STATUS_LONGJUMP its first parameter is the buffer of setjmp, which has the registers to go on with.
+    /// </param>
     [KernelExport, DoesNotReturn]
     public void RtlUnwindEx(PVOID TargetFrame, PVOID TargetIp, PEXCEPTION_RECORD ExceptionRecord, PVOID ReturnValue, PCONTEXT ContextRecord,
         PVOID HistoryTable, CompiledCall call) => Unwind(TargetFrame, TargetIp.Address, ExceptionRecord, ReturnValue.Address);
@@ -165,10 +169,10 @@ public sealed class StructuredExceptions
     [DoesNotReturn]
     void Unwind(PVOID targetFrame, ulong targetIp, PEXCEPTION_RECORD exception, ulong returnValue)
     {
-        if (targetFrame.IsNull) throw machine.BugChecks.StopUnsupported("RtlUnwindEx was called without a target frame, to leave all frames; that is not modelled.");
         EXCEPTION_RECORD record = exception.IsNull ? new EXCEPTION_RECORD { ExceptionCode = STATUS_UNWIND } : exception.Value;
         if (record.ExceptionCode == STATUS_UNWIND_CONSOLIDATE)
             throw machine.BugChecks.StopUnsupported("RtlUnwindEx was called with STATUS_UNWIND_CONSOLIDATE (C++ exceptions); that is not modelled.");
+        if (targetFrame.IsNull) record.ExceptionFlags |= EXCEPTION_FLAGS.EXCEPTION_UNWINDING | EXCEPTION_FLAGS.EXCEPTION_EXIT_UNWIND;
         throw new UnwindException(targetFrame.Address, targetIp, record, returnValue);
     }
 
@@ -182,9 +186,50 @@ public sealed class StructuredExceptions
     [KernelExport, DoesNotReturn]
     public void RtlRestoreContext(PCONTEXT ContextRecord, PEXCEPTION_RECORD ExceptionRecord, CompiledCall call)
     {
-        if (!ExceptionRecord.IsNull && ExceptionRecord.ExceptionCode is STATUS_UNWIND_CONSOLIDATE or STATUS_LONGJUMP)
-            throw machine.BugChecks.StopUnsupported($"RtlRestoreContext was called with {ExceptionRecord.ExceptionCode.Name}; that is not modelled.");
-        throw new ContextRestoredException(ContextRecord.Value);
+        CONTEXT context = ContextRecord.Value;
+        if (!ExceptionRecord.IsNull)
+        {
+            if (ExceptionRecord.ExceptionCode == STATUS_UNWIND_CONSOLIDATE)
+                throw machine.BugChecks.StopUnsupported("RtlRestoreContext was called with STATUS_UNWIND_CONSOLIDATE (C++ exceptions); that is not modelled.");
+            JumpBuffer.OfJump(ExceptionRecord.Value)?.Restore(ref context);
+        }
+        throw new ContextRestoredException(context);
+    }
+
+    /// <summary>Remembers where it is called, for <see cref="longjmp"/>. Any IRQL.</summary>
+    /// <param name="Frame">The caller's establisher frame, which the compiler passes; NULL for a jump that leaves frames without a word to them.</param>
+    /// <returns>0; what longjmp was given when that comes here.</returns>
+    [KernelExport]
+    public int _setjmpex(PVOID Buffer, PVOID Frame, CompiledCall call)
+    {
+        var context = new CONTEXT();
+        machine.Guest?.Frames?.Capture(machine.CurrentThread, ref context);
+        GuestMemory.Ref<JumpBuffer>(Buffer.Address).Save(context, Frame.Address);
+        return 0;
+    }
+
+    /// <inheritdoc cref="_setjmpex"/>
+    [KernelExport]
+    public int _setjmp(PVOID Buffer, PVOID Frame, CompiledCall call) => _setjmpex(Buffer, Frame, call);
+
+    /// <summary>Goes on where the buffer was filled, running the termination handlers of the frames that this leaves. Any IRQL.</summary>
+    /// <param name="Value">What _setjmpex returns; 1 in place of 0.</param>
+    [KernelExport, DoesNotReturn]
+    public void longjmp(PVOID Buffer, int Value, CompiledCall call)
+    {
+        JumpBuffer buffer = GuestMemory.Ref<JumpBuffer>(Buffer.Address);
+        ulong value = Value == 0 ? 1 : (uint)Value;
+        if (buffer.Frame == 0)
+        {
+            var context = new CONTEXT();
+            machine.Guest?.Frames?.Capture(machine.CurrentThread, ref context);
+            buffer.Restore(ref context);
+            context.Rax = value;
+            throw new ContextRestoredException(context);
+        }
+        var record = new EXCEPTION_RECORD { ExceptionCode = STATUS_LONGJUMP, NumberParameters = 1 };
+        record.ExceptionInformation[0] = Buffer.Address;
+        throw new UnwindException(buffer.Frame, buffer.Rip, record, value);
     }
 
     /// <summary>The exception table row of an address; NULL for leaf functions and addresses outside of images. Any IRQL.</summary>

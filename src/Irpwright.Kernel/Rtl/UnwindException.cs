@@ -6,7 +6,7 @@ namespace Irpwright.Kernel;
 /// Compiled code leaves frames for one further out. Thrown by RtlUnwindEx, taken by the processor where it runs the target frame; what lies
 /// between, in C#, is left as by any exception.
 /// </summary>
-/// <param name="targetFrame">The establisher frame to go on in.</param>
+/// <param name="targetFrame">The establisher frame to go on in; 0 to leave all frames, which ends the machine.</param>
 /// <param name="targetIp">Where to go on.</param>
 /// <param name="record">What termination handlers are shown.</param>
 /// <param name="returnValue">rax at <paramref name="targetIp"/>.</param>
@@ -16,6 +16,9 @@ public sealed class UnwindException(ulong targetFrame, ulong targetIp, in EXCEPT
     readonly EXCEPTION_RECORD record = record;
 
     public ulong TargetFrame { get; } = targetFrame;
+
+    /// <summary>Whether all frames are left: an exit unwind.</summary>
+    public bool IsExit => TargetFrame == 0;
 
     public ulong TargetIp { get; } = targetIp;
 

@@ -237,13 +237,14 @@ public abstract class Scheduler
         }
         catch (Exception e) when (Report(e))
         {
+            if (Machine.BugChecks.StopReason is null) Machine.BugChecks.Convert(e);
         }
     }
 
-    // A filter, so that it runs before the stack is unwound and the report shows it.
+    // A filter, so that it runs before the stack is unwound and the report shows it. An exit unwind ends when all frames are left.
     bool Report(Exception exception)
     {
-        Machine.BugChecks.Convert(exception);
+        if (exception is not UnwindException { IsExit: true }) Machine.BugChecks.Convert(exception);
         return true;
     }
 

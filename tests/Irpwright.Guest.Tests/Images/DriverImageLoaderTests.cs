@@ -277,7 +277,7 @@ public sealed class DriverImageLoaderTests : IDisposable
 
         public bool IsCode(ulong address) => true;
 
-        public IEnumerable<IReadOnlyList<ulong>> CallStack(KernelThread thread) => [];
+        public IEnumerable<IReadOnlyList<GuestFrame>> CallStack(KernelThread thread) => [];
     }
 
     [Fact]

@@ -125,10 +125,21 @@ sealed class ImageBuilder
     /// <summary>
     /// A section .rdata with a load configuration that names the pointers of control flow guard, which lie at its end: check, dispatch.
     /// </summary>
-    public ImageBuilder GuardPointers(out uint checkRva)
+    /// <param name="targets">
+    /// Offsets in the section that follows, of routines that may be called through pointers; none for an image without such a table.
+    /// </param>
+    public ImageBuilder GuardPointers(out uint checkRva, params uint[] targets)
     {
+        const uint sectionSize = 0x1000, flags = 0x1000_0500; // instrumented, with a table in which a byte follows each RVA
         checkRva = NextRva + 0x98;
-        byte[] structure = new byte[0x98 + 16];
+        byte[] structure = new byte[0x98 + 16 + 5 * targets.Length];
+        for (int i = 0; i < targets.Length; i++) BinaryPrimitives.WriteUInt32LittleEndian(structure.AsSpan(0xA8 + 5 * i), NextRva + sectionSize + targets[i]);
+        if (targets.Length > 0)
+        {
+            BinaryPrimitives.WriteUInt64LittleEndian(structure.AsSpan(0x80), ImageBase + NextRva + 0xA8);
+            BinaryPrimitives.WriteUInt64LittleEndian(structure.AsSpan(0x88), (ulong)targets.Length);
+            BinaryPrimitives.WriteUInt32LittleEndian(structure.AsSpan(0x90), flags);
+        }
         BinaryPrimitives.WriteUInt32LittleEndian(structure, 0x94);
         BinaryPrimitives.WriteUInt64LittleEndian(structure.AsSpan(0x70), ImageBase + checkRva);
         BinaryPrimitives.WriteUInt64LittleEndian(structure.AsSpan(0x78), ImageBase + checkRva + 8);

@@ -142,6 +142,58 @@ public sealed class RunningImageTests : IDisposable
         Assert.Equal(43, (int)result);
     }
 
+    /// <summary>Its DriverEntry checks, and calls, what lies 0 and 16 bytes into its code: the table lists the first of the two only.</summary>
+    NTSTATUS CallGuarded(bool checks, int offset, Action<Assembler>? before = null)
+    {
+        ImageBuilder builder = new ImageBuilder().Imports(("ntoskrnl.exe", ["KeGetCurrentIrql"])).GuardPointers(out uint check, 0);
+        uint entry = 0;
+        builder.Assemble(".text", a =>
+        {
+            Label listed = a.CreateLabel(), unlisted = a.CreateLabel(), start = a.CreateLabel();
+            a.Label(ref listed);
+            a.mov(eax, 41);
+            a.ret();
+            a.nop(10);
+            a.Label(ref unlisted);
+            a.mov(eax, 42);
+            a.ret();
+            a.nop(10);
+            a.Label(ref start);
+            a.push(rbx);
+            a.sub(rsp, 0x20);
+            before?.Invoke(a);
+            if (offset >= 0) a.lea(rbx, __[offset == 0 ? listed : unlisted]);
+            a.mov(checks ? rcx : rax, rbx);
+            builder.Call(a, checks ? check : check + 8);
+            if (checks) a.call(rcx);
+            a.add(rsp, 0x20);
+            a.pop(rbx);
+            a.ret();
+        });
+        entry = builder.RvaOf(".text") + 0x20;
+        return Start(builder.EnterAt(entry), out _);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_guarded_call_reaches_what_the_table_lists(bool checks) => Assert.Equal(41, (int)CallGuarded(checks, 0));
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_guarded_call_of_code_that_the_table_does_not_list_is_bug_check_139(bool checks)
+    {
+        BugCheckReport report = Assert.Throws<BugCheckException>(() => CallGuarded(checks, 16)).Report;
+        Assert.Equal((BugCheckCode.KERNEL_SECURITY_CHECK_FAILURE, 10UL), (report.Code, report.Parameter1));
+        Assert.Contains("driver+0x3010", report.Explanation);
+        Assert.StartsWith("driver+0x30", report.CallStack[0].Symbol);
+    }
+
+    [Fact]
+    public void A_guarded_call_reaches_routines_of_the_kernel() =>
+        Assert.Equal(0, (int)CallGuarded(checks: false, -1, a => a.mov(rbx, machine.Code.AddressOf(KernelExports.Find("KeGetCurrentIrql")!))));
+
     [Fact]
     public void A_guarded_call_of_data_is_bug_check_FC()
     {

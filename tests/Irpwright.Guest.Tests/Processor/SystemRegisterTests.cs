@@ -1,5 +1,6 @@
 using Iced.Intel;
 using Irpwright.Guest.Processor;
+using Irpwright.Kernel;
 using Irpwright.Wdk;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -95,6 +96,55 @@ public sealed unsafe class SystemRegisterTests : IDisposable
         Cpu* cpu = guest.Cpu;
         Assert.Equal((0x10UL, 0x18UL, 0x2BUL, 0xFFFFFFFF_FFFF0053UL), (cpu->Rax, cpu->Rcx, cpu->Rdx, cpu->Rsi));
         Assert.Equal((0xFFFFFFFF_FFFF002BUL, 0x40UL, 0UL, 0x80050033UL), (GuestMemory.Ref<ulong>(guest.Data), cpu->Rdi, cpu->Gpr[8], cpu->Gpr[9]));
+    }
+
+    [Fact]
+    public void The_bases_of_gs_are_exchanged()
+    {
+        guest.Cpu->GsBase = 0xFFFFA000_10000000;
+        guest.Cpu->UserGsBase = 0x1000;
+        Assert.Equal(StopReason.Returned, guest.Run(c =>
+        {
+            c.swapgs();
+            c.rdgsbase(rax);
+            c.swapgs();
+            c.rdgsbase(rcx);
+            c.ret();
+        }));
+        Assert.Equal((0x1000UL, 0xFFFFA000_10000000), (guest.Cpu->Rax, guest.Cpu->Rcx));
+    }
+
+    [Fact]
+    public void Descriptor_tables_have_the_limits_of_Windows_and_nothing_is_at_their_bases()
+    {
+        guest.Cpu->Rbx = guest.Data;
+        Assert.Equal(StopReason.Returned, guest.Run(c =>
+        {
+            c.sgdt(__[rbx]);
+            c.sidt(__[rbx + 16]);
+            c.ret();
+        }));
+        Assert.Equal((0x57, 0xFFF), (GuestMemory.Ref<ushort>(guest.Data), GuestMemory.Ref<ushort>(guest.Data + 16)));
+        ulong table = GuestMemory.Ref<ulong>(guest.Data + 18);
+        Assert.True(table >= GuestMemory.KernelHalf);
+        guest.Cpu->Rbx = table;
+        Assert.Equal(StopReason.Fault, guest.Run(c => { c.mov(rax, __qword_ptr[rbx]); c.ret(); }));
+        Assert.Equal(table, guest.Cpu->FaultAddress);
+    }
+
+    [Fact]
+    public void Who_looks_into_a_descriptor_table_is_told_that_there_is_none()
+    {
+        using var program = new MachineProgram();
+        ulong routine = program.Add(c =>
+        {
+            c.sidt(__[rcx]);
+            c.mov(rax, __qword_ptr[rcx + 2]);
+            c.mov(rax, __qword_ptr[rax + 0x30]);
+            c.ret();
+        });
+        var stop = Assert.Throws<MachineUnsupportedException>(() => program.Run(routine, program.Data));
+        Assert.Contains("uses the interrupt descriptor table, which this version does not have", stop.Message);
     }
 
     [Fact]

@@ -26,10 +26,11 @@ public class SystemInformationTests : DriverTest
     public void Processors_and_memory_are_described() => Run(() =>
     {
         SYSTEM_BASIC_INFORMATION basic = Query<SYSTEM_BASIC_INFORMATION>(SystemBasicInformation);
-        Assert.Equal((PAGE_SIZE, 0x10000u, (sbyte)1, MmHighestUserAddress.Address),
+        Assert.Equal((PAGE_SIZE, 0x10000u, (sbyte)KeQueryActiveProcessorCount(default), MmHighestUserAddress.Address),
             (basic.PageSize, basic.AllocationGranularity, basic.NumberOfProcessors, basic.MaximumUserModeAddress));
-        Assert.Equal(KeQueryTimeIncrement(), basic.TimerResolution);
-        Assert.Equal(9, Query<SYSTEM_PROCESSOR_INFORMATION>(SystemProcessorInformation).ProcessorArchitecture);
+        Assert.Equal((KeQueryTimeIncrement(), KeQueryActiveProcessors()), (basic.TimerResolution, basic.ActiveProcessorsAffinityMask));
+        SYSTEM_PROCESSOR_INFORMATION processor = Query<SYSTEM_PROCESSOR_INFORMATION>(SystemProcessorInformation);
+        Assert.Equal((9, KeQueryMaximumProcessorCount()), (processor.ProcessorArchitecture, processor.MaximumProcessors));
         Assert.Equal([0, 1], Bytes(Query(SystemKernelDebuggerInformation, out uint length), (int)length));
     });
 
