@@ -6,7 +6,7 @@
 #   build.sh --toolchain   prints what the bytes of the images depend on besides the sources, and builds nothing
 #
 # Needs the mingw-w64 cross compiler (Debian: gcc-mingw-w64-x86-64) with, next to it, its headers and import libraries, and for drivers with
-# __try, which gcc does not have, clang and lld (Debian: clang-19, lld-19).
+# __try or control flow guard, which gcc does not have, clang and lld (Debian: clang-19, lld-19).
 set -euo pipefail
 export LC_ALL=C
 
@@ -47,6 +47,11 @@ compile_seh=(
     '-Wno-#warnings' -Wno-unused-function '-DFORCEINLINE=static __inline__ __attribute__((__always_inline__,__unused__))'
 )
 
+# Code as for the Microsoft compiler: security cookies, guarded calls. The headers of mingw-w64 are for its own target only, so the target is
+# changed between the two halves of the compiler.
+compile_msvc_front=(--target=x86_64-w64-mingw32 -fstack-protector-strong -mguard=cf -emit-llvm)
+compile_msvc_back=(--target=x86_64-pc-windows-msvc -O2 -Wno-override-module)
+
 # --strip-debug keeps the COFF symbol table: reports name the routines of a driver from it.
 link=(
     -nostdlib -nostartfiles -shared -Wl,--subsystem,native:6.2 -Wl,--entry,DriverEntry
@@ -59,10 +64,20 @@ link_seh=(
     -Wl,--image-base,0x140000000 -Wl,--exclude-all-symbols -Wl,--no-insert-timestamp -Wl,--strip-debug "-L$libraries"
 )
 
+link_msvc=(-Wl,--entry,GsDriverEntry -Wl,--guard-cf -Wl,--undefined,_load_config_used)
+
 # build SOURCE NAME [OPTION...]: one image.
 build() {
     local source=$1 name=$2
     shift 2
+
+    if grep -q '"msvc.h"' "$source"; then
+        $clang "${compile[@]}" "${compile_seh[@]}" "${compile_msvc_front[@]}" "$@" -c "$source" -o "$work/$name.bc"
+        $clang "${compile_msvc_back[@]}" -c "$work/$name.bc" -o "$work/$name.o"
+        $clang "${link_seh[@]}" "${link_msvc[@]}" -o "$out/$name.sys" "$work/$name.o" -lntoskrnl -lhal
+        chmod -x "$out/$name.sys"
+        return
+    fi
 
     if grep -q '__try' "$source"; then
         $clang "${compile[@]}" "${compile_seh[@]}" "$@" -c "$source" -o "$work/$name.o"

@@ -89,6 +89,7 @@ public sealed class SampleRun : IDisposable
         "pnpfunc" => new PnpFunc(),
         "pnpfilter" => new PnpFilter(),
         "seh" => new Seh(),
+        "msvclike" => new MsvcLike(),
         "broken-cancelset" => new BrokenCancelSet(),
         "broken-errorpath" => new BrokenErrorPath(),
         "broken-event" => new BrokenEvent(),

@@ -117,7 +117,7 @@ public sealed class UnwindTests : IDisposable
     }
 
     /// <summary>Calls setjmp, and a function that jumps back; returns what setjmp returned and rbx, which was changed in between.</summary>
-    void WriteJump(bool passesFrame)
+    void WriteJump(bool passesFrame, string setjmp = "_setjmpex")
     {
         code.Build((c, _) =>
         {
@@ -134,7 +134,7 @@ public sealed class UnwindTests : IDisposable
             c.lea(rcx, __[rsp + 0x20]);
             if (passesFrame) c.lea(rdx, __[rsp]);
             else c.xor(edx, edx);
-            code.Call("_setjmpex");
+            code.Call(setjmp);
             c.test(eax, eax);
             c.jne(done);
             c.mov(ebx, 0x1700);
@@ -147,13 +147,15 @@ public sealed class UnwindTests : IDisposable
             c.pop(rbx);
             c.ret();
             code.Table(new Row(function, code.Here(), 8, [Step.AllocateLarge(8, 0x120), Step.Push(1, Register.RBX)]));
-        }, "_setjmpex", "longjmp");
+        }, setjmp, "longjmp");
     }
 
-    [Fact]
-    public void A_long_jump_runs_termination_handlers_and_restores_the_registers_of_setjmp()
+    [Theory]
+    [InlineData("_setjmpex")]
+    [InlineData("_setjmp")]
+    public void A_long_jump_runs_termination_handlers_and_restores_the_registers_of_setjmp(string setjmp)
     {
-        WriteJump(passesFrame: true);
+        WriteJump(passesFrame: true, setjmp);
         Assert.Equal(0x4205UL, code.Call("f", 0));
         Assert.Equal(1UL, Seen(2));
     }
