@@ -195,6 +195,21 @@ public class RunTests
     }
 
     [Fact]
+    public void The_results_hold_the_exception_of_a_bug_check()
+    {
+        string json = TestFiles.Temporary("result.json");
+        Command.Run("run", TestFiles.Sample("broken-null"), "-r", "read:0:64", "--json", json);
+        JsonElement exception = JsonDocument.Parse(File.ReadAllText(json)).RootElement.GetProperty("bugCheck").GetProperty("exception");
+        Assert.Equal((0xC0000005, "STATUS_ACCESS_VIOLATION"), (exception.GetProperty("code").GetUInt32(), exception.GetProperty("name").GetString()));
+        Assert.Equal(["00000000`00000001", "00000000`00000000"], exception.GetProperty("parameters").EnumerateArray().Select(e => e.GetString()));
+        string address = exception.GetProperty("address").GetString()!;
+        Assert.Equal((address, "00000000`00000000"), (exception.GetProperty("registers").GetProperty("rip").GetString(), exception.GetProperty("registers").GetProperty("r8").GetString()));
+        JsonElement marked = Assert.Single(exception.GetProperty("instructions").EnumerateArray(), line => line.TryGetProperty("fault", out _));
+        Assert.Equal((address, "f049830001", "lock add qword ptr [r8],1"),
+            (marked.GetProperty("address").GetString(), marked.GetProperty("bytes").GetString(), marked.GetProperty("text").GetString()));
+    }
+
+    [Fact]
     public void With_rules_on_a_broken_rule_is_shown_where_it_was_broken_and_at_the_end()
     {
         string json = TestFiles.Temporary("result.json");

@@ -372,7 +372,12 @@ public sealed class ObjectNamespace
         if (!deleted.OwnsMemory) GuestMemory.Ref<ulong>(address - HeaderSize + MarkOffset) = 0;
         deleted.Type.Deleting?.Invoke(new PVOID(address));
         lock (gate) objects.Remove(address);
-        if (!deleted.OwnsMemory) return;
+        // Whoever gets the memory next may make an object of it at once.
+        if (!deleted.OwnsMemory)
+        {
+            deleted.Type.Deleted?.Invoke(new PVOID(address));
+            return;
+        }
         GuestMemory.Ref<ulong>(address - HeaderSize + MarkOffset) = 0;
         machine.Pool.Free(address - HeaderSize, deleted.Type.Tag);
     }

@@ -47,6 +47,9 @@ public sealed class ObjectType
     /// <summary>The last reference to an object is gone; its memory is still there. At PASSIVE_LEVEL.</summary>
     internal Action<PVOID>? Deleting { get; set; }
 
+    /// <summary>An object is forgotten; gives its memory back where the type's owner keeps that.</summary>
+    internal Action<PVOID>? Deleted { get; set; }
+
     /// <summary>Names objects that have a name outside of the namespace: null where one has none.</summary>
     internal Func<PVOID, string?>? NameOf { get; set; }
 

@@ -26,18 +26,18 @@ public sealed class Threads
     {
         this.machine = machine;
         type = machine.Objects.Types.Thread;
-        type.Deleting = thread => Delete((PKTHREAD)thread);
+        type.Deleting = thread => RequireEnded((PKTHREAD)thread);
+        // The memory of a thread, its stacks included, stays until nobody refers to its object any more.
+        type.Deleted = thread => machine.Memory.ThreadAreas.Free(KernelThread.AreaOf((PKTHREAD)thread), KernelThread.AreaSize);
     }
 
-    // The memory of a thread, its stacks included, stays until nobody refers to its object any more.
-    void Delete(PKTHREAD thread)
+    void RequireEnded(PKTHREAD thread)
     {
         if (machine.Scheduler.FindThread(thread) is { } running)
         {
             throw machine.BugChecks.Stop(BugCheckCode.REFERENCE_BY_POINTER, 0, thread.Address, 0, 0,
                 $"A reference to {running} was given back that nobody had taken: the thread is still running.");
         }
-        machine.Memory.ThreadAreas.Free(KernelThread.AreaOf(thread), KernelThread.AreaSize);
     }
 
     /// <summary>Starts a thread that executes a driver's routine at PASSIVE_LEVEL, in a critical region. IRQL = PASSIVE_LEVEL.</summary>

@@ -93,6 +93,22 @@ public class ThreadTests : DriverTest
         Assert.False(MmIsAddressValid(thread));
     });
 
+    [Theory, MemberData(nameof(EverySchedule))]
+    public void The_memory_of_a_thread_is_given_back_when_its_object_is_forgotten(Scheduling scheduling) => Run(scheduling, () =>
+    {
+        // Otherwise a thread that begins in it finds the object of the one before.
+        ObjectType type = Machine.Objects.Types.Thread;
+        Action<PVOID> giveBack = type.Deleted!;
+        bool isForgotten = false;
+        type.Deleted = thread =>
+        {
+            isForgotten = Machine.Objects.Find(thread.Address) is null && MmIsAddressValid(thread);
+            giveBack(thread);
+        };
+        Join(System(() => { }));
+        Until(() => isForgotten);
+    });
+
     // The last steps of a thread come after it woke its waiters.
     void Until(Func<bool> condition)
     {
