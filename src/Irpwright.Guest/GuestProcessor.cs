@@ -194,7 +194,7 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
             case StopReason.FloatingPointMode:
                 return bugChecks.StopUnsupported($"{Place(rip)} executes {Interpreter.Describe(rip)} while mxcsr is {cpu->Mxcsr:X}: this version only models rounding to nearest, with exceptions masked and subnormal numbers.");
             case StopReason.SingleStep:
-                return bugChecks.StopUnsupported($"{Place(rip)} sets the trap flag, and this version does not execute step by step.");
+                return bugChecks.StopUnsupported($"{Place(rip)} executes {Interpreter.Describe(rip)} to set the trap flag, and this version does not execute step by step.");
             case StopReason.Halted:
                 return bugChecks.Looping(machine.CurrentThread, $"{Place(rip)} halts the processor with interrupts disabled: nothing would ever wake it.");
             case StopReason.IllegalInstruction:

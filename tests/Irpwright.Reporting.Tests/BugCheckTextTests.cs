@@ -43,10 +43,10 @@ public class BugCheckTextTests
         string[] report = ReportOf("broken-null");
         int title = Array.FindIndex(report, line => line.StartsWith("  exception    0xC0000005  STATUS_ACCESS_VIOLATION  at broken-null!BrokenNullReadDone+0x", StringComparison.Ordinal));
         Assert.Equal(["    parameter[0]  00000000`00000001", "    parameter[1]  00000000`00000000", "  registers"], report[(title + 1)..(title + 4)]);
-        Assert.Matches("^    rip=ffffa000[0-9a-f]{8} rsp=ffffa000[0-9a-f]{8} rbp=[0-9a-f]{16}$", report[title + 6]);
+        Assert.Matches("^    rip=ffffa0[0-9a-f]{10} rsp=ffffa0[0-9a-f]{10} rbp=[0-9a-f]{16}$", report[title + 6]);
         Assert.Matches("^     r8=0{16}  r9=[0-9a-f]{16} r10=[0-9a-f]{16}$", report[title + 7]);
         Assert.Matches("^    efl=[0-9a-f]{8}  cs=0010  ss=0018  ds=002b  es=002b  fs=0053  gs=002b$", report[title + 10]);
-        string marked = Assert.Single(report, line => line.StartsWith("  > ffffa000`", StringComparison.Ordinal));
+        string marked = Assert.Single(report, line => line.StartsWith("  > ffffa0", StringComparison.Ordinal));
         Assert.EndsWith("  f049830001      lock add qword ptr [r8],1", marked, StringComparison.Ordinal);
         Assert.Contains(report, line => line.Contains(" je      broken-null!BrokenNullReadDone+0x", StringComparison.Ordinal));
     }

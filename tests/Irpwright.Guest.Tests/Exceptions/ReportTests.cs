@@ -158,4 +158,25 @@ public sealed class ReportTests
         }, out _, "KeBugCheck");
         Assert.Null(report.Fault);
     }
+
+    [Fact]
+    public void In_a_system_thread_the_bug_check_points_to_the_record_and_the_registers()
+    {
+        using CompiledCode code = new CompiledCode().Build((c, code) =>
+        {
+            code.Name("f");
+            c.mov(eax, 0x7000);
+            code.Name("fault");
+            c.mov(eax, __dword_ptr[rax]);
+            c.ret();
+        });
+        BugCheckReport report = Assert.Throws<BugCheckException>(() => code.Machine.Run(() =>
+        {
+            code.Machine.Threads.PsCreateSystemThread(out HANDLE thread, 0, default, default, default, new PKSTART_ROUTINE(code.AddressOf("f")), default);
+            code.Machine.EventObjects.ZwWaitForSingleObject(thread, false, null);
+        })).Report;
+        Assert.Equal((BugCheckCode.SYSTEM_THREAD_EXCEPTION_NOT_HANDLED, 0xC0000005UL, code.AddressOf("fault")), (report.Code, report.Parameter1, report.Parameter2));
+        Assert.Equal(code.AddressOf("fault"), GuestMemory.Ref<EXCEPTION_RECORD>(report.Parameter3).ExceptionAddress.Address);
+        Assert.Equal(0x7000UL, GuestMemory.Ref<CONTEXT>(report.Parameter4).Rax);
+    }
 }

@@ -241,8 +241,12 @@ public sealed class DriverImageLoaderTests : IDisposable
     }
 
     [Fact]
-    public void An_image_with_thread_local_variables_is_refused() =>
-        Assert.Contains("TLS Table", Refuse(Bindable().Directory(9, 0x2000, 0x28).Build()).Place);
+    public void An_image_with_thread_local_variables_is_refused()
+    {
+        ImageDiagnostic error = Refuse(Bindable().Directory(9, 0x2000, 0x28).Build());
+        Assert.Contains("TLS Table", error.Place);
+        Assert.Contains("thread-local variables, which do not exist in the kernel", error.Message);
+    }
 
     [Fact]
     public void Bound_addresses_are_ignored()
