@@ -248,6 +248,10 @@ public sealed class PnpBus : WdmDriver
     NTSTATUS BusRemove(PBUS_EXTENSION Bus, PIRP Irp)
     {
         Bus.Started = 0;
+        Irp.IoStatus.Status = STATUS_SUCCESS;
+        IoSkipCurrentIrpStackLocation(Irp);
+        NTSTATUS status = IoCallDriver(Bus.LowerDevice, Irp);
+
         IoReleaseRemoveLockAndWait(PIO_REMOVE_LOCK.To(ref Bus.RemoveLock), Irp);
 
         // The children have been removed before; nobody but this driver knows them any more.
@@ -256,10 +260,6 @@ public sealed class PnpBus : WdmDriver
         {
             BusDeleteChild(ChildAt(head.Flink));
         }
-
-        Irp.IoStatus.Status = STATUS_SUCCESS;
-        IoSkipCurrentIrpStackLocation(Irp);
-        NTSTATUS status = IoCallDriver(Bus.LowerDevice, Irp);
 
         IoDetachDevice(Bus.LowerDevice);
         IoDeleteDevice(Bus.Common.Self);
@@ -435,12 +435,17 @@ public sealed class PnpBus : WdmDriver
                 // A child that is still on the bus keeps its PDO: its drivers may come back.
                 BusLock(bus);
                 bool gone = !Child.Present && !Child.Reported;
+                BusUnlock(bus);
+
+                // Without the lock: completion routines of the drivers above run now.
                 BusComplete(Irp, STATUS_SUCCESS);
+
                 if (gone)
                 {
+                    BusLock(bus);
                     BusDeleteChild(Child);
+                    BusUnlock(bus);
                 }
-                BusUnlock(bus);
                 return STATUS_SUCCESS;
         }
 

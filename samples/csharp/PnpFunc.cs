@@ -189,7 +189,13 @@ public sealed class PnpFunc : WdmDriver
         status = FuncCheckState(extension);
         if (status.IsSuccess && code == IOCTL_PNPFUNC_WAIT)
         {
-            // The lock is given back by whoever takes the request out of the queue.
+            // Held twice: by the request, until it leaves the queue, and by this routine, which uses the device after that may have
+            // happened.
+            status = IoAcquireRemoveLock(removeLock, Irp);
+        }
+
+        if (status.IsSuccess && code == IOCTL_PNPFUNC_WAIT)
+        {
             IoCsqInsertIrp(PIO_CSQ.To(ref extension.Waiting), Irp, default);
 
             // The device may have gone while the request was on its way into the queue.
@@ -197,6 +203,8 @@ public sealed class PnpFunc : WdmDriver
             {
                 FuncEmptyQueue(extension, default, STATUS_DEVICE_REMOVED);
             }
+
+            IoReleaseRemoveLock(removeLock, Irp);
 
             return STATUS_PENDING;
         }

@@ -62,6 +62,9 @@ public sealed class StartIo : WdmDriver
         extension.DeviceObject = deviceObject;
         IoInitializeDpcRequest(deviceObject, StartIoDpcForIsr);
 
+        // StartIo calls IoStartNextPacket for cancelled IRPs: a long queue of them must not nest.
+        IoSetStartIoAttributes(deviceObject, true, true);
+
         extension.Registers = MmMapIoSpace(STARTIO_REGISTERS, STARTIO_REGISTERS_SIZE, MmNonCached);
         if (extension.Registers.IsNull)
         {
@@ -122,6 +125,10 @@ public sealed class StartIo : WdmDriver
 
         WRITE_REGISTER_ULONG(Register(extension, STARTIO_COMMAND), STARTIO_COMMAND_DISABLE);
         IoDisconnectInterrupt(extension.Interrupt);
+
+        // All files are closed, so every IRP is completed; but the DPC that completed the last may not have returned yet.
+        KeFlushQueuedDpcs();
+
         MmUnmapIoSpace(extension.Registers, STARTIO_REGISTERS_SIZE);
         IoDeleteSymbolicLink(linkName);
         IoDeleteDevice(deviceObject);

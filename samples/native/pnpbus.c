@@ -283,16 +283,16 @@ static NTSTATUS BusRemove(PBUS_EXTENSION Bus, PIRP Irp)
     NTSTATUS status;
 
     Bus->Started = FALSE;
+    Irp->IoStatus.Status = STATUS_SUCCESS;
+    IoSkipCurrentIrpStackLocation(Irp);
+    status = IoCallDriver(Bus->LowerDevice, Irp);
+
     IoReleaseRemoveLockAndWait(&Bus->RemoveLock, Irp);
 
     /* The children have been removed before; nobody but this driver knows them any more. */
     while (!IsListEmpty(&Bus->Children)) {
         BusDeleteChild(CONTAINING_RECORD(Bus->Children.Flink, CHILD_EXTENSION, Entry));
     }
-
-    Irp->IoStatus.Status = STATUS_SUCCESS;
-    IoSkipCurrentIrpStackLocation(Irp);
-    status = IoCallDriver(Bus->LowerDevice, Irp);
 
     IoDetachDevice(Bus->LowerDevice);
     IoDeleteDevice(Bus->Common.Self);
@@ -469,11 +469,16 @@ static NTSTATUS BusDispatchChildPnp(PCHILD_EXTENSION Child, PIRP Irp)
         /* A child that is still on the bus keeps its PDO: its drivers may come back. */
         BusLock(bus);
         gone = !Child->Present && !Child->Reported;
-        BusComplete(Irp, STATUS_SUCCESS);
-        if (gone) {
-            BusDeleteChild(Child);
-        }
         BusUnlock(bus);
+
+        /* Without the lock: completion routines of the drivers above run now. */
+        BusComplete(Irp, STATUS_SUCCESS);
+
+        if (gone) {
+            BusLock(bus);
+            BusDeleteChild(Child);
+            BusUnlock(bus);
+        }
         return STATUS_SUCCESS;
     }
 

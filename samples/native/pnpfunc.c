@@ -232,13 +232,19 @@ NTSTATUS FuncDispatchDeviceControl(PDEVICE_OBJECT DeviceObject, PIRP Irp)
 
     status = FuncCheckState(extension);
     if (NT_SUCCESS(status) && code == IOCTL_PNPFUNC_WAIT) {
-        /* The lock is given back by whoever takes the request out of the queue. */
+        /* Held twice: by the request, until it leaves the queue, and by this routine, which uses the device after that may have happened. */
+        status = IoAcquireRemoveLock(&extension->RemoveLock, Irp);
+    }
+
+    if (NT_SUCCESS(status) && code == IOCTL_PNPFUNC_WAIT) {
         IoCsqInsertIrp(&extension->Waiting, Irp, NULL);
 
         /* The device may have gone while the request was on its way into the queue. */
         if (extension->State == FuncSurpriseRemoved) {
             FuncEmptyQueue(extension, NULL, STATUS_DEVICE_REMOVED);
         }
+
+        IoReleaseRemoveLock(&extension->RemoveLock, Irp);
 
         return STATUS_PENDING;
     }

@@ -88,6 +88,9 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
     extension->DeviceObject = deviceObject;
     IoInitializeDpcRequest(deviceObject, StartIoDpcForIsr);
 
+    /* StartIo calls IoStartNextPacket for cancelled IRPs: a long queue of them must not nest. */
+    IoSetStartIoAttributes(deviceObject, TRUE, TRUE);
+
     extension->Registers = MmMapIoSpace(physical, sizeof(STARTIO_REGISTER_FILE), MmNonCached);
     if (extension->Registers == NULL) {
         IoDeleteDevice(deviceObject);
@@ -147,6 +150,10 @@ VOID StartIoUnload(PDRIVER_OBJECT DriverObject)
 
     WRITE_REGISTER_ULONG(&extension->Registers->Command, STARTIO_COMMAND_DISABLE);
     IoDisconnectInterrupt(extension->Interrupt);
+
+    /* All files are closed, so every IRP is completed; but the DPC that completed the last may not have returned yet. */
+    KeFlushQueuedDpcs();
+
     MmUnmapIoSpace(extension->Registers, sizeof(STARTIO_REGISTER_FILE));
     IoDeleteSymbolicLink(&linkName);
     IoDeleteDevice(deviceObject);
