@@ -115,6 +115,9 @@ public sealed class BugChecks
     /// <summary>Stops the machine because it cannot go on truthfully.</summary>
     public Exception StopUnsupported(string message) => StopWith(new MachineUnsupportedException(message));
 
+    /// <summary>Stops the machine because its strategy ends the run.</summary>
+    internal Exception StopSchedule(ScheduleException reason) => StopWith(reason);
+
     Exception StopWith(Exception reason)
     {
         lock (gate) stopped ??= reason;
@@ -156,7 +159,7 @@ public sealed class BugChecks
     {
         return exception switch
         {
-            BugCheckException or MachineHungException or MachineUnsupportedException or ThreadTerminatedException => exception,
+            BugCheckException or MachineHungException or MachineUnsupportedException or ScheduleException or ThreadTerminatedException => exception,
             ObjectDisposedException when stopped == exception => exception,
             GuestFaultException fault => FatalFault(fault.Address, fault.Access, 0, IsInKernel(fault))!,
             NtStatusException raised => Unhandled(raised),

@@ -40,6 +40,7 @@ public sealed partial class Machine : IDisposable
         Variables = new KernelVariables(this);
         SystemRoutines = new SystemRoutines(this);
         Scheduler = Options.Strategy is { } strategy ? new ControlledScheduler(this, strategy) : new FreeRunningScheduler(this);
+        Choices = new Choices(this);
         Pool = new Pool(this);
         Dispatcher = new Dispatcher(this);
         Apcs = new Apcs(this);
@@ -163,6 +164,9 @@ public sealed partial class Machine : IDisposable
     public SystemRoutines SystemRoutines { get; }
 
     public Scheduler Scheduler { get; }
+
+    /// <summary>What is open in a run besides the order of events.</summary>
+    public Choices Choices { get; }
 
     /// <summary>Executes compiled drivers; null in a machine that has C# drivers only.</summary>
     public IGuestProcessor? Guest { get; set; }
@@ -442,7 +446,7 @@ public sealed partial class Machine : IDisposable
     {
         long heartbeat = -1;
         var stuckSince = System.Diagnostics.Stopwatch.StartNew();
-        while (!thread.HostThread!.Join(TimeSpan.FromMilliseconds(250)))
+        while (!thread.HostIsDone.Wait(TimeSpan.FromMilliseconds(250)))
         {
             if (BugChecks.StopReason is not null)
             {

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Runtime.ExceptionServices;
 using Irpwright.Kernel;
 using Irpwright.Wdk;
 
@@ -17,6 +18,40 @@ public static class Scenario
         await scenario().ConfigureAwait(true);
         return true;
     }));
+
+    /// <summary>Runs pieces of code as user threads of the machine, side by side, and waits until all have ended.</summary>
+    /// <exception cref="Exception">What the first of them threw that threw anything.</exception>
+    public static void RunTogether(this Machine machine, params ReadOnlySpan<Action> bodies)
+    {
+        Action[] all = [.. bodies];
+        machine.Run(() => Together(machine, all));
+    }
+
+    static void Together(Machine machine, Action[] bodies)
+    {
+        KernelThread starter = machine.CurrentThread;
+        var failures = new ConcurrentQueue<ExceptionDispatchInfo>();
+        int running = bodies.Length;
+        for (int i = 0; i < bodies.Length; i++)
+        {
+            Action body = bodies[i];
+            machine.Scheduler.Start($"{starter.Name} {(char)('a' + i % 26)}", ThreadKind.User, () =>
+            {
+                try
+                {
+                    body();
+                }
+                catch (Exception e) when (machine.BugChecks.StopReason is null && e is not (GuestFaultException or NtStatusException))
+                {
+                    failures.Enqueue(ExceptionDispatchInfo.Capture(e));
+                }
+                Interlocked.Decrement(ref running);
+                machine.Requests.Wake(starter);
+            });
+        }
+        machine.Requests.WaitUntil(() => Volatile.Read(ref running) == 0, "waits for the threads of the scenario to end");
+        if (failures.TryDequeue(out ExceptionDispatchInfo? failure)) failure.Throw();
+    }
 
     /// <summary>Lets the current guest thread sleep so that APCs of its requests can be delivered (SleepEx).</summary>
     /// <returns>True if that ended the sleep.</returns>

@@ -7,5 +7,5 @@ sealed class SeededStrategy(int seed) : IScheduleStrategy
 
     public bool MovesTimeEarly => false;
 
-    public int Choose(SchedulingPoint point, ReadOnlySpan<ScheduleChoice> choices) => random.Next(choices.Length);
+    public int Choose(KernelThread thread, SchedulingPoint point, ReadOnlySpan<ScheduleChoice> choices) => random.Next(choices.Length);
 }

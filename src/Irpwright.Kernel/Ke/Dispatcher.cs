@@ -74,6 +74,7 @@ public sealed class Dispatcher
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
     public void KeClearEvent(PKEVENT Event)
     {
+        machine.Scheduler.Touched?.Invoke(Event.Address);
         lock (Gate) new PDISPATCHER_HEADER(Event.Address).SignalState = 0;
     }
 
@@ -81,6 +82,7 @@ public sealed class Dispatcher
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
     public int KeResetEvent(PKEVENT Event)
     {
+        machine.Scheduler.Touched?.Invoke(Event.Address);
         lock (Gate)
         {
             PDISPATCHER_HEADER header = new(Event.Address);
@@ -94,6 +96,7 @@ public sealed class Dispatcher
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
     public int KeReadStateEvent(PKEVENT Event)
     {
+        machine.Scheduler.Touched?.Invoke(Event.Address);
         lock (Gate) return new PDISPATCHER_HEADER(Event.Address).SignalState;
     }
 
@@ -332,6 +335,7 @@ public sealed class Dispatcher
     /// <summary>Makes an object signalled and wakes who waits for it; returns its previous state.</summary>
     internal int Signal(PDISPATCHER_HEADER header, int increment = 0)
     {
+        machine.Scheduler.Touched?.Invoke(header.Address);
         lock (Gate)
         {
             int previous = header.SignalState;
@@ -344,6 +348,7 @@ public sealed class Dispatcher
     /// <summary>Adds to an object that counts, and wakes as many who wait for it.</summary>
     internal int Release(PDISPATCHER_HEADER header, int count)
     {
+        machine.Scheduler.Touched?.Invoke(header.Address);
         lock (Gate)
         {
             int previous = header.SignalState;

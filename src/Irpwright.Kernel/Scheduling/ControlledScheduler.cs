@@ -15,6 +15,8 @@ public sealed class ControlledScheduler : Scheduler
     readonly List<Interrupt> interrupts = [];
     readonly List<ScheduleChoice> choices = [];
     KernelThread? running;
+    KernelThread? resting;
+    bool isNearlyAtRest;
     ulong lastReadySequence;
     long lastInterruptSequence;
     long now;
@@ -80,8 +82,36 @@ public sealed class ControlledScheduler : Scheduler
         }
     }
 
+    /// <summary>
+    /// Lets everything else come to its end: waits until the current thread is the last user thread, and no other thread, DPC or
+    /// interrupt can run without time moving on.
+    /// </summary>
+    /// <exception cref="MachineHungException">Another user thread waits for ever.</exception>
+    public void RunToRest()
+    {
+        KernelThread thread = Machine.CurrentThread;
+        resting = thread;
+        thread.Reason = "waits for the other threads to end";
+        while (OthersAreAtWork(thread)) Block(thread, long.MaxValue);
+        lock (Gate)
+        {
+            isNearlyAtRest = true;
+            thread.State = SchedulerState.Blocked;
+        }
+        Drive(thread, SchedulingPoint.Wait);
+        isNearlyAtRest = false;
+        resting = null;
+        thread.Reason = null;
+    }
+
+    bool OthersAreAtWork(KernelThread thread)
+    {
+        lock (Gate) return LiveThreads.Exists(other => other != thread && other.Kind == ThreadKind.User && other.State != SchedulerState.Exited);
+    }
+
     internal override void Unblock(KernelThread thread)
     {
+        Touched?.Invoke(thread.Object.Address);
         lock (Gate)
         {
             thread.Permit = true;
@@ -180,6 +210,7 @@ public sealed class ControlledScheduler : Scheduler
             thread.State = SchedulerState.Exited;
         }
         if (Machine.BugChecks.StopReason is not null) return;
+        if (resting is { } waiter && thread.Kind == ThreadKind.User) Unblock(waiter);
         try
         {
             Drive(thread, SchedulingPoint.Exit);
@@ -235,7 +266,7 @@ public sealed class ControlledScheduler : Scheduler
                 }
                 else
                 {
-                    choice = choices[strategy.Choose(point, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(choices))];
+                    choice = Choose(thread, point);
                     switch (choice.Kind)
                     {
                         case ScheduleChoiceKind.Continue:
@@ -282,6 +313,18 @@ public sealed class ControlledScheduler : Scheduler
             thread.Baton.Wait();
             Machine.BugChecks.ThrowIfStopped();
             if (!RunAssigned(thread)) return;
+        }
+    }
+
+    ScheduleChoice Choose(KernelThread thread, SchedulingPoint point)
+    {
+        try
+        {
+            return choices[strategy.Choose(thread, point, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(choices))];
+        }
+        catch (ScheduleException e)
+        {
+            throw Machine.BugChecks.StopSchedule(e);
         }
     }
 
@@ -376,6 +419,11 @@ public sealed class ControlledScheduler : Scheduler
             if (other != thread && other.State == SchedulerState.Ready && CanTakeLock(other)) choices.Add(new(ScheduleChoiceKind.Run, other, null));
         }
         choices.Sort(first, choices.Count - first, ByReadySequence);
+        if (isNearlyAtRest)
+        {
+            if (choices.Count == 0) choices.Add(new(resting == thread ? ScheduleChoiceKind.Continue : ScheduleChoiceKind.Run, resting, null));
+            return;
+        }
         if ((choices.Count == 0 || strategy.MovesTimeEarly) && SomebodyWaits()) CollectNextInTime(thread, due);
         if (canContinue && isLast) choices.Add(new(ScheduleChoiceKind.Continue, thread, null));
     }

@@ -186,7 +186,9 @@ public sealed unsafe class KernelThread : IDisposable
     internal long Deadline = long.MaxValue;
     internal bool Permit;
     internal readonly SemaphoreSlim Baton = new(0);
-    internal Thread? HostThread;
+
+    /// <summary>Set when the host thread does not touch the machine any more.</summary>
+    internal readonly ManualResetEventSlim HostIsDone = new();
 
     /// <summary>Nothing ends it.</summary>
     internal bool IsRunaway;
@@ -236,6 +238,12 @@ public sealed unsafe class KernelThread : IDisposable
     /// <summary>Nesting of system calls; a user thread outside of any runs its own code, however long that takes.</summary>
     internal int SystemCalls { get; set; }
 
+    /// <summary>How many system calls the thread has made so far, ended or not.</summary>
+    public long SystemCallCount { get; private set; }
+
+    /// <summary>Whether the thread is inside a system call.</summary>
+    public bool IsInSystemCall => SystemCalls > 0;
+
     /// <summary>Enters the kernel: from user mode where a user thread does so first, else from kernel mode.</summary>
     internal SystemCall Enter() => Enter(SystemCalls == 0 && Kind == ThreadKind.User ? MODE.UserMode : MODE.KernelMode);
 
@@ -243,12 +251,13 @@ public sealed unsafe class KernelThread : IDisposable
     {
         var call = new SystemCall(this);
         SystemCalls++;
+        SystemCallCount++;
         Object.PreviousMode = mode;
         return call;
     }
 
     /// <summary>PsCreateSystemThread made it.</summary>
-    internal bool IsDriverThread { get; set; }
+    public bool IsDriverThread { get; internal set; }
 
     /// <summary>Notify routines know of it.</summary>
     internal bool IsAnnounced { get; set; }
@@ -264,6 +273,7 @@ public sealed unsafe class KernelThread : IDisposable
     public void Dispose()
     {
         Baton.Dispose();
+        HostIsDone.Dispose();
     }
 }
 

@@ -48,9 +48,6 @@ public sealed class Interrupt(string name, byte irql, Action handler)
 /// <summary>Decides who runs, and when time passes. All waiting, spinning and DPC delivery goes through it.</summary>
 public abstract class Scheduler
 {
-    // The interpreter and C# drivers nest on the host stack; guest stacks run out long before that does. C# drivers may use about
-    // eighty times what they have on Windows; more would only make the report of an endless recursion late.
-    const int HostStackSize = 16 << 20;
     const int HostStackOfDrivers = 2 << 20;
 
     // With the threads of a stopped machine: while they may still come across the stop, and when they have lost their memory.
@@ -58,6 +55,8 @@ public abstract class Scheduler
     static readonly TimeSpan LastPatience = TimeSpan.FromSeconds(2);
 
     readonly List<KernelThread> threads = [];
+    // Also those that have ended, while their host thread may still touch the machine.
+    readonly List<KernelThread> hosted = [];
     readonly ConcurrentDictionary<ulong, KernelThread> threadsByObject = new();
     int lastThreadId;
 
@@ -91,6 +90,12 @@ public abstract class Scheduler
 
     /// <summary>Whether scheduling points at IRP operations matter: only a strategy that explores looks at them.</summary>
     public bool SwitchesAtIrps { get; protected init; }
+
+    /// <summary>
+    /// Told what decides who can run, whenever it is looked at or changed: the address of a dispatcher object, or of the KTHREAD of a
+    /// thread that is made ready. A search learns from it which steps have to do with each other.
+    /// </summary>
+    public Action<ulong>? Touched { get; set; }
 
     /// <summary>A point where another thread, DPC or interrupt may come first.</summary>
     public abstract void Yield(KernelThread thread, SchedulingPoint point);
@@ -178,10 +183,13 @@ public abstract class Scheduler
     /// <summary>Lets a new thread run.</summary>
     internal void Start(KernelThread thread, Action body)
     {
-        lock (Gate) threads.Add(thread);
-        thread.HostThread = new Thread(() => Root(thread, body), HostStackSize) { IsBackground = true, Name = $"{Machine.Name} {thread}" };
+        lock (Gate)
+        {
+            threads.Add(thread);
+            hosted.Add(thread);
+        }
         Started(thread);
-        thread.HostThread.Start();
+        HostThread.Start($"{Machine.Name} {thread}", () => Root(thread, body));
     }
 
     unsafe void Root(KernelThread thread, Action body)
@@ -206,6 +214,8 @@ public abstract class Scheduler
             KernelThread.Current = null;
             (thread.GuestState as IDisposable)?.Dispose();
             Release(thread);
+            lock (Gate) hosted.Remove(thread);
+            thread.HostIsDone.Set();
         }
     }
 
@@ -289,12 +299,11 @@ public abstract class Scheduler
     /// </summary>
     internal bool End(KernelThread thread)
     {
-        Thread host = thread.HostThread!;
-        if (host.Join(thread.IsRunaway ? TimeSpan.Zero : Patience)) return true;
+        if (thread.HostIsDone.Wait(thread.IsRunaway ? TimeSpan.Zero : Patience)) return true;
         if (thread.IsRunaway) return false;
         // C# code notices the stop where it calls the kernel. Code that loops without doing so is stopped by its next access to the
         // machine's memory. (.NET can abort threads, but on Unix that may end the process.)
-        using (Machine.Memory.Withdraw()) thread.IsRunaway = !host.Join(LastPatience);
+        using (Machine.Memory.Withdraw()) thread.IsRunaway = !thread.HostIsDone.Wait(LastPatience);
         return !thread.IsRunaway;
     }
 
@@ -302,11 +311,11 @@ public abstract class Scheduler
     internal bool EndAll()
     {
         KernelThread[] remaining;
-        lock (Gate) remaining = [.. threads];
+        lock (Gate) remaining = [.. hosted];
         bool ended = true;
         foreach (KernelThread thread in remaining)
         {
-            if (thread != KernelThread.Current && thread.HostThread is not null) ended &= End(thread);
+            if (thread != KernelThread.Current) ended &= End(thread);
         }
         return ended;
     }

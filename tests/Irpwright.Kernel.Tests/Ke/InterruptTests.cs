@@ -95,7 +95,7 @@ public sealed class InterruptTests : IDisposable
 
         public bool MovesTimeEarly => true;
 
-        public int Choose(SchedulingPoint point, ReadOnlySpan<ScheduleChoice> choices) => random.Next(choices.Length);
+        public int Choose(KernelThread thread, SchedulingPoint point, ReadOnlySpan<ScheduleChoice> choices) => random.Next(choices.Length);
     }
 
     sealed class Device : WdmDriver

@@ -1,0 +1,8 @@
+namespace Irpwright.Testing;
+
+/// <summary>
+/// Marks what <c>irpwright explore</c> runs: a public method that takes a <see cref="Kernel.Machine"/> and returns nothing or a Task, or
+/// a public class, all such methods of which are meant. Each run gets a new machine and a new instance of the class.
+/// </summary>
+[AttributeUsage(AttributeTargets.Method | AttributeTargets.Class)]
+public sealed class ScenarioAttribute : Attribute;
