@@ -362,7 +362,8 @@ public class DeliveryTests : DriverTest
         if (synchronousApi) irp.Flags |= IRP_SYNCHRONOUS_API;
         IoCallDriver(target, irp);
         // Lets the other thread and the APC run.
-        KeWaitForSingleObject(Event(), Executive, KernelMode, false, -10_000);
+        PKEVENT never = Event();
+        for (int i = 0; irp.Type == IO_TYPE_IRP && i < 10_000; i++) KeWaitForSingleObject(never, Executive, KernelMode, false, -10_000);
 
         Assert.Equal(statusBlock ? status : Untouched, block.Status);
         Assert.Equal(statusBlock ? 3UL : 0, block.Information);
