@@ -94,12 +94,15 @@ public sealed partial class Machine : IDisposable
         ObjectQueries = new ObjectQueries(this);
         WorkItems = new WorkItems(this);
         Time = new SystemTime(this);
+        KeyNotifications = new KeyNotifications(this);
         Registry = new Registry(this);
+        RegistryCallbacks = new RegistryCallbacks(this);
         Keys = new KeyServices(this);
         DriverKeys = new DriverKeys(this);
         RegistryValues = new RegistryValues(this);
         Bitmaps = new Bitmaps();
         GenericTables = new GenericTables(this);
+        SplayTrees = new SplayTrees(this);
         CodePages = new CodePages();
         Guids = new Guids(this);
         SecurityData = new SecurityData();
@@ -131,6 +134,7 @@ public sealed partial class Machine : IDisposable
         PartitionTables = new PartitionTables(this);
         Cache = new CacheManager(this);
         PinnedData = new PinnedData(this);
+        FileNames = new FileNames(this);
         Shutdown = new Shutdown(this);
         Drivers = new Drivers(this);
         DriverServices = new DriverServices(this);
@@ -275,6 +279,10 @@ public sealed partial class Machine : IDisposable
 
     public Registry Registry { get; }
 
+    public KeyNotifications KeyNotifications { get; }
+
+    public RegistryCallbacks RegistryCallbacks { get; }
+
     public KeyServices Keys { get; }
 
     public DriverKeys DriverKeys { get; }
@@ -284,6 +292,8 @@ public sealed partial class Machine : IDisposable
     public Bitmaps Bitmaps { get; }
 
     public GenericTables GenericTables { get; }
+
+    public SplayTrees SplayTrees { get; }
 
     public CodePages CodePages { get; }
 
@@ -350,6 +360,8 @@ public sealed partial class Machine : IDisposable
     public CacheManager Cache { get; }
 
     public PinnedData PinnedData { get; }
+
+    public FileNames FileNames { get; }
 
     public Shutdown Shutdown { get; }
 

@@ -30,13 +30,15 @@ public sealed class KeyServices
         if ((CreateOptions & ~known) != 0) return STATUS_INVALID_PARAMETER;
         bool isVolatile = (CreateOptions & REG_OPTION_VOLATILE) != 0;
         string? className = Class.IsNull ? null : Strings.Read(Class);
-        NTSTATUS status = Registry.Open(ObjectAttributes, DesiredAccess, (parent, name) =>
+        bool created = false;
+        NTSTATUS status = Open(ObjectAttributes, DesiredAccess, RegNtPreCreateKeyEx, RegNtPostCreateKeyEx, CreateOptions, Class, (parent, name) =>
         {
             if (parent.IsVolatile && !isVolatile) return (STATUS_CHILD_MUST_BE_VOLATILE, null);
             RegistryKey key = parent.Add(name, isVolatile, machine.Time.Now);
             key.Class = className;
+            created = true;
             return (STATUS_SUCCESS, key);
-        }, out KeyHandle, out bool created);
+        }, out KeyHandle);
         if (status >= 0 && !Disposition.IsNull) Disposition.Value = created ? REG_CREATED_NEW_KEY : REG_OPENED_EXISTING_KEY;
         return status;
     }
@@ -45,7 +47,36 @@ public sealed class KeyServices
     /// <returns>STATUS_OBJECT_NAME_NOT_FOUND, STATUS_INVALID_HANDLE, STATUS_OBJECT_TYPE_MISMATCH, STATUS_KEY_DELETED.</returns>
     [KernelExport(MaxIrql = PASSIVE_LEVEL)]
     public NTSTATUS ZwOpenKey(out HANDLE KeyHandle, uint DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes) =>
-        Registry.Open(ObjectAttributes, DesiredAccess, null, out KeyHandle, out _);
+        Open(ObjectAttributes, DesiredAccess, RegNtPreOpenKeyEx, RegNtPostOpenKeyEx, 0, default, null, out KeyHandle);
+
+    NTSTATUS Open(POBJECT_ATTRIBUTES attributes, uint access, REG_NOTIFY_CLASS before, REG_NOTIFY_CLASS after, uint options, PUNICODE_STRING className,
+        Func<RegistryKey, string, (NTSTATUS, RegistryKey?)>? create, out HANDLE handle)
+    {
+        HANDLE opened = default;
+        NTSTATUS status = machine.RegistryCallbacks.Around(before, after, default, 0x50, block =>
+        {
+            if (attributes.IsNull) return;
+            PREG_CREATE_KEY_INFORMATION_V1 fields = new(block);
+            fields.CompleteName = fields.RemainingName = attributes.ObjectName;
+            if (machine.Handles.Find(attributes.RootDirectory, 0, machine.Objects.Types.Key, MODE.KernelMode, out HandleEntry? root) >= 0)
+                fields.RootObject = new PVOID(root!.Object.Address);
+            fields.Options = options;
+            fields.Class = className;
+            fields.DesiredAccess = access;
+            fields.Attributes = (uint)attributes.Attributes;
+            fields.Version = 1;
+        }, () => Registry.Open(attributes, access, create, out opened, out _), () => ObjectOf(opened));
+        handle = opened;
+        return status;
+    }
+
+    PVOID ObjectOf(HANDLE handle) =>
+        machine.Handles.Find(handle, 0, machine.Objects.Types.Key, MODE.KernelMode, out HandleEntry? entry) < 0 ? default : new PVOID(entry!.Object.Address);
+
+    /// <summary>Does something with the key of a handle, with the routines of drivers called before and after.</summary>
+    NTSTATUS Filtered(HANDLE handle, REG_NOTIFY_CLASS before, REG_NOTIFY_CLASS after, ulong callContextOffset, Action<ulong> fillIn, Func<NTSTATUS> operation) =>
+        machine.RegistryCallbacks.Any && ObjectOf(handle) is { IsNull: false } key
+            ? machine.RegistryCallbacks.Around(before, after, key, callContextOffset, fillIn, operation) : operation();
 
     /// <summary>As <see cref="ZwOpenKey"/>, with REG_OPTION_OPEN_LINK or REG_OPTION_BACKUP_RESTORE.</summary>
     [KernelExport(MaxIrql = PASSIVE_LEVEL)]
@@ -59,12 +90,12 @@ public sealed class KeyServices
     /// <summary>Deletes a key that has no subkeys; handles to it become good for closing only.</summary>
     /// <returns>STATUS_CANNOT_DELETE, STATUS_KEY_DELETED, STATUS_INVALID_HANDLE.</returns>
     [KernelExport(MaxIrql = PASSIVE_LEVEL)]
-    public NTSTATUS ZwDeleteKey(HANDLE KeyHandle) => With(KeyHandle, key =>
+    public NTSTATUS ZwDeleteKey(HANDLE KeyHandle) => Filtered(KeyHandle, RegNtPreDeleteKey, RegNtPostDeleteKey, 0x08, static _ => { }, () => With(KeyHandle, key =>
     {
         if (key.Subkeys.Count > 0 || key.Parent is null) return STATUS_CANNOT_DELETE;
         key.Delete(machine.Time.Now);
         return STATUS_SUCCESS;
-    });
+    }));
 
     /// <summary>Gives a key another name.</summary>
     /// <returns>STATUS_INVALID_PARAMETER, STATUS_CANNOT_DELETE where the name is taken, STATUS_KEY_DELETED, STATUS_INVALID_HANDLE.</returns>
@@ -73,26 +104,37 @@ public sealed class KeyServices
     {
         string name = Strings.Read(NewName);
         if (name.Length is 0 or > 255 || name.Contains('\\')) return STATUS_INVALID_PARAMETER;
-        return With(KeyHandle, key => key.Parent is not null && key.Rename(name, machine.Time.Now) ? STATUS_SUCCESS : STATUS_CANNOT_DELETE);
+        return Filtered(KeyHandle, RegNtPreRenameKey, RegNtPostRenameKey, 0x10, block => new PREG_RENAME_KEY_INFORMATION(block).NewName = NewName,
+            () => With(KeyHandle, key => key.Parent is not null && key.Rename(name, machine.Time.Now) ? STATUS_SUCCESS : STATUS_CANNOT_DELETE));
     }
 
     /// <summary>Writes a key to disk: there is none, so only the handle is looked at.</summary>
     [KernelExport(MaxIrql = PASSIVE_LEVEL)]
-    public NTSTATUS ZwFlushKey(HANDLE KeyHandle) => With(KeyHandle, static _ => STATUS_SUCCESS);
+    public NTSTATUS ZwFlushKey(HANDLE KeyHandle) =>
+        Filtered(KeyHandle, RegNtPreFlushKey, RegNtPostFlushKey, 0x08, static _ => { }, () => With(KeyHandle, static _ => STATUS_SUCCESS));
 
     /// <summary>Tells about a key.</summary>
     /// <param name="KeyInformation">May be null when <paramref name="Length"/> is 0.</param>
     /// <returns>STATUS_BUFFER_TOO_SMALL, with nothing written; STATUS_BUFFER_OVERFLOW, with what fits; STATUS_INVALID_PARAMETER.</returns>
     [KernelExport(MaxIrql = PASSIVE_LEVEL)]
     public NTSTATUS ZwQueryKey(HANDLE KeyHandle, KEY_INFORMATION_CLASS KeyInformationClass, PVOID KeyInformation, uint Length, out uint ResultLength) =>
-        Answer(KeyHandle, key => (STATUS_SUCCESS, KeyInformationOf(key, KeyInformationClass)), KeyInformation, Length, out ResultLength);
+        Answer(KeyHandle, RegNtPreQueryKey, RegNtPostQueryKey, 0x28, (block, resultLength) =>
+        {
+            PREG_QUERY_KEY_INFORMATION fields = new(block);
+            (fields.KeyInformationClass, fields.KeyInformation, fields.Length, fields.ResultLength) = (KeyInformationClass, KeyInformation, Length, new PULONG(resultLength));
+        }, key => (STATUS_SUCCESS, KeyInformationOf(key, KeyInformationClass)), KeyInformation, Length, out ResultLength);
 
     /// <summary>Tells about the n-th subkey, counted from 0.</summary>
     /// <returns>As <see cref="ZwQueryKey"/>, and STATUS_NO_MORE_ENTRIES.</returns>
     [KernelExport(MaxIrql = PASSIVE_LEVEL)]
     public NTSTATUS ZwEnumerateKey(
         HANDLE KeyHandle, uint Index, KEY_INFORMATION_CLASS KeyInformationClass, PVOID KeyInformation, uint Length, out uint ResultLength) =>
-        Answer(KeyHandle, key =>
+        Answer(KeyHandle, RegNtPreEnumerateKey, RegNtPostEnumerateKey, 0x28, (block, resultLength) =>
+        {
+            PREG_ENUMERATE_KEY_INFORMATION fields = new(block);
+            (fields.Index, fields.KeyInformationClass, fields.KeyInformation, fields.Length, fields.ResultLength) =
+                (Index, KeyInformationClass, KeyInformation, Length, new PULONG(resultLength));
+        }, key =>
         {
             if (KeyInformationClass > KEY_INFORMATION_CLASS.KeyFullInformation) return (STATUS_INVALID_PARAMETER, null);
             return Index >= key.Subkeys.Count ? (STATUS_NO_MORE_ENTRIES, null)
@@ -107,7 +149,12 @@ public sealed class KeyServices
         PVOID KeyValueInformation, uint Length, out uint ResultLength)
     {
         string name = Strings.Read(ValueName);
-        return Answer(KeyHandle, key => key.Value(name) is { } value ? (STATUS_SUCCESS, ValueInformationOf(value, KeyValueInformationClass))
+        return Answer(KeyHandle, RegNtPreQueryValueKey, RegNtPostQueryValueKey, 0x30, (block, resultLength) =>
+        {
+            PREG_QUERY_VALUE_KEY_INFORMATION fields = new(block);
+            (fields.ValueName, fields.KeyValueInformationClass, fields.KeyValueInformation, fields.Length, fields.ResultLength) =
+                (ValueName, KeyValueInformationClass, KeyValueInformation, Length, new PULONG(resultLength));
+        }, key => key.Value(name) is { } value ? (STATUS_SUCCESS, ValueInformationOf(value, KeyValueInformationClass))
             : (STATUS_OBJECT_NAME_NOT_FOUND, null), KeyValueInformation, Length, out ResultLength);
     }
 
@@ -116,7 +163,12 @@ public sealed class KeyServices
     [KernelExport(MaxIrql = PASSIVE_LEVEL)]
     public NTSTATUS ZwEnumerateValueKey(HANDLE KeyHandle, uint Index, KEY_VALUE_INFORMATION_CLASS KeyValueInformationClass,
         PVOID KeyValueInformation, uint Length, out uint ResultLength) =>
-        Answer(KeyHandle, key => Index >= key.Values.Count ? (STATUS_NO_MORE_ENTRIES, null)
+        Answer(KeyHandle, RegNtPreEnumerateValueKey, RegNtPostEnumerateValueKey, 0x28, (block, resultLength) =>
+        {
+            PREG_ENUMERATE_VALUE_KEY_INFORMATION fields = new(block);
+            (fields.Index, fields.KeyValueInformationClass, fields.KeyValueInformation, fields.Length, fields.ResultLength) =
+                (Index, KeyValueInformationClass, KeyValueInformation, Length, new PULONG(resultLength));
+        }, key => Index >= key.Values.Count ? (STATUS_NO_MORE_ENTRIES, null)
             : (STATUS_SUCCESS, ValueInformationOf(key.Values[(int)Index], KeyValueInformationClass)), KeyValueInformation, Length, out ResultLength);
 
     /// <summary>Creates or replaces a value.</summary>
@@ -129,12 +181,16 @@ public sealed class KeyServices
     public NTSTATUS ZwSetValueKey(HANDLE KeyHandle, PUNICODE_STRING ValueName, uint TitleIndex, uint Type, PVOID Data, uint DataSize)
     {
         var value = new RegistryValue(Strings.Read(ValueName), Type, DataSize == 0 ? [] : GuestMemory.Read(Data.Address, (int)DataSize).ToArray());
-        return With(KeyHandle, key =>
+        return Filtered(KeyHandle, RegNtPreSetValueKey, RegNtPostSetValueKey, 0x28, block =>
+        {
+            PREG_SET_VALUE_KEY_INFORMATION fields = new(block);
+            (fields.ValueName, fields.TitleIndex, fields.Type, fields.Data, fields.DataSize) = (ValueName, TitleIndex, Type, Data, DataSize);
+        }, () => With(KeyHandle, key =>
         {
             key.Set(value, machine.Time.Now);
             if (Type == REG_LINK && value.Name == LinkValue) key.Target = new string(MemoryMarshal.Cast<byte, char>(value.Data));
             return STATUS_SUCCESS;
-        });
+        }));
     }
 
     /// <summary>Deletes a value.</summary>
@@ -143,7 +199,8 @@ public sealed class KeyServices
     public NTSTATUS ZwDeleteValueKey(HANDLE KeyHandle, PUNICODE_STRING ValueName)
     {
         string name = Strings.Read(ValueName);
-        return With(KeyHandle, key => key.RemoveValue(name, machine.Time.Now) ? STATUS_SUCCESS : STATUS_OBJECT_NAME_NOT_FOUND);
+        return Filtered(KeyHandle, RegNtPreDeleteValueKey, RegNtPostDeleteValueKey, 0x10, block => new PREG_DELETE_VALUE_KEY_INFORMATION(block).ValueName = ValueName,
+            () => With(KeyHandle, key => key.RemoveValue(name, machine.Time.Now) ? STATUS_SUCCESS : STATUS_OBJECT_NAME_NOT_FOUND));
     }
 
     NTSTATUS With(HANDLE handle, Func<RegistryKey, NTSTATUS> action)
@@ -155,6 +212,14 @@ public sealed class KeyServices
 
     /// <summary>The whole of what is asked for; of it, the part that must fit for anything to be written.</summary>
     sealed record Information(byte[] Bytes, int Required);
+
+    NTSTATUS Answer(HANDLE handle, REG_NOTIFY_CLASS before, REG_NOTIFY_CLASS after, ulong callContextOffset, Action<ulong, ulong> fillIn,
+        Func<RegistryKey, (NTSTATUS, Information?)> question, PVOID buffer, uint length, out uint resultLength)
+    {
+        if (!machine.RegistryCallbacks.Any || ObjectOf(handle) is not { IsNull: false } target) return Answer(handle, question, buffer, length, out resultLength);
+        return machine.RegistryCallbacks.Around(before, after, target, callContextOffset, fillIn,
+            () => (Answer(handle, question, buffer, length, out uint written), written), out resultLength);
+    }
 
     NTSTATUS Answer(HANDLE handle, Func<RegistryKey, (NTSTATUS, Information?)> question, PVOID buffer, uint length, out uint resultLength)
     {

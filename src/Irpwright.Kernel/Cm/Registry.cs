@@ -24,7 +24,7 @@ public sealed class Registry
     internal Registry(Machine machine)
     {
         this.machine = machine;
-        Root = new RegistryKey(RootName, null);
+        Root = new RegistryKey(RootName, null, machine.KeyNotifications);
         foreach (string name in SystemKeys) Create(name);
         Create(@"\Registry\Machine\System").Add("CurrentControlSet", false, 0).Target = @"\Registry\Machine\System\ControlSet001";
         ObjectType type = machine.Objects.Types.Key;
@@ -32,6 +32,7 @@ public sealed class Registry
         type.Deleting = body =>
         {
             lock (Gate) bodies.Remove(body.Address);
+            machine.KeyNotifications.Closed(body.Address);
         };
         machine.Objects.SetName(NewBody(Root), $@"\{RootName}", NameLifetime.Permanent);
     }
@@ -141,19 +142,26 @@ public sealed class Registry
         return body;
     }
 
-    RegistryKey? KeyOf(ulong body)
+    /// <summary>The key that a key object stands for.</summary>
+    internal RegistryKey? KeyOf(ulong body)
     {
         lock (Gate) return bodies.GetValueOrDefault(body);
     }
 
     /// <summary>The key behind a handle of a caller in kernel mode.</summary>
     /// <returns>STATUS_INVALID_HANDLE, STATUS_OBJECT_TYPE_MISMATCH, STATUS_KEY_DELETED.</returns>
-    internal NTSTATUS Find(HANDLE handle, out RegistryKey key)
+    internal NTSTATUS Find(HANDLE handle, out RegistryKey key) => Find(handle, out key, out _);
+
+    /// <param name="body">The key object.</param>
+    /// <inheritdoc cref="Find(HANDLE, out RegistryKey)"/>
+    internal NTSTATUS Find(HANDLE handle, out RegistryKey key, out ulong body)
     {
         key = Root;
+        body = 0;
         NTSTATUS status = machine.Handles.Find(handle, 0, machine.Objects.Types.Key, MODE.KernelMode, out HandleEntry? entry);
         if (status < 0) return status;
-        key = KeyOf(entry!.Object.Address)!;
+        body = entry!.Object.Address;
+        key = KeyOf(body)!;
         return key.IsDeleted ? STATUS_KEY_DELETED : STATUS_SUCCESS;
     }
 

@@ -11,11 +11,18 @@ public sealed class RegistryKey
     readonly SortedDictionary<string, RegistryKey> subkeys = new(StringComparer.OrdinalIgnoreCase);
     readonly List<RegistryValue> values = [];
 
-    internal RegistryKey(string name, RegistryKey? parent)
+    readonly KeyNotifications notifications;
+
+    internal RegistryKey(string name, RegistryKey? parent, KeyNotifications notifications)
     {
         Name = name;
         Parent = parent;
+        this.notifications = notifications;
+        Id = notifications.NextId();
     }
+
+    /// <summary>Unlike that of any other key of the machine.</summary>
+    internal ulong Id { get; }
 
     public string Name { get; private set; }
 
@@ -52,9 +59,10 @@ public sealed class RegistryKey
 
     internal RegistryKey Add(string name, bool isVolatile, long now)
     {
-        var created = new RegistryKey(name, this) { IsVolatile = isVolatile, LastWriteTime = now };
+        var created = new RegistryKey(name, this, notifications) { IsVolatile = isVolatile, LastWriteTime = now };
         subkeys.Add(name, created);
         LastWriteTime = now;
+        notifications.Changed(this, REG_NOTIFY_CHANGE_NAME);
         return created;
     }
 
@@ -62,9 +70,11 @@ public sealed class RegistryKey
     internal void Set(RegistryValue value, long now)
     {
         int index = values.FindIndex(v => IsNamed(v, value.Name));
+        bool isNew = index < 0 || values[index].Type != value.Type || !values[index].Data.AsSpan().SequenceEqual(value.Data);
         if (index < 0) values.Add(value);
         else values[index] = value with { Name = values[index].Name };
         LastWriteTime = now;
+        if (isNew) notifications.Changed(this, REG_NOTIFY_CHANGE_LAST_SET);
     }
 
     /// <returns>False if there is no such value.</returns>
@@ -72,6 +82,7 @@ public sealed class RegistryKey
     {
         if (values.RemoveAll(v => IsNamed(v, name)) == 0) return false;
         LastWriteTime = now;
+        notifications.Changed(this, REG_NOTIFY_CHANGE_LAST_SET);
         return true;
     }
 
@@ -81,8 +92,10 @@ public sealed class RegistryKey
         foreach (RegistryKey subkey in subkeys.Values.ToArray()) subkey.Delete(now);
         Parent!.subkeys.Remove(Name);
         Parent.LastWriteTime = now;
+        notifications.Changed(Parent, REG_NOTIFY_CHANGE_NAME);
         Parent = null;
         IsDeleted = true;
+        notifications.Deleted(this);
     }
 
     internal bool Rename(string name, long now)
@@ -92,6 +105,7 @@ public sealed class RegistryKey
         Name = name;
         Parent.subkeys.Add(name, this);
         Parent.LastWriteTime = LastWriteTime = now;
+        notifications.Changed(Parent, REG_NOTIFY_CHANGE_NAME);
         return true;
     }
 

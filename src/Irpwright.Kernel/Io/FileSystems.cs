@@ -13,9 +13,12 @@ public sealed class FileSystems
     readonly List<PDEVICE_OBJECT> registered = [];
     readonly List<Listener> listeners = [];
 
+    readonly PKSPIN_LOCK vpbLock;
+
     internal FileSystems(Machine machine)
     {
         this.machine = machine;
+        vpbLock = new PKSPIN_LOCK(machine.Variables.Room(KSPIN_LOCK.SizeOf));
         machine.Objects.Types.Device.Deleting = device => DeleteVpb((PDEVICE_OBJECT)device);
     }
 
@@ -172,6 +175,22 @@ public sealed class FileSystems
         }
         return NTSTATUS.STATUS_UNRECOGNIZED_VOLUME;
     }
+
+    /// <summary>Acquires the lock of all volume parameter blocks. IRQL &lt;= DISPATCH_LEVEL.</summary>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public void IoAcquireVpbSpinLock(out byte Irql) => Irql = machine.SpinLocks.KeAcquireSpinLockRaiseToDpc(vpbLock);
+
+    /// <summary>Releases the lock of all volume parameter blocks. IRQL = DISPATCH_LEVEL.</summary>
+    [KernelExport(MinIrql = DISPATCH_LEVEL, MaxIrql = DISPATCH_LEVEL)]
+    public void IoReleaseVpbSpinLock(byte Irql) => machine.SpinLocks.KeReleaseSpinLock(vpbLock, Irql);
+
+    /// <summary>What a file system noted for this thread: the request that it works on, or an FSRTL_*_TOP_LEVEL_IRP. Any IRQL.</summary>
+    [KernelExport]
+    public PIRP IoGetTopLevelIrp() => machine.CurrentThread.TopLevelIrp;
+
+    /// <summary>Notes for this thread on whose behalf a file system works. Any IRQL.</summary>
+    [KernelExport]
+    public void IoSetTopLevelIrp(PIRP Irp) => machine.CurrentThread.TopLevelIrp = Irp;
 
     NTSTATUS Send(byte minor, PDEVICE_OBJECT target, PVPB vpb, PDEVICE_OBJECT device, bool allowRawMount)
     {

@@ -143,6 +143,24 @@ public sealed class DeviceInterfaces
         machine.PnpNotifications.InterfaceChanged(GUID_DEVICE_INTERFACE_REMOVAL, target.ClassGuid, target.Link);
     }
 
+    /// <summary>Opens the key in which drivers keep what belongs to one interface; it is created if need be. IRQL = PASSIVE_LEVEL.</summary>
+    /// <param name="DeviceInterfaceRegKey">Closed with ZwClose.</param>
+    /// <returns>STATUS_INVALID_PARAMETER for what is no name of an interface; STATUS_OBJECT_NAME_NOT_FOUND for one that is not registered.</returns>
+    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    public NTSTATUS IoOpenDeviceInterfaceRegistryKey(PUNICODE_STRING SymbolicLinkName, uint DesiredAccess, out HANDLE DeviceInterfaceRegKey)
+    {
+        DeviceInterfaceRegKey = default;
+        string link = Strings.Read(SymbolicLinkName);
+        if (!link.StartsWith(@"\??\", StringComparison.Ordinal)) return NTSTATUS.STATUS_INVALID_PARAMETER;
+        Interface? target;
+        lock (gate) target = Find(link);
+        if (target is null) return NTSTATUS.STATUS_OBJECT_NAME_NOT_FOUND;
+        string device = target.LinkWithoutReference.Replace('\\', '#');
+        RegistryKey key = machine.Registry.Create(
+            $@"\Registry\Machine\System\CurrentControlSet\Control\DeviceClasses\{{{target.ClassGuid}}}\{device}\#{target.Reference}\Device Parameters");
+        return machine.Registry.Open(key, DesiredAccess, OBJ_KERNEL_HANDLE, out DeviceInterfaceRegKey);
+    }
+
     /// <summary>
     /// The names of a class's interfaces, null-terminated one after the other, with one more null at the end. IRQL = PASSIVE_LEVEL.
     /// </summary>

@@ -32,6 +32,19 @@ public sealed class SystemVersion
         return STATUS_SUCCESS;
     }
 
+    /// <summary>Whether the system has a version of WDM: it has 6.00. IRQL = PASSIVE_LEVEL.</summary>
+    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    public BOOLEAN IoIsWdmVersionAvailable(byte MajorVersion, byte MinorVersion) => MajorVersion < 6 || (MajorVersion == 6 && MinorVersion == 0);
+
+    /// <summary>Whether the processor can do something. Any IRQL.</summary>
+    /// <param name="ProcessorFeature">PF_*.</param>
+    [KernelExport]
+    public BOOLEAN ExIsProcessorFeaturePresent(uint ProcessorFeature)
+    {
+        const uint count = 64; // PROCESSOR_FEATURE_MAX
+        return ProcessorFeature < count && Page.ProcessorFeatures[(int)ProcessorFeature];
+    }
+
     /// <summary>Tells the version of the system; obsolete. IRQL = PASSIVE_LEVEL.</summary>
     /// <param name="CSDVersion">Service pack: becomes empty. Like the others it may be null.</param>
     /// <returns>FALSE: this is a free build.</returns>

@@ -173,6 +173,9 @@ public sealed unsafe class KernelThread : IDisposable
     /// <summary>The processor's own state of this thread.</summary>
     public object? GuestState { get; set; }
 
+    /// <summary>Of IoSetTopLevelIrp.</summary>
+    internal PIRP TopLevelIrp { get; set; }
+
     /// <summary>Nesting of DPCs and interrupts that borrowed this thread's processor.</summary>
     internal int InterruptDepth { get; set; }
 

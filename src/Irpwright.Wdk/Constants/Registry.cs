@@ -47,6 +47,12 @@ public static partial class Constants
     public const uint RTL_REGISTRY_USER = 5;
     public const uint RTL_REGISTRY_HANDLE = 0x40000000;
     public const uint RTL_REGISTRY_OPTIONAL = 0x80000000;
+
+    // What ZwNotifyChangeKey waits for.
+    public const uint REG_NOTIFY_CHANGE_NAME = 0x1;
+    public const uint REG_NOTIFY_CHANGE_ATTRIBUTES = 0x2;
+    public const uint REG_NOTIFY_CHANGE_LAST_SET = 0x4;
+    public const uint REG_NOTIFY_CHANGE_SECURITY = 0x8;
 }
 
 /// <summary>What is asked about a registry key.</summary>
@@ -84,4 +90,42 @@ public enum DRIVER_REGKEY_TYPE
     DriverRegKeyParameters,
     DriverRegKeyPersistentState,
     DriverRegKeySharedPersistentState,
+}
+
+/// <summary>What a RegistryCallback routine is told of, before (Pre) and after (Post) it happens.</summary>
+/// <seealso href="https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/ne-wdm-_reg_notify_class"/>
+public enum REG_NOTIFY_CLASS
+{
+    RegNtPreDeleteKey = 0,
+    RegNtPreSetValueKey = 1,
+    RegNtPreDeleteValueKey = 2,
+    RegNtPreSetInformationKey = 3,
+    RegNtPreRenameKey = 4,
+    RegNtPreEnumerateKey = 5,
+    RegNtPreEnumerateValueKey = 6,
+    RegNtPreQueryKey = 7,
+    RegNtPreQueryValueKey = 8,
+    RegNtPreQueryMultipleValueKey = 9,
+    RegNtPreCreateKey = 10,
+    RegNtPostCreateKey = 11,
+    RegNtPreOpenKey = 12,
+    RegNtPostOpenKey = 13,
+    RegNtPreKeyHandleClose = 14,
+    RegNtPostDeleteKey = 15,
+    RegNtPostSetValueKey = 16,
+    RegNtPostDeleteValueKey = 17,
+    RegNtPostSetInformationKey = 18,
+    RegNtPostRenameKey = 19,
+    RegNtPostEnumerateKey = 20,
+    RegNtPostEnumerateValueKey = 21,
+    RegNtPostQueryKey = 22,
+    RegNtPostQueryValueKey = 23,
+    RegNtPostQueryMultipleValueKey = 24,
+    RegNtPostKeyHandleClose = 25,
+    RegNtPreCreateKeyEx = 26,
+    RegNtPostCreateKeyEx = 27,
+    RegNtPreOpenKeyEx = 28,
+    RegNtPostOpenKeyEx = 29,
+    RegNtPreFlushKey = 30,
+    RegNtPostFlushKey = 31,
 }

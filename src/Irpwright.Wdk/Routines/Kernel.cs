@@ -34,6 +34,9 @@ namespace Irpwright.Wdk;
 [Routine] public delegate void KBUGCHECK_REASON_CALLBACK_ROUTINE(KBUGCHECK_CALLBACK_REASON Reason, PKBUGCHECK_REASON_CALLBACK_RECORD Record,
     PVOID ReasonSpecificData, uint ReasonSpecificDataLength);
 
+/// <summary>A RegistryCallback routine: <paramref name="Argument1"/> is a REG_NOTIFY_CLASS, <paramref name="Argument2"/> its structure.</summary>
+[Routine] public delegate NTSTATUS EX_CALLBACK_FUNCTION(PVOID CallbackContext, PVOID Argument1, PVOID Argument2);
+
 [Routine] public delegate void CALLBACK_FUNCTION(PVOID CallbackContext, PVOID Argument1, PVOID Argument2);
 
 [Routine] public delegate PVOID ALLOCATE_FUNCTION(POOL_TYPE PoolType, ulong NumberOfBytes, uint Tag);

@@ -63,6 +63,21 @@ public sealed class DeviceInterfaceTests : PnpTest
     });
 
     [Fact]
+    public void An_interface_has_a_key_of_its_own_in_the_registry() => Run(() =>
+    {
+        DeviceNode node = Started();
+        PUNICODE_STRING link = Register(node, DiskLike);
+        Assert.Equal(STATUS_SUCCESS, IoOpenDeviceInterfaceRegistryKey(link, KEY_ALL_ACCESS, out HANDLE key));
+        PVOID data = Memory(4);
+        Assert.Equal(STATUS_SUCCESS, ZwSetValueKey(key, RTL_CONSTANT_STRING("v"), 0, REG_DWORD, data, 4));
+        ZwClose(key);
+        string device = Strings.Read(link).Replace('\\', '#');
+        Assert.NotNull(Machine.Registry.Find($@"\Registry\Machine\System\CurrentControlSet\Control\DeviceClasses\{{{DiskLike}}}\{device}\#\Device Parameters")!.Value("v"));
+        Assert.Equal(STATUS_OBJECT_NAME_NOT_FOUND, IoOpenDeviceInterfaceRegistryKey(RTL_CONSTANT_STRING(@"\??\ROOT#NONE"), KEY_READ, out _));
+        Assert.Equal(STATUS_INVALID_PARAMETER, IoOpenDeviceInterfaceRegistryKey(RTL_CONSTANT_STRING("none"), KEY_READ, out _));
+    });
+
+    [Fact]
     public void A_reference_string_becomes_the_file_name() => Run(() =>
     {
         List<string> opened = [];

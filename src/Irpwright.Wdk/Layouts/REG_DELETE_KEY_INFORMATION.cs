@@ -1,0 +1,17 @@
+using System.Runtime.InteropServices;
+
+namespace Irpwright.Wdk;
+
+/// <summary>RegNtPreDeleteKey.</summary>
+/// <seealso href="https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/ns-wdm-_reg_delete_key_information"/>
+[Layout]
+[StructLayout(LayoutKind.Explicit, Size = SizeOf)]
+public struct REG_DELETE_KEY_INFORMATION
+{
+    public const int SizeOf = 0x20;
+
+    [FieldOffset(0x00)] public PVOID Object; // the key
+    [FieldOffset(0x08)] public PVOID CallContext; // of this operation, for the routine
+    [FieldOffset(0x10)] public PVOID ObjectContext;
+    [FieldOffset(0x18)] public PVOID Reserved;
+}

@@ -1,0 +1,22 @@
+using System.Runtime.InteropServices;
+
+namespace Irpwright.Wdk;
+
+/// <summary>RegNtPreEnumerateValueKey.</summary>
+/// <seealso href="https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/ns-wdm-_reg_enumerate_value_key_information"/>
+[Layout]
+[StructLayout(LayoutKind.Explicit, Size = SizeOf)]
+public struct REG_ENUMERATE_VALUE_KEY_INFORMATION
+{
+    public const int SizeOf = 0x40;
+
+    [FieldOffset(0x00)] public PVOID Object; // the key
+    [FieldOffset(0x08)] public uint Index;
+    [FieldOffset(0x0C)] public KEY_VALUE_INFORMATION_CLASS KeyValueInformationClass;
+    [FieldOffset(0x10)] public PVOID KeyValueInformation;
+    [FieldOffset(0x18)] public uint Length; // bytes
+    [FieldOffset(0x20)] public PULONG ResultLength;
+    [FieldOffset(0x28)] public PVOID CallContext; // of this operation, for the routine
+    [FieldOffset(0x30)] public PVOID ObjectContext;
+    [FieldOffset(0x38)] public PVOID Reserved;
+}
