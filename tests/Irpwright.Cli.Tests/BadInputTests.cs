@@ -161,7 +161,7 @@ public class BadInputTests
     public void A_type_that_does_not_exist_lists_those_that_do()
     {
         string complaint = Command.Run("run", $"{TestFiles.Assembly}:Nobody").AssertComplains(2);
-        Assert.Contains("no driver type 'Nobody'; it contains Irpwright.Cli.Tests.Demanding, ", complaint, StringComparison.Ordinal);
+        Assert.Contains("no driver type 'Nobody'; it contains Irpwright.Cli.Tests.Configured, Irpwright.Cli.Tests.Demanding, ", complaint, StringComparison.Ordinal);
     }
 
     [Theory]
