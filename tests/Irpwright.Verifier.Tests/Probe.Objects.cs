@@ -62,6 +62,19 @@ public sealed partial class Probe
 
     public NTSTATUS Wmi(uint action) => IoWMIRegistrationControl(Device, action);
 
+    /// <summary>Gets an adapter and gives it back.</summary>
+    public void UseDmaAdapter(bool obsolete)
+    {
+        PDEVICE_DESCRIPTION description = new(Allocate(DEVICE_DESCRIPTION.SizeOf).Address);
+        description.Value = default;
+        description.Version = DEVICE_DESCRIPTION_VERSION;
+        description.Master = true;
+        description.MaximumLength = 4096;
+        PDMA_ADAPTER adapter = obsolete ? HalGetAdapter(description, out _) : IoGetDmaAdapter(default, description, out _);
+        Machine.Code.Call(adapter.DmaOperations.PutDmaAdapter, adapter);
+        ExFreePool(description);
+    }
+
     public ulong RegisterProvider()
     {
         PGUID id = new(Allocate(16).Address);

@@ -217,6 +217,7 @@ sealed class DmaAdapter
     internal long Map(PMDL mdl, PVOID mapRegisterBase, PVOID currentVa, PULONG length, bool write)
     {
         MapRegisters used = Find(mapRegisterBase, "MapTransfer");
+        if (length.Value == 0) throw Violation(0x21, mdl.Address, 0, 0, $"MapTransfer was called for zero bytes at {currentVa}.");
         if (RunsOf(mdl, currentVa, length.Value, followsChain: false) is not { } runs) throw Outside(mdl, currentVa, length.Value);
         if (isMaster && scatterGather && runs.Count > 1)
         {
@@ -225,6 +226,8 @@ sealed class DmaAdapter
         }
         lock (channel.Gate)
         {
+            if (used.Transfers.Exists(t => t.Mdl == mdl && t.CurrentVa.Address < currentVa.Address + length.Value && currentVa.Address < t.CurrentVa.Address + t.Length))
+                throw Violation(0x1D, mdl.Address, currentVa.Address, length.Value, $"MapTransfer was called for {length.Value} bytes at {currentVa}, some of which are mapped already.");
             uint pages = PagesOf(currentVa, length.Value);
             uint left = used.Count - used.Used;
             if (pages > left) throw Violation(0x00, 2, pages, left, $"MapTransfer was called for {pages} pages, but of the {used.Count} map registers that were allocated only {left} are not in use.");
@@ -244,7 +247,9 @@ sealed class DmaAdapter
         if (!isMaster) channel.Stop();
         lock (channel.Gate)
         {
-            foreach (MappedTransfer transfer in used.Transfers.FindAll(t => t.Mdl == mdl && t.CurrentVa.Address - begin < Math.Max(length, 1)))
+            List<MappedTransfer> flushed = used.Transfers.FindAll(t => t.Mdl == mdl && t.CurrentVa.Address - begin < Math.Max(length, 1));
+            if (flushed.Count == 0) throw Violation(0x16, mdl.Address, begin, length, $"FlushAdapterBuffers was called for {length} bytes from {currentVa} on, of which nothing is mapped.");
+            foreach (MappedTransfer transfer in flushed)
             {
                 used.Transfers.Remove(transfer);
                 Unmap(transfer, write);

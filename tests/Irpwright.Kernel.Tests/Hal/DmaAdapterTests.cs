@@ -393,4 +393,79 @@ public class DmaAdapterTests : DriverTest
         Put(adapter);
         Machine.Code.Call(operations.PutDmaAdapter, adapter);
     });
+
+    [Fact]
+    public void Map_registers_are_freed_once_and_all() => Violates(0x05, () =>
+    {
+        PDMA_ADAPTER adapter = Adapter();
+        AtDispatch(() => Allocate(adapter, NewDevice(), 2, (_, _, registers, _) =>
+        {
+            Machine.Code.Call(adapter.DmaOperations.FreeMapRegisters, adapter, registers, 2u);
+            Machine.Code.Call(adapter.DmaOperations.FreeMapRegisters, adapter, registers, 2u);
+            return KeepObject;
+        }));
+    });
+
+    [Fact]
+    public void An_adapter_that_is_freed_has_no_channel() => Violates(0x08, () =>
+    {
+        PDMA_ADAPTER adapter = Adapter();
+        AtDispatch(() => Allocate(adapter, NewDevice(), 1, (_, _, _, _) => KeepObject));
+        Put(adapter);
+    });
+
+    [Fact]
+    public void An_adapter_that_is_freed_has_no_map_registers() => Violates(0x09, () =>
+    {
+        PDMA_ADAPTER adapter = Adapter();
+        AtDispatch(() => Allocate(adapter, NewDevice(), 1, (_, _, _, _) => DeallocateObjectKeepRegisters));
+        Put(adapter);
+    });
+
+    [Fact]
+    public void A_device_waits_for_its_channel_once() => Violates(0x0B, () =>
+    {
+        PDMA_ADAPTER adapter = Adapter();
+        PDEVICE_OBJECT second = NewDevice();
+        AtDispatch(() =>
+        {
+            Allocate(adapter, NewDevice(), 1, (_, _, _, _) => KeepObject);
+            Allocate(adapter, second, 1, (_, _, _, _) => KeepObject);
+            Allocate(adapter, second, 1, (_, _, _, _) => KeepObject);
+        });
+    });
+
+    void Transfers(Action<PDMA_ADAPTER, PMDL, PVOID, PULONG> with)
+    {
+        PDMA_ADAPTER adapter = Adapter();
+        PMDL mdl = Locked(Memory(100), 100);
+        PULONG length = new(Memory(4).Address);
+        length.Value = 100;
+        AtDispatch(() => Allocate(adapter, NewDevice(), 4, (_, _, registers, _) =>
+        {
+            with(adapter, mdl, registers, length);
+            return KeepObject;
+        }));
+    }
+
+    long Map(PDMA_ADAPTER adapter, PMDL mdl, PVOID registers, PULONG length) =>
+        Machine.Code.Call(adapter.DmaOperations.MapTransfer, adapter, mdl, registers, MmGetMdlVirtualAddress(mdl), length, false);
+
+    [Fact]
+    public void What_is_not_mapped_is_not_flushed() => Violates(0x16, () => Transfers((adapter, mdl, registers, length) =>
+        Machine.Code.Call(adapter.DmaOperations.FlushAdapterBuffers, adapter, mdl, registers, MmGetMdlVirtualAddress(mdl), length.Value, false)));
+
+    [Fact]
+    public void A_buffer_is_mapped_once_at_a_time() => Violates(0x1D, () => Transfers((adapter, mdl, registers, length) =>
+    {
+        Map(adapter, mdl, registers, length);
+        Map(adapter, mdl, registers, length);
+    }));
+
+    [Fact]
+    public void Nothing_cannot_be_mapped() => Violates(0x21, () => Transfers((adapter, mdl, registers, length) =>
+    {
+        length.Value = 0;
+        Map(adapter, mdl, registers, length);
+    }));
 }

@@ -184,6 +184,9 @@ sealed class ObjectRules : IRuleCases
                     bench.Upper.ExFreePool(list);
                 });
             }) { Name = "lookaside list", Also = ["IwPoolLeakedAtUnload"] },
+        new("IwObsoleteDmaAdapter",
+            Wrong: bench => bench.Act = () => bench.Upper.UseDmaAdapter(obsolete: true),
+            Right: bench => bench.Act = () => bench.Upper.UseDmaAdapter(obsolete: false)),
         new("IwWmiLeftRegistered",
             Wrong: bench => RegistersWithWmi(bench, deregister: false),
             Right: bench => RegistersWithWmi(bench, deregister: true)),
