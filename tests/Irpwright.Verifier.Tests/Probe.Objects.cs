@@ -75,6 +75,15 @@ public sealed partial class Probe
         ExFreePool(description);
     }
 
+    /// <summary>Has a work item queued when the key changes.</summary>
+    public NTSTATUS NotifyOfChange(HANDLE key, PVOID context)
+    {
+        PWORK_QUEUE_ITEM item = new(Allocate(WORK_QUEUE_ITEM.SizeOf).Address);
+        ExInitializeWorkItem(item, OnWork, default);
+        PIO_STATUS_BLOCK block = new(Allocate(IO_STATUS_BLOCK.SizeOf).Address);
+        return ZwNotifyChangeKey(key, default, new PIO_APC_ROUTINE(item.Address), context, block, REG_NOTIFY_CHANGE_LAST_SET, false, default, 0, true);
+    }
+
     public ulong RegisterProvider()
     {
         PGUID id = new(Allocate(16).Address);
