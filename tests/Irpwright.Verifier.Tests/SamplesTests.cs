@@ -33,7 +33,7 @@ public sealed class SamplesTests : IDisposable
     {
         string[] filters =
         [
-            .. SampleNames().Where(n => n is not ("queue" or "csq" or "startio" or "pnpbus" or "pnpfunc" or "seh")),
+            .. SampleNames().Where(n => n is not ("queue" or "csq" or "startio" or "pnpbus" or "pnpfunc" or "seh" or "msvclike")),
             "PassThrough", "passthrough PassThrough retry", "split syncquery", "retry split passthrough",
         ];
         var stacks = new TheoryData<string, string, string>();
