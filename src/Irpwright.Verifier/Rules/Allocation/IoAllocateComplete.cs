@@ -6,7 +6,18 @@ sealed class IoAllocateComplete : Rule, IWatch<IrpCompleting>
     public static RuleInfo Definition { get; } = new(nameof(IoAllocateComplete), RuleFamily.Allocation, Error,
         Pages.Wdm(nameof(IoAllocateComplete)), null,
         "IoCompleteRequest is called for an IRP from IoAllocateIrp that is with its originator.",
-        static () => new IoAllocateComplete());
+        static () => new IoAllocateComplete())
+    {
+        Instead = "Free the IRP with IoFreeIrp, or reuse it with IoReuseIrp; only the drivers that it was sent to complete it.",
+        Wrong = """
+            irp = IoAllocateIrp(lower->StackSize, FALSE);
+            IoCompleteRequest(irp, IO_NO_INCREMENT);
+            """,
+        Right = """
+            irp = IoAllocateIrp(lower->StackSize, FALSE);
+            IoFreeIrp(irp);
+            """,
+    };
 
     public void On(in IrpCompleting e)
     {

@@ -6,7 +6,21 @@ sealed class IoAllocateForward : Rule, IWatch<IrpForwarded>
     public static RuleInfo Definition { get; } = new(nameof(IoAllocateForward), RuleFamily.Allocation, Error,
         Pages.Wdm(nameof(IoAllocateForward)), null,
         "An IRP from IoAllocateIrp is sent without a completion routine.",
-        static () => new IoAllocateForward());
+        static () => new IoAllocateForward())
+    {
+        Instead = "Set a completion routine that frees or reuses the IRP and returns STATUS_MORE_PROCESSING_REQUIRED.",
+        Wrong = """
+            irp = IoAllocateIrp(lower->StackSize, FALSE);
+            IoGetNextIrpStackLocation(irp)->MajorFunction = IRP_MJ_FLUSH_BUFFERS;
+            IoCallDriver(lower, irp);
+            """,
+        Right = """
+            irp = IoAllocateIrp(lower->StackSize, FALSE);
+            IoGetNextIrpStackLocation(irp)->MajorFunction = IRP_MJ_FLUSH_BUFFERS;
+            IoSetCompletionRoutine(irp, FreeOwnIrp, NULL, TRUE, TRUE, TRUE);
+            IoCallDriver(lower, irp);
+            """,
+    };
 
     public void On(in IrpForwarded e)
     {

@@ -6,7 +6,19 @@ sealed class IoBuildDeviceControlNoFree : Rule, IWatch<IrpFreed>
     public static RuleInfo Definition { get; } = new(nameof(IoBuildDeviceControlNoFree), RuleFamily.Allocation, Error,
         Pages.Wdm(nameof(IoBuildDeviceControlNoFree)), Codes.Io(0x2),
         "A driver calls IoFreeIrp for an IRP from IoBuildDeviceIoControlRequest.",
-        static () => new IoBuildDeviceControlNoFree());
+        static () => new IoBuildDeviceControlNoFree())
+    {
+        Covers = ["DV-C9-0x20C"],
+        Instead = "Send the IRP; the I/O manager frees it when it is completed.",
+        Wrong = """
+            irp = IoBuildDeviceIoControlRequest(code, lower, NULL, 0, NULL, 0, FALSE, &event, &block);
+            IoFreeIrp(irp);
+            """,
+        Right = """
+            irp = IoBuildDeviceIoControlRequest(code, lower, NULL, 0, NULL, 0, FALSE, &event, &block);
+            status = IoCallDriver(lower, irp);
+            """,
+    };
 
     public void On(in IrpFreed e)
     {

@@ -6,7 +6,18 @@ sealed class IoBuildFsdComplete : Rule, IWatch<IrpCompleting>
     public static RuleInfo Definition { get; } = new(nameof(IoBuildFsdComplete), RuleFamily.Allocation, Error,
         Pages.Wdm(nameof(IoBuildFsdComplete)), null,
         "IoCompleteRequest is called for an IRP from IoBuildAsynchronousFsdRequest that is with its originator.",
-        static () => new IoBuildFsdComplete());
+        static () => new IoBuildFsdComplete())
+    {
+        Instead = "Free the IRP with IoFreeIrp; only the drivers that it was sent to complete it.",
+        Wrong = """
+            irp = IoBuildAsynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, lower, NULL, 0, NULL, NULL);
+            IoCompleteRequest(irp, IO_NO_INCREMENT);
+            """,
+        Right = """
+            irp = IoBuildAsynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, lower, NULL, 0, NULL, NULL);
+            IoFreeIrp(irp);
+            """,
+    };
 
     public void On(in IrpCompleting e)
     {

@@ -6,7 +6,19 @@ sealed class IoBuildFsdForward : Rule, IWatch<IrpForwarded>
     public static RuleInfo Definition { get; } = new(nameof(IoBuildFsdForward), RuleFamily.Allocation, Error,
         Pages.Wdm(nameof(IoBuildFsdForward)), null,
         "An IRP from IoBuildAsynchronousFsdRequest is sent without a completion routine.",
-        static () => new IoBuildFsdForward());
+        static () => new IoBuildFsdForward())
+    {
+        Instead = "Set a completion routine that frees the IRP and returns STATUS_MORE_PROCESSING_REQUIRED.",
+        Wrong = """
+            irp = IoBuildAsynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, lower, NULL, 0, NULL, NULL);
+            IoCallDriver(lower, irp);
+            """,
+        Right = """
+            irp = IoBuildAsynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, lower, NULL, 0, NULL, NULL);
+            IoSetCompletionRoutine(irp, FreeOwnIrp, NULL, TRUE, TRUE, TRUE);
+            IoCallDriver(lower, irp);
+            """,
+    };
 
     public void On(in IrpForwarded e)
     {

@@ -6,7 +6,19 @@ sealed class IoBuildSynchronousFsdRequestNoFree : Rule, IWatch<IrpFreed>
     public static RuleInfo Definition { get; } = new(nameof(IoBuildSynchronousFsdRequestNoFree), RuleFamily.Allocation, Error,
         Pages.Wdm(nameof(IoBuildSynchronousFsdRequestNoFree)), Codes.Io(0x2),
         "A driver calls IoFreeIrp for an IRP from IoBuildSynchronousFsdRequest.",
-        static () => new IoBuildSynchronousFsdRequestNoFree());
+        static () => new IoBuildSynchronousFsdRequestNoFree())
+    {
+        Covers = ["DV-C9-0x02"],
+        Instead = "Send the IRP; the I/O manager frees it when it is completed.",
+        Wrong = """
+            irp = IoBuildSynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, lower, NULL, 0, NULL, &event, &block);
+            IoFreeIrp(irp);
+            """,
+        Right = """
+            irp = IoBuildSynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, lower, NULL, 0, NULL, &event, &block);
+            status = IoCallDriver(lower, irp);
+            """,
+    };
 
     public void On(in IrpFreed e)
     {

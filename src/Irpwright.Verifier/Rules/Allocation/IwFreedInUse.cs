@@ -6,7 +6,22 @@ sealed class IwFreedInUse : Rule, IWatch<IrpFreed>
     public static RuleInfo Definition { get; } = new(nameof(IwFreedInUse), RuleFamily.Allocation, Error,
         Pages.IoVerification, Codes.Io(0x20B),
         "A driver calls IoFreeIrp for an IRP that a driver it was sent to still has.",
-        static () => new IwFreedInUse());
+        static () => new IwFreedInUse())
+    {
+        Covers = ["DV-C9-0x20A", "DV-C9-0x20B"],
+        Instead = "Free the IRP in its completion routine, or after that has run; cancel it with IoCancelIrp to have it back sooner.",
+        Wrong = """
+            IoCallDriver(lower, irp);
+            IoFreeIrp(irp);
+            """,
+        Right = """
+            NTSTATUS OwnIrpDone(PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Context)
+            {
+                IoFreeIrp(Irp);
+                return STATUS_MORE_PROCESSING_REQUIRED;
+            }
+            """,
+    };
 
     public void On(in IrpFreed e)
     {

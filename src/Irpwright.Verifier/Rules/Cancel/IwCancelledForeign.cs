@@ -6,7 +6,16 @@ sealed class IwCancelledForeign : Rule, IWatch<IrpCancelled>
     public static RuleInfo Definition { get; } = new(nameof(IwCancelledForeign), RuleFamily.Cancel, Error,
         Pages.Kernel("points-to-consider-when-canceling-irps"), null,
         "A driver calls IoCancelIrp for an IRP that it received, not one it created.",
-        static () => new IwCancelledForeign());
+        static () => new IwCancelledForeign())
+    {
+        Instead = "Complete an IRP that was received with STATUS_CANCELLED, or leave it alone; cancel only IRPs that the driver created.",
+        Wrong = """
+            IoCancelIrp(Irp);    /* received in a dispatch routine */
+            """,
+        Right = """
+            IoCancelIrp(extension->OwnIrp);
+            """,
+    };
 
     public void On(in IrpCancelled e)
     {

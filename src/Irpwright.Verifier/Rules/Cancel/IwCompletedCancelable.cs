@@ -6,7 +6,21 @@ sealed class IwCompletedCancelable : Rule, IWatch<IrpCompleting>
     public static RuleInfo Definition { get; } = new(nameof(IwCompletedCancelable), RuleFamily.Cancel, Error,
         Pages.IoVerification, Codes.Io(0x7),
         "IoCompleteRequest is called while a cancel routine that the driver set is still in the IRP.",
-        static () => new IwCompletedCancelable());
+        static () => new IwCompletedCancelable())
+    {
+        Covers = ["DV-C9-0x07", "DV-C9-0x23C", "BC-0x48"],
+        Instead = "Take the cancel routine out with IoSetCancelRoutine(Irp, NULL) before completing; if that returns NULL, the cancel routine completes the IRP.",
+        Wrong = """
+            Irp->IoStatus.Status = STATUS_SUCCESS;
+            IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            """,
+        Right = """
+            if (IoSetCancelRoutine(Irp, NULL) != NULL) {
+                Irp->IoStatus.Status = STATUS_SUCCESS;
+                IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            }
+            """,
+    };
 
     public void On(in IrpCompleting e)
     {

@@ -6,7 +6,22 @@ sealed class IwForwardedCancelable : Rule, IWatch<IrpForwarded>
     public static RuleInfo Definition { get; } = new(nameof(IwForwardedCancelable), RuleFamily.Cancel, Error,
         Pages.IoVerification, Codes.Io(0x203),
         "IoCallDriver is called while a cancel routine that the driver set is still in the IRP.",
-        static () => new IwForwardedCancelable());
+        static () => new IwForwardedCancelable())
+    {
+        Covers = ["DV-C9-0x203"],
+        Instead = "Take the cancel routine out with IoSetCancelRoutine(Irp, NULL) before sending the IRP on.",
+        Wrong = """
+            IoSetCancelRoutine(Irp, Cancel);
+            IoSkipCurrentIrpStackLocation(Irp);
+            return IoCallDriver(lower, Irp);
+            """,
+        Right = """
+            if (IoSetCancelRoutine(Irp, NULL) != NULL) {
+                IoSkipCurrentIrpStackLocation(Irp);
+                return IoCallDriver(lower, Irp);
+            }
+            """,
+    };
 
     public void On(in IrpForwarded e)
     {

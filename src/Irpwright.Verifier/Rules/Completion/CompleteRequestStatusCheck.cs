@@ -6,7 +6,19 @@ sealed class CompleteRequestStatusCheck : Rule, IWatch<IrpCompleting>
     public static RuleInfo Definition { get; } = new(nameof(CompleteRequestStatusCheck), RuleFamily.Completion, Error,
         Pages.Wdm(nameof(CompleteRequestStatusCheck)), Codes.Io(0x6),
         "IoCompleteRequest is called with IoStatus.Status STATUS_PENDING or 0xFFFFFFFF.",
-        static () => new CompleteRequestStatusCheck());
+        static () => new CompleteRequestStatusCheck())
+    {
+        Covers = ["DV-C9-0x06"],
+        Instead = "Set Irp->IoStatus.Status to a final status before IoCompleteRequest.",
+        Wrong = """
+            Irp->IoStatus.Status = STATUS_PENDING;
+            IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            """,
+        Right = """
+            Irp->IoStatus.Status = STATUS_SUCCESS;
+            IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            """,
+    };
 
     public void On(in IrpCompleting e)
     {

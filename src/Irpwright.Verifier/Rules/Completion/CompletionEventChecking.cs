@@ -6,7 +6,19 @@ sealed class CompletionEventChecking : Rule, IWatch<CompletionRoutineReturned>
     public static RuleInfo Definition { get; } = new(nameof(CompletionEventChecking), RuleFamily.Completion, Warning,
         Pages.Wdm(nameof(CompletionEventChecking)), null,
         "One run of a completion routine marks the IRP pending and sets the event that its dispatch routine waits for.",
-        static () => new CompletionEventChecking());
+        static () => new CompletionEventChecking())
+    {
+        Instead = "Either mark the IRP pending and let the completion go on, or set the event and return STATUS_MORE_PROCESSING_REQUIRED.",
+        Wrong = """
+            if (Irp->PendingReturned) IoMarkIrpPending(Irp);
+            KeSetEvent(Context, IO_NO_INCREMENT, FALSE);
+            return STATUS_MORE_PROCESSING_REQUIRED;
+            """,
+        Right = """
+            KeSetEvent(Context, IO_NO_INCREMENT, FALSE);
+            return STATUS_MORE_PROCESSING_REQUIRED;
+            """,
+    };
 
     // Events that have nothing to do with the IRP are a driver's own business: only the waiter's counts.
     public void On(in CompletionRoutineReturned e)

@@ -6,7 +6,22 @@ sealed class DoubleCompletion : Rule, IWatch<IrpCompleting>, IWatch<BugCheckRais
     public static RuleInfo Definition { get; } = new(nameof(DoubleCompletion), RuleFamily.Completion, Error,
         Pages.Wdm(nameof(DoubleCompletion)), new VerifierCode(BugCheckCode.MULTIPLE_IRP_COMPLETE_REQUESTS),
         "A driver calls IoCompleteRequest for an IRP that it completed before and did not get back since.",
-        static () => new DoubleCompletion());
+        static () => new DoubleCompletion())
+    {
+        Covers = ["BC-0x44"],
+        Instead = "Have exactly one place that completes the IRP, and return right after it.",
+        Wrong = """
+            if (!NT_SUCCESS(status)) {
+                IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            }
+            IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            """,
+        Right = """
+            Irp->IoStatus.Status = status;
+            IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            return status;
+            """,
+    };
 
     // The walk was stopped by a driver above, which has the IRP now.
     public void On(in IrpCompleting e)

@@ -6,7 +6,21 @@ sealed class IoBuildDeviceIoControlSetEvent : Rule, IWatch<IrpForwarded>, IWatch
     public static RuleInfo Definition { get; } = new(nameof(IoBuildDeviceIoControlSetEvent), RuleFamily.Completion, Error,
         Pages.Wdm(nameof(IoBuildDeviceIoControlSetEvent)), null,
         "A driver sets the event that it gave to IoBuildDeviceIoControlRequest or IoBuildSynchronousFsdRequest.",
-        static () => new IoBuildDeviceIoControlSetEvent());
+        static () => new IoBuildDeviceIoControlSetEvent())
+    {
+        Instead = "Leave the event to the I/O manager, which sets it when the request is over.",
+        Wrong = """
+            irp = IoBuildDeviceIoControlRequest(code, lower, NULL, 0, NULL, 0, FALSE, &event, &block);
+            IoCallDriver(lower, irp);
+            KeSetEvent(&event, IO_NO_INCREMENT, FALSE);
+            """,
+        Right = """
+            irp = IoBuildDeviceIoControlRequest(code, lower, NULL, 0, NULL, 0, FALSE, &event, &block);
+            if (IoCallDriver(lower, irp) == STATUS_PENDING) {
+                KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, NULL);
+            }
+            """,
+    };
 
     readonly Dictionary<ulong, IrpName> events = [];
 

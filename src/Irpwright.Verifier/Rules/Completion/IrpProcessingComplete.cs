@@ -6,7 +6,25 @@ sealed class IrpProcessingComplete : Rule, IWatch<DispatchReturned>
     public static RuleInfo Definition { get; } = new(nameof(IrpProcessingComplete), RuleFamily.Completion, Error,
         Pages.Wdm(nameof(IrpProcessingComplete)), Codes.Io(0x226),
         "A dispatch routine returns a final status for an IRP that nobody has completed.",
-        static () => new IrpProcessingComplete());
+        static () => new IrpProcessingComplete())
+    {
+        Covers = ["DV-C9-0x226"],
+        Instead = "Complete the IRP, send it on, or mark it pending and return STATUS_PENDING.",
+        Wrong = """
+            NTSTATUS DispatchRead(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+            {
+                return STATUS_SUCCESS;
+            }
+            """,
+        Right = """
+            NTSTATUS DispatchRead(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+            {
+                Irp->IoStatus.Status = STATUS_SUCCESS;
+                IoCompleteRequest(Irp, IO_NO_INCREMENT);
+                return STATUS_SUCCESS;
+            }
+            """,
+    };
 
     public void On(in DispatchReturned e)
     {

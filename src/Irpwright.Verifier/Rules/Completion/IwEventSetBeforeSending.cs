@@ -6,7 +6,19 @@ sealed class IwEventSetBeforeSending : Rule, IWatch<IrpForwarded>, IWatch<Dispat
     public static RuleInfo Definition { get; } = new(nameof(IwEventSetBeforeSending), RuleFamily.Completion, Error,
         Pages.IoVerification, Codes.Io(0x307),
         "A threaded IRP is sent with an event that is signalled already, and becomes pending.",
-        static () => new IwEventSetBeforeSending());
+        static () => new IwEventSetBeforeSending())
+    {
+        Covers = ["DV-C9-0x307"],
+        Instead = "Initialise or clear the event each time before an IRP is built with it.",
+        Wrong = """
+            KeInitializeEvent(&event, NotificationEvent, TRUE);
+            irp = IoBuildDeviceIoControlRequest(code, lower, NULL, 0, NULL, 0, FALSE, &event, &block);
+            """,
+        Right = """
+            KeInitializeEvent(&event, NotificationEvent, FALSE);
+            irp = IoBuildDeviceIoControlRequest(code, lower, NULL, 0, NULL, 0, FALSE, &event, &block);
+            """,
+    };
 
     readonly Dictionary<int, CodePlace> suspects = [];
 

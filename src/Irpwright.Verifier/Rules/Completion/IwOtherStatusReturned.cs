@@ -6,7 +6,21 @@ sealed class IwOtherStatusReturned : Rule, IWatch<DispatchReturned>
     public static RuleInfo Definition { get; } = new(nameof(IwOtherStatusReturned), RuleFamily.Completion, Error,
         Pages.IoVerification, Codes.Io(0x224),
         "A dispatch routine returns a final status that differs from the one the IRP was completed with.",
-        static () => new IwOtherStatusReturned());
+        static () => new IwOtherStatusReturned())
+    {
+        Covers = ["DV-C9-0x224"],
+        Instead = "Keep the status in a variable: set it in the IRP, complete, and return the same.",
+        Wrong = """
+            Irp->IoStatus.Status = STATUS_END_OF_FILE;
+            IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            return STATUS_SUCCESS;
+            """,
+        Right = """
+            Irp->IoStatus.Status = STATUS_END_OF_FILE;
+            IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            return STATUS_END_OF_FILE;
+            """,
+    };
 
     public void On(in DispatchReturned e)
     {

@@ -6,7 +6,21 @@ sealed class IwUninitializedStatus : Rule, IWatch<DispatchReturned>
     public static RuleInfo Definition { get; } = new(nameof(IwUninitializedStatus), RuleFamily.Completion, Error,
         Pages.IoVerification, Codes.Io(0x225),
         "A dispatch routine returns 0xFFFFFFFF.",
-        static () => new IwUninitializedStatus());
+        static () => new IwUninitializedStatus())
+    {
+        Covers = ["DV-C9-0x21B", "DV-C9-0x225", "DV-C9-0x300"],
+        Instead = "Initialise the variable that is returned, on every path.",
+        Wrong = """
+            NTSTATUS status;
+            if (length != 0) status = Transfer(Irp);
+            return status;
+            """,
+        Right = """
+            NTSTATUS status = STATUS_SUCCESS;
+            if (length != 0) status = Transfer(Irp);
+            return status;
+            """,
+    };
 
     public void On(in DispatchReturned e)
     {

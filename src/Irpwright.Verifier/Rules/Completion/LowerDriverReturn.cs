@@ -6,7 +6,19 @@ sealed class LowerDriverReturn : Rule, IWatch<DispatchReturned>
     public static RuleInfo Definition { get; } = new(nameof(LowerDriverReturn), RuleFamily.Completion, Error,
         Pages.Wdm(nameof(LowerDriverReturn)), Codes.Io(0x224),
         "A dispatch routine sends the IRP on, does not complete it itself, and returns another status than IoCallDriver did.",
-        static () => new LowerDriverReturn());
+        static () => new LowerDriverReturn())
+    {
+        Instead = "Return what IoCallDriver returned, or mark the IRP pending before sending it.",
+        Wrong = """
+            IoSkipCurrentIrpStackLocation(Irp);
+            IoCallDriver(lower, Irp);
+            return STATUS_SUCCESS;
+            """,
+        Right = """
+            IoSkipCurrentIrpStackLocation(Irp);
+            return IoCallDriver(lower, Irp);
+            """,
+    };
 
     public void On(in DispatchReturned e)
     {

@@ -6,7 +6,19 @@ sealed class IwCompletionRoutineCopied : Rule, IWatch<IrpForwarded>
     public static RuleInfo Definition { get; } = new(nameof(IwCompletionRoutineCopied), RuleFamily.Forwarding, Error,
         Pages.IoVerification, Codes.Io(0x207),
         "A stack location was copied as a whole, so that the completion routine of a driver above stands in the next location too.",
-        static () => new IwCompletionRoutineCopied());
+        static () => new IwCompletionRoutineCopied())
+    {
+        Covers = ["DV-C9-0x207", "CA-28114"],
+        Instead = "Use IoCopyCurrentIrpStackLocationToNext, which leaves out the routine, its context and the Control byte.",
+        Wrong = """
+            *IoGetNextIrpStackLocation(Irp) = *IoGetCurrentIrpStackLocation(Irp);
+            return IoCallDriver(lower, Irp);
+            """,
+        Right = """
+            IoCopyCurrentIrpStackLocationToNext(Irp);
+            return IoCallDriver(lower, Irp);
+            """,
+    };
 
     // The last such routine, because finding its driver takes long.
     ulong ownRoutine;

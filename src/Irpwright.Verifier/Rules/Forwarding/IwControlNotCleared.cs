@@ -6,7 +6,21 @@ sealed class IwControlNotCleared : Rule, IWatch<IrpForwarded>
     public static RuleInfo Definition { get; } = new(nameof(IwControlNotCleared), RuleFamily.Forwarding, Error,
         Pages.IoVerification, Codes.Io(0x206),
         "An IRP is sent with the pending mark set in the location that the lower driver gets.",
-        static () => new IwControlNotCleared());
+        static () => new IwControlNotCleared())
+    {
+        Covers = ["DV-C9-0x206"],
+        Instead = "Use IoCopyCurrentIrpStackLocationToNext, which clears the Control byte of the next location.",
+        Wrong = """
+            IoMarkIrpPending(Irp);
+            RtlCopyMemory(IoGetNextIrpStackLocation(Irp), IoGetCurrentIrpStackLocation(Irp), sizeof(IO_STACK_LOCATION));
+            IoCallDriver(lower, Irp);
+            """,
+        Right = """
+            IoMarkIrpPending(Irp);
+            IoCopyCurrentIrpStackLocationToNext(Irp);
+            IoCallDriver(lower, Irp);
+            """,
+    };
 
     public void On(in IrpForwarded e)
     {

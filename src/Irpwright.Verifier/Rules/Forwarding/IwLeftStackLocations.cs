@@ -6,7 +6,20 @@ sealed class IwLeftStackLocations : Rule, IWatch<IrpForwarded>
     public static RuleInfo Definition { get; } = new(nameof(IwLeftStackLocations), RuleFamily.Forwarding, Error,
         Pages.IoVerification, Codes.Io(0x212),
         "A driver sends an IRP on with a location that is not its own or the next one, such as after two IoSkipCurrentIrpStackLocation.",
-        static () => new IwLeftStackLocations());
+        static () => new IwLeftStackLocations())
+    {
+        Covers = ["DV-C9-0x212", "DV-EIO-SkipUnwind"],
+        Instead = "Skip once, or copy, before each IoCallDriver; never both.",
+        Wrong = """
+            IoSkipCurrentIrpStackLocation(Irp);
+            IoSkipCurrentIrpStackLocation(Irp);
+            return IoCallDriver(lower, Irp);
+            """,
+        Right = """
+            IoSkipCurrentIrpStackLocation(Irp);
+            return IoCallDriver(lower, Irp);
+            """,
+    };
 
     public void On(in IrpForwarded e)
     {

@@ -6,7 +6,18 @@ sealed class IwMajorFunctionOutOfRange : Rule, IWatch<IrpForwarding>
     public static RuleInfo Definition { get; } = new(nameof(IwMajorFunctionOutOfRange), RuleFamily.Forwarding, Error,
         Pages.Kernel("irp-major-function-codes"), null,
         "IoCallDriver is called with a major function code above IRP_MJ_MAXIMUM_FUNCTION in the next stack location.",
-        static () => new IwMajorFunctionOutOfRange());
+        static () => new IwMajorFunctionOutOfRange())
+    {
+        Instead = "Set MajorFunction to one of the IRP_MJ_ codes.",
+        Wrong = """
+            IoGetNextIrpStackLocation(irp)->MajorFunction = IRP_MJ_MAXIMUM_FUNCTION + 1;
+            IoCallDriver(lower, irp);
+            """,
+        Right = """
+            IoGetNextIrpStackLocation(irp)->MajorFunction = IRP_MJ_INTERNAL_DEVICE_CONTROL;
+            IoCallDriver(lower, irp);
+            """,
+    };
 
     public void On(in IrpForwarding e)
     {

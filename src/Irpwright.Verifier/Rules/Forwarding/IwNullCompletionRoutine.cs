@@ -6,7 +6,18 @@ sealed class IwNullCompletionRoutine : Rule, IWatch<IrpForwarded>
     public static RuleInfo Definition { get; } = new(nameof(IwNullCompletionRoutine), RuleFamily.Forwarding, Error,
         Pages.Ddi("nf-wdm-iosetcompletionroutine"), null,
         "An IRP is sent with a NULL completion routine that is to be invoked.",
-        static () => new IwNullCompletionRoutine());
+        static () => new IwNullCompletionRoutine())
+    {
+        Instead = "Pass FALSE three times with a NULL routine, or do not call IoSetCompletionRoutine at all.",
+        Wrong = """
+            IoSetCompletionRoutine(Irp, NULL, NULL, TRUE, TRUE, TRUE);
+            return IoCallDriver(lower, Irp);
+            """,
+        Right = """
+            IoSetCompletionRoutine(Irp, NULL, NULL, FALSE, FALSE, FALSE);
+            return IoCallDriver(lower, Irp);
+            """,
+    };
 
     public void On(in IrpForwarded e)
     {

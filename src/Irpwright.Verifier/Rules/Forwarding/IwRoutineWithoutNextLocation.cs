@@ -6,7 +6,18 @@ sealed class IwRoutineWithoutNextLocation : Rule, IWatch<IrpForwarding>, IWatch<
     public static RuleInfo Definition { get; } = new(nameof(IwRoutineWithoutNextLocation), RuleFamily.Forwarding, Error,
         Pages.Kernel("using-iocompletion-routines"), null,
         "A driver at the lowest stack location registers a completion routine, which overwrites the IRP's header.",
-        static () => new IwRoutineWithoutNextLocation());
+        static () => new IwRoutineWithoutNextLocation())
+    {
+        Instead = "The lowest driver completes the IRP and needs no completion routine.",
+        Wrong = """
+            /* in the lowest driver of the stack */
+            IoSetCompletionRoutine(Irp, Done, NULL, TRUE, TRUE, TRUE);
+            IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            """,
+        Right = """
+            IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            """,
+    };
 
     // Where the next location would have its CompletionRoutine, the header has OriginalFileObject.
     public void On(in IrpForwarding e) => Check(e.Irp);

@@ -6,7 +6,18 @@ sealed class IwSentNoIrp : Rule, IWatch<IrpForwarding>
     public static RuleInfo Definition { get; } = new(nameof(IwSentNoIrp), RuleFamily.Forwarding, Error,
         Pages.IoVerification, Codes.Io(0x3),
         "IoCallDriver is given something that is no IRP, or was freed.",
-        static () => new IwSentNoIrp());
+        static () => new IwSentNoIrp())
+    {
+        Covers = ["DV-C9-0x03"],
+        Instead = "Do not use an IRP after it was freed, or after it was completed.",
+        Wrong = """
+            IoFreeIrp(irp);
+            IoCallDriver(lower, irp);
+            """,
+        Right = """
+            IoCallDriver(lower, irp);    /* its completion routine frees it */
+            """,
+    };
 
     public void On(in IrpForwarding e)
     {

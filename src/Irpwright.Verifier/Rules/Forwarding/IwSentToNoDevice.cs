@@ -6,7 +6,16 @@ sealed class IwSentToNoDevice : Rule, IWatch<IrpForwarding>
     public static RuleInfo Definition { get; } = new(nameof(IwSentToNoDevice), RuleFamily.Forwarding, Error,
         Pages.IoVerification, Codes.Io(0x4),
         "IoCallDriver is given NULL or something that is no device object.",
-        static () => new IwSentToNoDevice());
+        static () => new IwSentToNoDevice())
+    {
+        Instead = "Send to the device that IoAttachDeviceToDeviceStack returned, after checking that it returned one.",
+        Wrong = """
+            return IoCallDriver(NULL, Irp);
+            """,
+        Right = """
+            return IoCallDriver(extension->LowerDevice, Irp);
+            """,
+    };
 
     public void On(in IrpForwarding e)
     {

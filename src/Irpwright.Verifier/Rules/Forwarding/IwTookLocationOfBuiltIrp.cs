@@ -6,7 +6,18 @@ sealed class IwTookLocationOfBuiltIrp : Rule, IWatch<IrpForwarded>
     public static RuleInfo Definition { get; } = new(nameof(IwTookLocationOfBuiltIrp), RuleFamily.Forwarding, Error,
         Pages.Ddi("nf-wdm-iosetnextirpstacklocation"), null,
         "IoSetNextIrpStackLocation is used on an IRP of an IoBuildXxx routine, which has no spare location.",
-        static () => new IwTookLocationOfBuiltIrp());
+        static () => new IwTookLocationOfBuiltIrp())
+    {
+        Instead = "Allocate the IRP with IoAllocateIrp and one location more, if the driver needs one of its own.",
+        Wrong = """
+            irp = IoBuildDeviceIoControlRequest(code, lower, NULL, 0, NULL, 0, FALSE, &event, &block);
+            IoSetNextIrpStackLocation(irp);
+            """,
+        Right = """
+            irp = IoAllocateIrp(lower->StackSize + 1, FALSE);
+            IoSetNextIrpStackLocation(irp);
+            """,
+    };
 
     public void On(in IrpForwarded e)
     {

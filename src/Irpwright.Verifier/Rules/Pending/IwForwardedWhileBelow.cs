@@ -6,7 +6,23 @@ sealed class IwForwardedWhileBelow : Rule, IWatch<IrpForwarding>
     public static RuleInfo Definition { get; } = new(nameof(IwForwardedWhileBelow), RuleFamily.Pending, Error,
         Pages.IoVerification, Codes.Io(0x205),
         "A driver sends an IRP on that a lower driver still has.",
-        static () => new IwForwardedWhileBelow());
+        static () => new IwForwardedWhileBelow())
+    {
+        Covers = ["DV-C9-0x205"],
+        Instead = "Wait until the completion routine has brought the IRP back, then send it again.",
+        Wrong = """
+            IoCallDriver(lower, Irp);
+            IoCopyCurrentIrpStackLocationToNext(Irp);
+            IoCallDriver(lower, Irp);
+            """,
+        Right = """
+            if (IoCallDriver(lower, Irp) == STATUS_PENDING) {
+                KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, NULL);
+            }
+            IoCopyCurrentIrpStackLocationToNext(Irp);
+            IoCallDriver(lower, Irp);
+            """,
+    };
 
     public void On(in IrpForwarding e)
     {

@@ -6,7 +6,25 @@ sealed class IwMarkedWithoutLocation : Rule, IWatch<IrpForwarded>, IWatch<Comple
     public static RuleInfo Definition { get; } = new(nameof(IwMarkedWithoutLocation), RuleFamily.Pending, Error,
         Pages.Ddi("nf-wdm-iomarkirppending"), null,
         "IoMarkIrpPending is called for an IRP in which the caller has no stack location, and writes behind the packet.",
-        static () => new IwMarkedWithoutLocation());
+        static () => new IwMarkedWithoutLocation())
+    {
+        Instead = "Do not mark in the completion routine of the driver that allocated the IRP: it has no stack location, and nobody is above it.",
+        Wrong = """
+            NTSTATUS OwnIrpDone(PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Context)
+            {
+                if (Irp->PendingReturned) IoMarkIrpPending(Irp);
+                IoFreeIrp(Irp);
+                return STATUS_MORE_PROCESSING_REQUIRED;
+            }
+            """,
+        Right = """
+            NTSTATUS OwnIrpDone(PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Context)
+            {
+                IoFreeIrp(Irp);
+                return STATUS_MORE_PROCESSING_REQUIRED;
+            }
+            """,
+    };
 
     public void On(in IrpForwarded e)
     {

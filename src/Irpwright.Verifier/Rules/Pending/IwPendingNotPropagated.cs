@@ -6,7 +6,24 @@ sealed class IwPendingNotPropagated : Rule, IWatch<CompletionRoutineReturned>
     public static RuleInfo Definition { get; } = new(nameof(IwPendingNotPropagated), RuleFamily.Pending, Error,
         Pages.IoVerification, Codes.Io(0x228),
         "A completion routine finds PendingReturned set, lets completion go on, and its driver's location is not marked pending.",
-        static () => new IwPendingNotPropagated());
+        static () => new IwPendingNotPropagated())
+    {
+        Covers = ["DV-C9-0x228"],
+        Instead = "Call IoMarkIrpPending in the completion routine if Irp->PendingReturned is set and the routine lets the completion go on.",
+        Wrong = """
+            NTSTATUS Done(PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Context)
+            {
+                return STATUS_CONTINUE_COMPLETION;
+            }
+            """,
+        Right = """
+            NTSTATUS Done(PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Context)
+            {
+                if (Irp->PendingReturned) IoMarkIrpPending(Irp);
+                return STATUS_CONTINUE_COMPLETION;
+            }
+            """,
+    };
 
     public void On(in CompletionRoutineReturned e)
     {

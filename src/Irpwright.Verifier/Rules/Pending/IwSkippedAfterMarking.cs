@@ -6,7 +6,22 @@ sealed class IwSkippedAfterMarking : Rule, IWatch<IrpForwarded>
     public static RuleInfo Definition { get; } = new(nameof(IwSkippedAfterMarking), RuleFamily.Pending, Warning,
         Pages.Ddi("nf-wdm-ioskipcurrentirpstacklocation"), null,
         "A driver marks an IRP pending and forwards it with IoSkipCurrentIrpStackLocation.",
-        static () => new IwSkippedAfterMarking());
+        static () => new IwSkippedAfterMarking())
+    {
+        Instead = "Copy the location to the next one if the IRP is marked pending; or skip, do not mark, and return what IoCallDriver returned.",
+        Wrong = """
+            IoMarkIrpPending(Irp);
+            IoSkipCurrentIrpStackLocation(Irp);
+            IoCallDriver(lower, Irp);
+            return STATUS_PENDING;
+            """,
+        Right = """
+            IoMarkIrpPending(Irp);
+            IoCopyCurrentIrpStackLocationToNext(Irp);
+            IoCallDriver(lower, Irp);
+            return STATUS_PENDING;
+            """,
+    };
 
     public void On(in IrpForwarded e)
     {

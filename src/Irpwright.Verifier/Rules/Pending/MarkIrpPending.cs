@@ -6,7 +6,21 @@ sealed class MarkIrpPending : Rule, IWatch<DispatchReturned>
     public static RuleInfo Definition { get; } = new(nameof(MarkIrpPending), RuleFamily.Pending, Error,
         Pages.Wdm(nameof(MarkIrpPending)), Codes.Io(0x23E),
         "A dispatch routine marks an IRP pending and returns something other than STATUS_PENDING.",
-        static () => new MarkIrpPending());
+        static () => new MarkIrpPending())
+    {
+        Covers = ["DV-C9-0x23E", "CA-28143"],
+        Instead = "Return STATUS_PENDING whenever the IRP was marked, whatever has become of it.",
+        Wrong = """
+            IoMarkIrpPending(Irp);
+            QueueRequest(extension, Irp);
+            return STATUS_SUCCESS;
+            """,
+        Right = """
+            IoMarkIrpPending(Irp);
+            QueueRequest(extension, Irp);
+            return STATUS_PENDING;
+            """,
+    };
 
     public void On(in DispatchReturned e)
     {

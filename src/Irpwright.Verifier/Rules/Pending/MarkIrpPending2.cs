@@ -6,7 +6,20 @@ sealed class MarkIrpPending2 : Rule, IWatch<DispatchReturned>
     public static RuleInfo Definition { get; } = new(nameof(MarkIrpPending2), RuleFamily.Pending, Error,
         Pages.Wdm(nameof(MarkIrpPending2)), Codes.Io(0x23D),
         "A dispatch routine returns STATUS_PENDING for an IRP that it neither marked pending nor sent to a lower driver.",
-        static () => new MarkIrpPending2());
+        static () => new MarkIrpPending2())
+    {
+        Covers = ["DV-C9-0x23D", "DV-C9-0x24C"],
+        Instead = "Mark the IRP pending, before anybody else can see it, or send it to the lower driver and return what IoCallDriver returned.",
+        Wrong = """
+            QueueRequest(extension, Irp);
+            return STATUS_PENDING;
+            """,
+        Right = """
+            IoMarkIrpPending(Irp);
+            QueueRequest(extension, Irp);
+            return STATUS_PENDING;
+            """,
+    };
 
     public void On(in DispatchReturned e)
     {

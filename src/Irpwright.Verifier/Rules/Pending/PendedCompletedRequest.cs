@@ -6,7 +6,20 @@ sealed class PendedCompletedRequest : Rule, IWatch<DispatchReturned>
     public static RuleInfo Definition { get; } = new(nameof(PendedCompletedRequest), RuleFamily.Pending, Error,
         Pages.Wdm(nameof(PendedCompletedRequest)), Codes.Io(0x23D),
         "A dispatch routine completes an IRP that it did not mark pending, and returns STATUS_PENDING.",
-        static () => new PendedCompletedRequest());
+        static () => new PendedCompletedRequest())
+    {
+        Instead = "Return the status that the IRP was completed with.",
+        Wrong = """
+            Irp->IoStatus.Status = STATUS_SUCCESS;
+            IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            return STATUS_PENDING;
+            """,
+        Right = """
+            Irp->IoStatus.Status = STATUS_SUCCESS;
+            IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            return STATUS_SUCCESS;
+            """,
+    };
 
     public void On(in DispatchReturned e)
     {

@@ -6,7 +6,19 @@ sealed class IoReuseIrp : Rule, IWatch<IrpReused>
     public static RuleInfo Definition { get; } = new(nameof(IoReuseIrp), RuleFamily.Reuse, Error,
         Pages.Wdm(nameof(IoReuseIrp)), Codes.Io(0x311),
         "IoReuseIrp is called for an IRP that did not come from IoAllocateIrp.",
-        static () => new IoReuseIrp());
+        static () => new IoReuseIrp())
+    {
+        Covers = ["DV-C9-0x311"],
+        Instead = "Reuse only IRPs from IoAllocateIrp; build a new one with IoBuildXxx for each request.",
+        Wrong = """
+            irp = IoBuildAsynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, lower, NULL, 0, NULL, NULL);
+            IoReuseIrp(irp, STATUS_SUCCESS);
+            """,
+        Right = """
+            irp = IoAllocateIrp(lower->StackSize, FALSE);
+            IoReuseIrp(irp, STATUS_SUCCESS);
+            """,
+    };
 
     public void On(in IrpReused e)
     {

@@ -6,7 +6,19 @@ sealed class IwInitializedWithQuota : Rule, IWatch<IrpAllocated>
     public static RuleInfo Definition { get; } = new(nameof(IwInitializedWithQuota), RuleFamily.Reuse, Error,
         Pages.IoVerification, Codes.Io(0x20D),
         "IoInitializeIrp is called for an IRP from IoAllocateIrp with ChargeQuota TRUE.",
-        static () => new IwInitializedWithQuota());
+        static () => new IwInitializedWithQuota())
+    {
+        Covers = ["DV-C9-0x20D"],
+        Instead = "Use IoReuseIrp for IRPs from IoAllocateIrp.",
+        Wrong = """
+            irp = IoAllocateIrp(lower->StackSize, TRUE);
+            IoInitializeIrp(irp, IoSizeOfIrp(lower->StackSize), lower->StackSize);
+            """,
+        Right = """
+            irp = IoAllocateIrp(lower->StackSize, TRUE);
+            IoReuseIrp(irp, STATUS_SUCCESS);
+            """,
+    };
 
     public void On(in IrpAllocated e)
     {
