@@ -88,6 +88,12 @@ static class Pages
     /// <summary>The page of a rule that Microsoft names.</summary>
     internal static string Wdm(string rule) => $"{Documentation}devtest/wdm-{rule.ToLowerInvariant()}";
 
+    /// <summary>A page about testing drivers.</summary>
+    internal static string Devtest(string page) => $"{Documentation}devtest/{page}";
+
+    /// <summary>The page of a bug check.</summary>
+    internal static string Debugger(string page) => $"{Documentation}debugger/{page}";
+
     internal static string Kernel(string page) => $"{Documentation}kernel/{page}";
 
     internal static string Ddi(string page) => $"{Documentation}ddi/wdm/{page}";

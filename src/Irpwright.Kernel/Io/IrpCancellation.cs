@@ -17,6 +17,9 @@ public sealed class IrpCancellation
         machine.SpinLocks.KeInitializeSpinLock(cancelLock);
     }
 
+    /// <summary>The system's cancel spin lock.</summary>
+    public PKSPIN_LOCK SpinLock => cancelLock;
+
     /// <summary>Sets or clears the cancel routine in one atomic exchange; returns the previous one. (CANCEL-01)</summary>
     [WdkInline]
     public static PDRIVER_CANCEL IoSetCancelRoutine(PIRP Irp, PDRIVER_CANCEL CancelRoutine) =>

@@ -24,6 +24,12 @@ public sealed class IrpRecord
     /// <summary>Times that it was sent to a driver since it was made or reused.</summary>
     public int Forwards { get; internal set; }
 
+    /// <summary>IoCancelIrp was called while no cancel routine was set, so that only its Cancel flag tells of it.</summary>
+    public bool CancelledUnseen { get; internal set; }
+
+    /// <summary>What became of it since its originator sent it; null before.</summary>
+    internal SentIrp? Sent { get; set; }
+
     /// <summary>The file object it had when it was first sent.</summary>
     public PFILE_OBJECT OriginalFileObject { get; internal set; }
 

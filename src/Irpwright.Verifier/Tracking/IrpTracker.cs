@@ -151,6 +151,8 @@ public sealed class IrpTracker
         record.Forwards = 0;
         record.OriginalFileObject = default;
         record.Completer = null;
+        record.CancelledUnseen = false;
+        record.Sent = null;
     }
 
     void Abandon(IrpRecord record)
@@ -242,6 +244,10 @@ public sealed class IrpTracker
             sender.Forwarded = true;
             sender.Skipped = location >= sender.Location;
         }
+        SentIrp sent = Thread.SendSlot();
+        sent.Begin(record, Owner, record.ControlOf(location), Caller);
+        if (Owner is null) record.Sent = sent;
+        else Owner.Sent = sent;
         if (!freeVisits.TryPop(out visit)) visit = new Visit(machine);
         bool marked = (record.ControlOf(location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
         visit.Begin(record.Name, e.DeviceObject, e.Routine, location, marked);
@@ -274,6 +280,7 @@ public sealed class IrpTracker
     {
         Visit returned = Visit;
         Thread.Pop();
+        if (Thread.Sent is { } sent && sent.Irp.Number == returned.Irp.Number) sent.Result = e.Status;
         if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { } sender } && sender.Irp.Number == returned.Irp.Number)
         {
             sender.LowerStatus = e.Status;
@@ -320,6 +327,7 @@ public sealed class IrpTracker
         entered.Visit = owner;
         entered.Location = location;
         entered.Context = e.Context;
+        entered.Sent = owner is null ? record.Sent : owner.Sent;
         entered.PendingReturned = e.Irp.PendingReturned;
         entered.MarkedBefore = location <= record.StackCount && (record.ControlOf(location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
         return true;
@@ -338,6 +346,7 @@ public sealed class IrpTracker
             Known = record;
             SampleRoutine(frame, record);
         }
+        frame.Sent?.Returned(frame);
         return true;
     }
 
@@ -370,6 +379,13 @@ public sealed class IrpTracker
         if (ended.Passed && ended.Returned) freeVisits.Push(ended);
     }
 
+    /// <summary>Whether the driver has marked the IRP pending, as far as can be told: only while it has the IRP.</summary>
+    internal bool IsMarked(Visit visit)
+    {
+        if (Get(visit.Irp.Address) is { } record && record.Owner == visit) SampleOwner(record);
+        return visit.MayHaveMarked;
+    }
+
     // IoMarkIrpPending is inline: its mark is seen wherever the IRP comes by.
     static void SampleOwner(IrpRecord? record)
     {
@@ -392,6 +408,7 @@ public sealed class IrpTracker
     internal bool Before(in IrpCancelled e)
     {
         Known = Find(e.Irp);
+        if (e.Routine.IsNull) Known.CancelledUnseen = true;
         return true;
     }
 
@@ -459,12 +476,14 @@ public sealed class IrpTracker
 
     internal bool Before(in WaitStarted e)
     {
+        if (e.MayBlock) Thread.WaitingFor = e.Object;
         if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { Forwarded: true } waiting }) waiting.WaitingFor = e.Object;
         return true;
     }
 
     internal bool Before(in WaitEnded e)
     {
+        Thread.WaitingFor = default;
         if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { } waiting }) waiting.WaitingFor = default;
         return true;
     }

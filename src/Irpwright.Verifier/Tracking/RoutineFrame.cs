@@ -57,6 +57,12 @@ public sealed class RoutineFrame
     /// <summary>What the routine last completed: the IRP's number, and how often it had been sent then.</summary>
     internal (int Irp, int Forwards) LastCompleted { get; set; }
 
+    /// <summary>How often APCs were disabled when it was called.</summary>
+    public uint ApcDisable { get; internal set; }
+
+    /// <summary>What a completion routine's driver sent.</summary>
+    internal SentIrp? Sent { get; set; }
+
     internal PendingCall SavedCall { get; set; }
 
     public CodePlace Place => new(machine, Driver, Routine, 0);
@@ -75,6 +81,7 @@ public sealed class RoutineFrame
         EventSet = default;
         LastCompleted = default;
         SavedCall = default;
+        Sent = null;
     }
 
     public override string ToString() => Place.ToString();

@@ -8,6 +8,8 @@ public sealed class ThreadContext
     readonly Machine machine;
     readonly List<RoutineFrame> frames = [];
     readonly List<HeldLock> locks = [];
+    // By depth of the sending routine, from no routine at all.
+    readonly List<SentIrp?> sent = [];
     int depth;
 
     internal ThreadContext(Machine machine, KernelThread thread)
@@ -20,6 +22,15 @@ public sealed class ThreadContext
 
     /// <summary>The innermost routine; null if none that the kernel called runs.</summary>
     public RoutineFrame? Frame => depth == 0 ? null : frames[depth - 1];
+
+    /// <summary>The last IRP that the innermost routine sent; null if it has sent none.</summary>
+    public SentIrp? Sent => depth < sent.Count && sent[depth] is { Irp.Number: not 0 } last ? last : null;
+
+    /// <summary>What the thread waits for; null if it does not wait.</summary>
+    public PVOID WaitingFor { get; internal set; }
+
+    /// <summary>Whether it holds a spin lock.</summary>
+    public bool Holds(ulong spinLock) => locks.Exists(held => held.Address == spinLock);
 
     /// <summary>The call into the kernel whose consequences the event is.</summary>
     internal PendingCall Call { get; set; }
@@ -58,6 +69,8 @@ public sealed class ThreadContext
         if (depth == frames.Count) frames.Add(new RoutineFrame(machine));
         RoutineFrame frame = frames[depth++];
         frame.Begin(kind, routine, driver, Thread.Irql);
+        frame.ApcDisable = Thread.Object.CombinedApcDisable;
+        if (depth < sent.Count) sent[depth]?.Clear();
         frame.SavedCall = Call;
         Call = default;
         return frame;
@@ -86,6 +99,13 @@ public sealed class ThreadContext
         {
             if (locks[i].Depth > depth) locks[i] = locks[i] with { Depth = -1 };
         }
+    }
+
+    /// <summary>To note in what the innermost routine sends.</summary>
+    internal SentIrp SendSlot()
+    {
+        while (sent.Count <= depth) sent.Add(null);
+        return sent[depth] ??= new SentIrp();
     }
 
     internal void Acquired(ulong spinLock) => locks.Add(new HeldLock(spinLock, depth));

@@ -58,13 +58,41 @@ public sealed class Visit
     /// <summary>The status the IRP had when it came.</summary>
     public NTSTATUS EntryStatus { get; internal set; }
 
+    /// <summary>Irp->IoStatus.Information when it came.</summary>
+    public ulong EntryInformation { get; internal set; }
+
+    /// <summary>The completion routine that the driver above registered in this driver's location.</summary>
+    public PIO_COMPLETION_ROUTINE EntryRoutine { get; internal set; }
+
+    /// <summary>The location's minor function and first parameters when it came; the IRP itself may be gone when its dispatch routine returns.</summary>
+    public byte MinorFunction { get; internal set; }
+
+    /// <inheritdoc cref="MinorFunction"/>
+    public IO_STACK_LOCATION.ParametersUnion Parameters { get; internal set; }
+
+    /// <summary>What IoSetCompletionRoutineEx returned to the driver, if it called that.</summary>
+    public NTSTATUS? Registration { get; internal set; }
+
+    /// <summary>The driver queued the IRP where others take it from, before it marked it pending.</summary>
+    public bool QueuedUnmarked { get; internal set; }
+
+    /// <summary>The same with an interlocked list.</summary>
+    public bool InterlockedUnmarked { get; internal set; }
+
+    /// <summary>The driver requested a power IRP while it had this one.</summary>
+    public bool RequestedPower { get; internal set; }
+
+    /// <summary>What became of the IRP since the driver last sent it on; null if it has not.</summary>
+    internal SentIrp? Sent { get; set; }
+
     /// <summary>A cancel routine that was set already when the IRP came.</summary>
     public PDRIVER_CANCEL InheritedCancelRoutine { get; internal set; }
 
     /// <summary>The object that the dispatch routine is waiting for.</summary>
     public PVOID WaitingFor { get; internal set; }
 
-    internal bool Returned { get; set; }
+    /// <summary>The dispatch routine has returned.</summary>
+    public bool Returned { get; internal set; }
 
     /// <summary>The dispatch routine.</summary>
     public CodePlace Place => new(machine, Driver, Routine.Address, 0);
@@ -74,6 +102,11 @@ public sealed class Visit
         Irp = irp;
         PIRP packet = new(irp.Address);
         EntryStatus = packet.IoStatus.Status;
+        EntryInformation = packet.IoStatus.Information;
+        PIO_STACK_LOCATION own = new(irp.Address + IRP.SizeOf + (ulong)(location - 1) * IO_STACK_LOCATION.SizeOf);
+        EntryRoutine = own.CompletionRoutine;
+        MinorFunction = own.MinorFunction;
+        Parameters = own.Parameters;
         InheritedCancelRoutine = packet.CancelRoutine;
         Device = device;
         Driver = device.DriverObject;
@@ -81,7 +114,9 @@ public sealed class Visit
         Location = location;
         MarkedAtEntry = marked;
         WasMisled = Marked = Forwarded = Skipped = CompletedByDispatch = Completed = Passed = Returned = false;
-        LowerStatus = FinalStatus = null;
+        QueuedUnmarked = InterlockedUnmarked = RequestedPower = false;
+        LowerStatus = FinalStatus = Registration = null;
+        Sent = null;
         WaitingFor = default;
     }
 

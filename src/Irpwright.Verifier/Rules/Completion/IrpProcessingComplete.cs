@@ -30,6 +30,8 @@ sealed class IrpProcessingComplete : Rule, IWatch<DispatchReturned>
     {
         Visit visit = Tracker.Visit;
         if (e.Status == NTSTATUS.STATUS_PENDING || visit.Passed || visit.MayHaveMarked || visit.RepeatsAnError(e.Status)) return;
+        // That is WmiComplete's or WmiForward's.
+        if (visit is { Irp.MajorFunction: IRP_MJ_SYSTEM_CONTROL, Forwarded: false, Completed: false }) return;
         string instead = visit.Forwarded
             ? "although it is not completed since it was sent down"
             : "without completing it, sending it on or marking it pending";

@@ -5,7 +5,7 @@ sealed class IwUninitializedStatus : Rule, IWatch<DispatchReturned>
 {
     public static RuleInfo Definition { get; } = new(nameof(IwUninitializedStatus), RuleFamily.Completion, Error,
         Pages.IoVerification, Codes.Io(0x225),
-        "A dispatch routine returns 0xFFFFFFFF.",
+        "A dispatch routine returns 0xFFFFFFFF, or another value with the bit that no NTSTATUS has.",
         static () => new IwUninitializedStatus())
     {
         Covers = ["DV-C9-0x21B", "DV-C9-0x225", "DV-C9-0x300"],
@@ -22,10 +22,13 @@ sealed class IwUninitializedStatus : Rule, IWatch<DispatchReturned>
             """,
     };
 
+    // N: zero in every NTSTATUS.
+    const uint Reserved = 0x1000_0000;
+
     public void On(in DispatchReturned e)
     {
-        if ((int)e.Status != -1) return;
+        if (((uint)e.Status & Reserved) == 0) return;
         Report(Tracker.Visit.Place, Tracker.Visit.Irp,
-            $"{Tracker.Visit} returned 0xFFFFFFFF for {Tracker.Visit.Irp}: probably a variable that was never set.");
+            $"{Tracker.Visit} returned 0x{(uint)e.Status:X8} for {Tracker.Visit.Irp}: probably a variable that was never set.");
     }
 }

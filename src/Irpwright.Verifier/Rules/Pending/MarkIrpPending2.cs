@@ -25,6 +25,8 @@ sealed class MarkIrpPending2 : Rule, IWatch<DispatchReturned>
     {
         Visit visit = Tracker.Visit;
         if (e.Status != NTSTATUS.STATUS_PENDING || visit.MayHaveMarked || visit.Forwarded || visit.CompletedByDispatch) return;
+        // That is WmiComplete's or WmiForward's.
+        if (visit.Irp.MajorFunction == IRP_MJ_SYSTEM_CONTROL) return;
         Report(visit.Place, visit.Irp,
             $"{visit} returned STATUS_PENDING for {visit.Irp}, but neither called IoMarkIrpPending before anybody else could see the "
                 + "IRP nor sent it to a lower driver.");

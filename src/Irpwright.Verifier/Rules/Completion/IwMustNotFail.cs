@@ -1,0 +1,42 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>Some requests only tell of what happens anyway.</summary>
+sealed class IwMustNotFail : Rule, IWatch<IrpCompleting>
+{
+    public static RuleInfo Definition { get; } = new(nameof(IwMustNotFail), RuleFamily.Completion, Error,
+        Pages.IoVerification, Codes.Io(0x247),
+        "A driver fails an IRP that may not be failed: close, cleanup, stop, cancel-stop, cancel-remove, surprise removal, or set-power of the system.",
+        static () => new IwMustNotFail())
+    {
+        Covers = ["DV-C9-0x247"],
+        Instead = "Complete the request with success, or send it down.",
+        Wrong = """
+            case IRP_MN_SURPRISE_REMOVAL:
+                Irp->IoStatus.Status = STATUS_UNSUCCESSFUL;
+                IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            """,
+        Right = """
+            case IRP_MN_SURPRISE_REMOVAL:
+                Irp->IoStatus.Status = STATUS_SUCCESS;
+                IoSkipCurrentIrpStackLocation(Irp);
+                return IoCallDriver(lower, Irp);
+            """,
+    };
+
+    public void On(in IrpCompleting e)
+    {
+        if (e.Status >= 0 || Tracker.Owner is not { LowerStatus: null } owner || !Tracker.IsCompletedByDriver) return;
+        // Nobody handled it: that is the default, not a failure.
+        if (e.Status == NTSTATUS.STATUS_NOT_SUPPORTED || !MustSucceed(owner)) return;
+        Report(Tracker.Caller, owner.Irp, $"{Tracker.Caller} failed {owner.Irp} (minor function 0x{owner.MinorFunction:X2}) with {e.Status.Name}: it cannot be failed.");
+    }
+
+    // IRP_MN_REMOVE_DEVICE is IwRemoveFailed's.
+    static bool MustSucceed(Visit visit) => visit.Irp.MajorFunction switch
+    {
+        IRP_MJ_CLOSE or IRP_MJ_CLEANUP => true,
+        IRP_MJ_PNP => visit.MinorFunction is IRP_MN_STOP_DEVICE or IRP_MN_CANCEL_STOP_DEVICE or IRP_MN_CANCEL_REMOVE_DEVICE or IRP_MN_SURPRISE_REMOVAL,
+        IRP_MJ_POWER => visit.MinorFunction == IRP_MN_SET_POWER && visit.Parameters.Power.Type == POWER_STATE_TYPE.SystemPowerState,
+        _ => false,
+    };
+}

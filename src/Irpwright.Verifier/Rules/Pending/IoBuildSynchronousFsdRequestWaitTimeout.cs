@@ -1,0 +1,27 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>A lower driver that never completes the IRP takes the waiting driver with it.</summary>
+sealed class IoBuildSynchronousFsdRequestWaitTimeout : UnboundedWait
+{
+    public static RuleInfo Definition { get; } = new(nameof(IoBuildSynchronousFsdRequestWaitTimeout), RuleFamily.Pending, Advice,
+        Pages.Wdm(nameof(IoBuildSynchronousFsdRequestWaitTimeout)), null,
+        "A driver waits without a limit for an IRP from IoBuildSynchronousFsdRequest that a lower driver has.",
+        static () => new IoBuildSynchronousFsdRequestWaitTimeout())
+    {
+        Instead = "Wait with a limit; when it is over, cancel the IRP and wait for its end before its event and buffers go.",
+        Wrong = """
+            if (IoCallDriver(lower, irp) == STATUS_PENDING) {
+                KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, NULL);
+            }
+            """,
+        Right = """
+            if (IoCallDriver(lower, irp) == STATUS_PENDING
+                && KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, &limit) == STATUS_TIMEOUT) {
+                IoCancelIrp(irp);
+                KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, &longer);
+            }
+            """,
+    };
+
+    protected override bool Concerns(SentIrp sent, ulong awaited) => IsForThreaded(sent, awaited, control: false);
+}

@@ -1,0 +1,70 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>
+/// Who sends a threaded IRP waits for its event, if IoCallDriver returns STATUS_PENDING: event, status block and buffers often lie on the
+/// stack of the routine that built it (BUILD-14).
+/// </summary>
+/// <param name="control">Of IoBuildDeviceIoControlRequest, not of IoBuildSynchronousFsdRequest.</param>
+abstract class UnawaitedRequest(bool control) : Rule,
+    IWatch<IrpForwarded>, IWatch<DispatchReturned>, IWatch<WaitStarted>,
+    IWatch<CompletionRoutineReturned>, IWatch<CancelRoutineReturned>, IWatch<DpcReturned>, IWatch<WorkItemReturned>
+{
+    sealed record Request(ThreadContext Thread, RoutineFrame Sender, ulong Event, IrpName Irp, CodePlace Place)
+    {
+        internal bool IsPending { get; set; }
+    }
+
+    readonly List<Request> requests = [];
+
+    public void On(in IrpForwarded e)
+    {
+        IrpRecord irp = Tracker.Irp;
+        if (Tracker.Owner is not null || irp.Origin != IrpOrigin.Threaded || e.Irp.UserEvent.IsNull) return;
+        if (Tracker.Thread.Frame is not { } sender || IsControl(irp.Name.MajorFunction) != control) return;
+        requests.Add(new Request(Tracker.Thread, sender, e.Irp.UserEvent.Address, irp.Name, Tracker.Caller));
+    }
+
+    public void On(in DispatchReturned e)
+    {
+        if (requests.Count == 0) return;
+        int number = Tracker.Visit.Irp.Number;
+        if (requests.Find(r => r.Irp.Number == number) is { } request)
+        {
+            if (e.Status == NTSTATUS.STATUS_PENDING) request.IsPending = true;
+            else requests.Remove(request);
+        }
+        Check();
+    }
+
+    public void On(in WaitStarted e)
+    {
+        if (requests.Count == 0) return;
+        ulong awaited = e.Object.Address;
+        requests.RemoveAll(r => r.Event == awaited);
+    }
+
+    public void On(in CompletionRoutineReturned e) => Check();
+
+    public void On(in CancelRoutineReturned e) => Check();
+
+    public void On(in DpcReturned e) => Check();
+
+    public void On(in WorkItemReturned e) => Check();
+
+    // The routine that sent it returns.
+    void Check()
+    {
+        for (int i = requests.Count - 1; i >= 0; i--)
+        {
+            Request request = requests[i];
+            if (request.Sender != Tracker.Frame) continue;
+            requests.RemoveAt(i);
+            if (!request.IsPending) continue;
+            Report(request.Place, request.Irp,
+                $"{request.Place} sent {request.Irp}, IoCallDriver returned STATUS_PENDING, and the routine returned without waiting for the "
+                    + "IRP's event.");
+        }
+    }
+
+    static bool IsControl(byte majorFunction) => majorFunction is IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL;
+}
