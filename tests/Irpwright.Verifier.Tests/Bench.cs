@@ -72,6 +72,43 @@ public sealed class Bench : IDisposable
         return result;
     });
 
+    /// <summary>The IRP that the function driver keeps, after <see cref="KeepReads"/> or <see cref="Keep"/>.</summary>
+    public PIRP Kept { get; private set; }
+
+    /// <summary>The function driver marks reads pending and keeps them.</summary>
+    public void KeepReads(Action<PIRP>? before = null) => Lower.Read = irp =>
+    {
+        before?.Invoke(irp);
+        return KeepPending(irp);
+    };
+
+    /// <summary>The function driver marks requests of a kind pending and keeps them.</summary>
+    public void Keep(byte major) => Lower.Other = irp => Probe.Major(irp) == major ? KeepPending(irp) : Lower.Complete(irp, STATUS_SUCCESS);
+
+    NTSTATUS KeepPending(PIRP irp)
+    {
+        Lower.IoMarkIrpPending(irp);
+        Kept = irp;
+        return STATUS_PENDING;
+    }
+
+    /// <summary>The function driver completes requests of a kind later.</summary>
+    public void CompleteLater(byte major, NTSTATUS status = STATUS_SUCCESS) => Lower.Other = irp =>
+        Probe.Major(irp) == major ? Lower.CompleteLater(irp, status) : Lower.Complete(irp, STATUS_SUCCESS);
+
+    /// <summary>Has a read started, then something done, and then the read waited for.</summary>
+    public void ActDuringRead(Action<IoOperation> meanwhile) => Act = () =>
+    {
+        using DeviceHandle handle = DeviceHandle.Open(Machine, DeviceName);
+        IoOperation read = handle.StartRead(new byte[16]);
+        meanwhile(read);
+        read.Wait();
+    };
+
+    /// <summary>Sends a request to the stack as the PnP, power and WMI managers do, and waits for it.</summary>
+    public void Send(byte major, byte minor, IO_STACK_LOCATION.ParametersUnion parameters = default) => Act = () =>
+        Machine.PlugAndPlay.Do(() => Machine.PlugAndPlay.Requests.Send(Lower.Device, major, minor, location => location.Parameters = parameters));
+
     IoResult Try(Func<IoResult> scenario)
     {
         try

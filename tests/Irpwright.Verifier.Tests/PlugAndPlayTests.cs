@@ -1,21 +1,12 @@
 namespace Irpwright.Verification.Tests;
 
-/// <summary>PnP IRPs as a bus driver's parent sends them: from above the stack, threaded, STATUS_NOT_SUPPORTED at first.</summary>
+/// <summary>PnP IRPs as the PnP manager sends them: to the top of the stack, STATUS_NOT_SUPPORTED at first.</summary>
 public class PlugAndPlayTests
 {
-    /// <summary>Sends one from the topmost driver of three, which only starts it.</summary>
     static string[] Send(Bench bench, byte minor)
     {
-        bench.Top.Read = irp =>
-        {
-            PKEVENT done = bench.Top.NewEvent();
-            PIO_STATUS_BLOCK outcome = new(bench.Top.Allocate(16).Address);
-            PIRP own = bench.Top.BuildPnp(done, outcome);
-            bench.Top.IoGetNextIrpStackLocation(own).MinorFunction = minor;
-            if (bench.Top.IoCallDriver(bench.Top.Lower, own) == STATUS_PENDING) bench.Top.Wait(done);
-            return bench.Top.Complete(irp, STATUS_SUCCESS);
-        };
-        bench.Read();
+        bench.Send(IRP_MJ_PNP, minor);
+        bench.Do();
         Assert.Null(bench.Stop);
         Assert.All(bench.Verifier.Violations, v => Assert.Equal("upper", v.Driver));
         return [.. bench.Verifier.Violations.Select(v => v.Rule.Name)];

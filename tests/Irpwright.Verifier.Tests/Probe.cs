@@ -128,14 +128,43 @@ public sealed partial class Probe(string? deviceName) : WdmDriver
         return irp;
     }
 
+    public static byte Major(PIRP irp) => WdmDriver.IoGetCurrentIrpStackLocation(irp).MajorFunction;
+
+    /// <summary>An IRP of the driver's own.</summary>
+    public PIRP NewFlush(bool quota = false) => Prepare(IoAllocateIrp(Lower.StackSize, quota), IRP_MJ_FLUSH_BUFFERS);
+
+    /// <summary>Sends an IRP of the driver's own with the completion routine.</summary>
+    public NTSTATUS SendOwn(PIRP own, bool onError = true)
+    {
+        IoSetCompletionRoutine(own, CompletionRoutine, default, true, onError, onError);
+        return IoCallDriver(Lower, own);
+    }
+
+    /// <summary>Sends and waits, if it has to, for an event.</summary>
+    public void SendAndWait(PIRP own, PKEVENT done)
+    {
+        if (IoCallDriver(Lower, own) == STATUS_PENDING) Wait(done);
+    }
+
+    /// <summary>A completion routine's end for the driver's own IRP.</summary>
+    public NTSTATUS Free(PIRP own)
+    {
+        IoFreeIrp(own);
+        return STATUS_MORE_PROCESSING_REQUIRED;
+    }
+
+    public PIO_STATUS_BLOCK NewStatusBlock() => new(Allocate(16).Address);
+
     public PVOID Allocate(ulong size) => ExAllocatePool2(POOL_FLAGS.POOL_FLAG_NON_PAGED | POOL_FLAGS.POOL_FLAG_UNINITIALIZED, size, 0x626F7250);
 
     public PKEVENT NewEvent()
     {
         PKEVENT created = new(Allocate(KEVENT.SizeOf).Address);
-        KeInitializeEvent(created, NotificationEvent, false);
+        Initialize(created);
         return created;
     }
+
+    public void Initialize(PKEVENT signal) => KeInitializeEvent(signal, NotificationEvent, false);
 
     public PKSPIN_LOCK NewSpinLock()
     {
@@ -212,6 +241,39 @@ public sealed partial class Probe(string? deviceName) : WdmDriver
     public new void KeAcquireSpinLock(PKSPIN_LOCK SpinLock, out byte OldIrql) => base.KeAcquireSpinLock(SpinLock, out OldIrql);
 
     public new void KeReleaseSpinLock(PKSPIN_LOCK SpinLock, byte NewIrql) => base.KeReleaseSpinLock(SpinLock, NewIrql);
+
+    public PIRP BuildRead(PVOID buffer, uint length) => IoBuildAsynchronousFsdRequest(IRP_MJ_READ, Lower, buffer, length, 0, default);
+
+    public NTSTATUS SetCompletionRoutineEx(PDEVICE_OBJECT DeviceObject, PIRP Irp) =>
+        IoSetCompletionRoutineEx(DeviceObject, Irp, CompletionRoutine, default, true, true, true);
+
+    public new void IoSetStartIoAttributes(PDEVICE_OBJECT DeviceObject, BOOLEAN DeferredStartIo, BOOLEAN NonCancelable) =>
+        base.IoSetStartIoAttributes(DeviceObject, DeferredStartIo, NonCancelable);
+
+    public new void KeEnterCriticalRegion() => base.KeEnterCriticalRegion();
+
+    public new void KeLeaveCriticalRegion() => base.KeLeaveCriticalRegion();
+
+    public new void ExFreePool(PVOID P) => base.ExFreePool(P);
+
+    public void RequestPower(PVOID irp) =>
+        PoRequestPowerIrp(Device, IRP_MN_SET_POWER, new POWER_STATE { DeviceState = DEVICE_POWER_STATE.PowerDeviceD0 }, default(PREQUEST_POWER_COMPLETE), default, irp);
+
+    /// <summary>Puts an IRP at the end of an interlocked list.</summary>
+    public void InsertInterlocked(PIRP irp, PLIST_ENTRY head, PKSPIN_LOCK spinLock) =>
+        ExInterlockedInsertTailList(head, new PLIST_ENTRY(irp.Address + ListEntryOffset), spinLock);
+
+    /// <summary>Puts an IRP at the end of a list.</summary>
+    public static void Insert(PIRP irp, PLIST_ENTRY head) => InsertTailList(head, new PLIST_ENTRY(irp.Address + ListEntryOffset));
+
+    const ulong ListEntryOffset = 0xA8;
+
+    public PLIST_ENTRY NewList()
+    {
+        PLIST_ENTRY head = new(Allocate(16).Address);
+        InitializeListHead(head);
+        return head;
+    }
 
     public NTSTATUS CreateLink(string link, string target) => IoCreateSymbolicLink(RTL_CONSTANT_STRING(link), RTL_CONSTANT_STRING(target));
 }

@@ -476,14 +476,14 @@ public sealed class IrpTracker
 
     internal bool Before(in WaitStarted e)
     {
-        if (e.MayBlock) Thread.WaitingFor = e.Object;
+        if (e.MayBlock) Thread.BeginWait(e.Object);
         if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { Forwarded: true } waiting }) waiting.WaitingFor = e.Object;
         return true;
     }
 
     internal bool Before(in WaitEnded e)
     {
-        Thread.WaitingFor = default;
+        Thread.EndWait();
         if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { } waiting }) waiting.WaitingFor = default;
         return true;
     }

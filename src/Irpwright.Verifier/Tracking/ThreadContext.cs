@@ -11,6 +11,8 @@ public sealed class ThreadContext
     // By depth of the sending routine, from no routine at all.
     readonly List<SentIrp?> sent = [];
     int depth;
+    // DPCs run on top of a routine that waits.
+    int waitDepth;
 
     internal ThreadContext(Machine machine, KernelThread thread)
     {
@@ -27,7 +29,13 @@ public sealed class ThreadContext
     public SentIrp? Sent => depth < sent.Count && sent[depth] is { Irp.Number: not 0 } last ? last : null;
 
     /// <summary>What the thread waits for; null if it does not wait.</summary>
-    public PVOID WaitingFor { get; internal set; }
+    public PVOID WaitingFor { get; private set; }
+
+    /// <summary>The routine that waits; null if no routine does, or none that the kernel called.</summary>
+    public RoutineFrame? Waiting => WaitingFor.IsNull || waitDepth == 0 ? null : frames[waitDepth - 1];
+
+    /// <summary>The last IRP that the waiting routine sent; null if it has sent none.</summary>
+    public SentIrp? SentBeforeWait => !WaitingFor.IsNull && waitDepth < sent.Count && sent[waitDepth] is { Irp.Number: not 0 } last ? last : null;
 
     /// <summary>Whether it holds a spin lock.</summary>
     public bool Holds(ulong spinLock) => locks.Exists(held => held.Address == spinLock);
@@ -107,6 +115,14 @@ public sealed class ThreadContext
         while (sent.Count <= depth) sent.Add(null);
         return sent[depth] ??= new SentIrp();
     }
+
+    internal void BeginWait(PVOID waitFor)
+    {
+        WaitingFor = waitFor;
+        waitDepth = depth;
+    }
+
+    internal void EndWait() => WaitingFor = default;
 
     internal void Acquired(ulong spinLock) => locks.Add(new HeldLock(spinLock, depth));
 

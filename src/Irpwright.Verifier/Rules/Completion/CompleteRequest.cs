@@ -49,7 +49,7 @@ sealed class CompleteRequest : Rule, IWatch<IrpCompleting>, IWatch<DeviceDeleted
         // A routine that waits may be why the request is not completed.
         foreach (ThreadContext thread in Tracker.Threads)
         {
-            if (!thread.WaitingFor.IsNull && thread.Frame is not null) return;
+            if (thread.Waiting is not null) return;
         }
         foreach (IrpRecord irp in Tracker.Irps)
         {

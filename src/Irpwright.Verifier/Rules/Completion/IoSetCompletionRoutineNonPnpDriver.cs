@@ -19,18 +19,17 @@ sealed class IoSetCompletionRoutineNonPnpDriver : Rule, IWatch<IrpForwarded>
             """,
     };
 
-    // The last routine that was looked at: finding its driver takes long.
-    ulong looked;
+    // The routines that were looked at: finding their drivers takes long.
+    readonly HashSet<ulong> looked = [];
 
     public void On(in IrpForwarded e)
     {
         PIO_STACK_LOCATION location = e.Irp.Tail.Overlay.CurrentStackLocation;
         ulong routine = location.CompletionRoutine.Address;
-        if ((location.Control & IrpRecord.Invoke) == 0 || routine == looked || Tracker.Owner is { Skipped: true }) return;
-        looked = routine;
+        if ((location.Control & IrpRecord.Invoke) == 0 || Tracker.Owner is { Skipped: true } || !looked.Add(routine)) return;
         if (CodePlace.Find(Machine, routine) is not { } driver || !driver.Object.DriverExtension.AddDevice.IsNull) return;
         if (CodePlace.Find(Machine, Tracker.Thread.Call.Caller) != driver) return;
-        looked = 0;
+        looked.Remove(routine);
         Report(Tracker.Caller, Tracker.Irp.Name,
             $"{Tracker.Caller} sent {Tracker.Irp} with a routine of IoSetCompletionRoutine; {driver.Name} has no AddDevice routine and may be "
                 + "unloaded while the routine runs.");

@@ -28,8 +28,8 @@ sealed class IwWaitedForOtherEvent : Rule, IWatchEnd
         if (Machine.BugChecks.StopReason is null) return;
         foreach (ThreadContext thread in Tracker.Threads)
         {
-            if (thread.WaitingFor.IsNull || thread.Frame is not { } waiting) continue;
-            if (thread.Sent is not { IsOwn: true, Origin: IrpOrigin.Threaded, Result: NTSTATUS.STATUS_PENDING } sent) continue;
+            if (thread.Waiting is not { } waiting) continue;
+            if (thread.SentBeforeWait is not { IsOwn: true, Origin: IrpOrigin.Threaded, Result: NTSTATUS.STATUS_PENDING } sent) continue;
             if (thread.WaitingFor.Address == sent.UserEvent.Address || sent.UserEvent.IsNull) continue;
             Report(sent.Place, sent.Irp,
                 $"{waiting} sent {sent.Irp} and waits for the object at {thread.WaitingFor}, but the I/O manager sets the event at {sent.UserEvent}.");

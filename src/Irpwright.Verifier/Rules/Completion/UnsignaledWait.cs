@@ -22,8 +22,8 @@ abstract class UnsignaledWait(Unsignaled why) : Rule, IWatchEnd
         if (Machine.BugChecks.StopReason is null) return;
         foreach (ThreadContext thread in Tracker.Threads)
         {
-            if (thread.WaitingFor.IsNull || thread.Frame is not { } waiting) continue;
-            if (thread.Sent is not { Result: NTSTATUS.STATUS_PENDING } sent || !Concerns(sent)) continue;
+            if (thread.Waiting is not { } waiting) continue;
+            if (thread.SentBeforeWait is not { Result: NTSTATUS.STATUS_PENDING } sent || !Concerns(sent)) continue;
             if (thread.WaitingFor.Address == sent.UserEvent.Address || WhyOf(sent) != why) continue;
             Say(waiting, sent);
         }

@@ -24,6 +24,11 @@ sealed class IwTooFewLocations : Rule, IWatch<IrpForwarding>
     {
         if (!GuestMemory.IsAccessible(e.Irp.Address, IRP.SizeOf, PageAccess.Read) || e.Irp.Type != IO_TYPE_IRP) return;
         if (!GuestMemory.IsAccessible(e.DeviceObject.Address, DEVICE_OBJECT.SizeOf, PageAccess.Read) || e.DeviceObject.Type != IO_TYPE_DEVICE) return;
+        IrpRecord irp = Tracker.Irp;
+        // That is IwTookLocationOfBuiltIrp's.
+        bool tookOne = Tracker.Owner is null && irp is { Forwards: 0, Origin: IrpOrigin.Threaded or IrpOrigin.Asynchronous }
+            && e.Irp.CurrentLocation <= irp.StackCount;
+        if (tookOne) return;
         int left = e.Irp.CurrentLocation - 1;
         if (left >= e.DeviceObject.StackSize) return;
         Report(Tracker.Caller, Tracker.Irp.Name,
