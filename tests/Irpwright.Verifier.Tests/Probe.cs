@@ -164,6 +164,16 @@ public sealed partial class Probe(string? deviceName) : WdmDriver
         return created;
     }
 
+    public void Delay() => KeDelayExecutionThread(KernelMode, false, -10_000);
+
+    /// <summary>Whether any thread waits for an event.</summary>
+    public static bool IsAwaited(PKEVENT signal)
+    {
+        if (signal.IsNull) return false;
+        ulong waiters = signal.Address + 8;
+        return GuestMemory.Ref<ulong>(waiters) != waiters;
+    }
+
     public void Initialize(PKEVENT signal) => KeInitializeEvent(signal, NotificationEvent, false);
 
     public PKSPIN_LOCK NewSpinLock()
@@ -253,8 +263,6 @@ public sealed partial class Probe(string? deviceName) : WdmDriver
     public new void KeEnterCriticalRegion() => base.KeEnterCriticalRegion();
 
     public new void KeLeaveCriticalRegion() => base.KeLeaveCriticalRegion();
-
-    public new void ExFreePool(PVOID P) => base.ExFreePool(P);
 
     public void RequestPower(PVOID irp) =>
         PoRequestPowerIrp(Device, IRP_MN_SET_POWER, new POWER_STATE { DeviceState = DEVICE_POWER_STATE.PowerDeviceD0 }, default(PREQUEST_POWER_COMPLETE), default, irp);

@@ -38,7 +38,14 @@ public sealed class ThreadContext
     public SentIrp? SentBeforeWait => !WaitingFor.IsNull && waitDepth < sent.Count && sent[waitDepth] is { Irp.Number: not 0 } last ? last : null;
 
     /// <summary>Whether it holds a spin lock.</summary>
-    public bool Holds(ulong spinLock) => locks.Exists(held => held.Address == spinLock);
+    public bool Holds(ulong spinLock)
+    {
+        foreach (HeldLock held in locks)
+        {
+            if (held.Address == spinLock) return true;
+        }
+        return false;
+    }
 
     /// <summary>The call into the kernel whose consequences the event is.</summary>
     internal PendingCall Call { get; set; }

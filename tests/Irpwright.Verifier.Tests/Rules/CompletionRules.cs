@@ -207,10 +207,10 @@ sealed class CompletionRules : IRuleCases
             Wrong: bench => OwnAndWait(bench, built: false, sets: false, registers: true, onError: true),
             Right: bench => OwnAndWait(bench, built: false, sets: true, registers: true, onError: true)),
         new("IoAllocateIrpSignalEventInCompletion2",
-            Wrong: bench => OwnAndWait(bench, built: false, sets: true, registers: true, onError: false),
-            Right: bench => OwnAndWait(bench, built: false, sets: true, registers: true, onError: true)),
+            Wrong: bench => OwnAndWait(bench, built: false, sets: true, registers: true, onError: false, whenAwaited: true),
+            Right: bench => OwnAndWait(bench, built: false, sets: true, registers: true, onError: true, whenAwaited: true)),
         new("IoAllocateIrpSignalEventInCompletion3",
-            Wrong: bench => OwnAndWait(bench, built: false, sets: true, registers: false, onError: false),
+            Wrong: bench => OwnAndWait(bench, built: false, sets: true, registers: false, onError: false, whenAwaited: true),
             Right: bench => OwnAndWait(bench, built: false, sets: true, registers: true, onError: true)) { Also = ["IoAllocateForward"] },
         new("IoBuildFsdIrpSignalEventInCompletion",
             Wrong: bench => OwnAndWait(bench, built: true, sets: false, registers: true, onError: true),
@@ -373,12 +373,15 @@ sealed class CompletionRules : IRuleCases
     }
 
     /// <summary>The upper driver sends an IRP of its own, which fails later, and waits.</summary>
-    static void OwnAndWait(Bench bench, bool built, bool sets, bool registers, bool onError)
+    /// <param name="whenAwaited">The machine stops when the IRP comes back: not before the driver waits.</param>
+    static void OwnAndWait(Bench bench, bool built, bool sets, bool registers, bool onError, bool whenAwaited = false)
     {
-        bench.CompleteLater(IRP_MJ_FLUSH_BUFFERS, STATUS_DEVICE_NOT_READY);
+        PKEVENT done = default;
+        if (whenAwaited) FailWhenAwaited(bench, () => done);
+        else bench.CompleteLater(IRP_MJ_FLUSH_BUFFERS, STATUS_DEVICE_NOT_READY);
         bench.Upper.Read = irp =>
         {
-            PKEVENT done = bench.Upper.NewEvent();
+            done = bench.Upper.NewEvent();
             bench.Upper.Done = own =>
             {
                 if (sets) bench.Upper.KeSetEvent(done, 0, false);
@@ -388,6 +391,21 @@ sealed class CompletionRules : IRuleCases
             NTSTATUS status = registers ? bench.Upper.SendOwn(own, onError) : bench.Upper.IoCallDriver(bench.Upper.Lower, own);
             if (status == STATUS_PENDING) bench.Upper.Wait(done);
             return bench.Upper.SkipDown(irp);
+        };
+    }
+
+    static void FailWhenAwaited(Bench bench, Func<PKEVENT> awaited)
+    {
+        bench.Keep(IRP_MJ_FLUSH_BUFFERS);
+        bench.Act = () =>
+        {
+            using DeviceHandle handle = DeviceHandle.Open(bench.Machine, Bench.DeviceName);
+            bench.Machine.Scheduler.Start("completer", ThreadKind.User, () =>
+            {
+                while (!Probe.IsAwaited(awaited())) bench.Lower.Delay();
+                bench.Lower.Complete(bench.Kept, STATUS_DEVICE_NOT_READY);
+            });
+            handle.Read(new byte[16]);
         };
     }
 

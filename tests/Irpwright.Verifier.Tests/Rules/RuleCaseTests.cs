@@ -3,7 +3,7 @@ namespace Irpwright.Verification.Tests;
 /// <summary>Every case of every table: the wrong driver breaks its rule, its neighbour breaks none.</summary>
 public class RuleCaseTests
 {
-    static readonly RuleCase[] All = [.. typeof(RuleCaseTests).Assembly.GetTypes()
+    internal static readonly RuleCase[] All = [.. typeof(RuleCaseTests).Assembly.GetTypes()
         .Where(type => type.IsAssignableTo(typeof(IRuleCases)) && !type.IsInterface)
         .OrderBy(type => type.Name, StringComparer.Ordinal)
         .SelectMany(type => (IEnumerable<RuleCase>)type.GetProperty(nameof(IRuleCases.Cases))!.GetValue(null)!)];

@@ -42,7 +42,7 @@ sealed class CancelSpinLock : Rule, IWatchCalls, IWatch<DispatchReturned>, IWatc
 
     void Check()
     {
-        if (!Tracker.Thread.Holds(Lock) || Tracker.Thread.SpinLockOfFrame != Lock) return;
+        if (Tracker.Thread.SpinLockOfFrame is not (var held and not 0) || held != Lock) return;
         Report(Tracker.Frame.Place, Tracker.Frame.Irp, $"{Tracker.Frame} returned while holding the cancel spin lock: nobody can cancel anything any more.");
     }
 }

@@ -26,21 +26,21 @@ abstract class UnawaitedRequest(bool control) : Rule,
 
     public void On(in DispatchReturned e)
     {
-        if (requests.Count == 0) return;
-        int number = Tracker.Visit.Irp.Number;
-        if (requests.Find(r => r.Irp.Number == number) is { } request)
+        for (int i = requests.Count - 1; i >= 0; i--)
         {
-            if (e.Status == NTSTATUS.STATUS_PENDING) request.IsPending = true;
-            else requests.Remove(request);
+            if (requests[i].Irp.Number != Tracker.Visit.Irp.Number) continue;
+            if (e.Status == NTSTATUS.STATUS_PENDING) requests[i].IsPending = true;
+            else requests.RemoveAt(i);
         }
         Check();
     }
 
     public void On(in WaitStarted e)
     {
-        if (requests.Count == 0) return;
-        ulong awaited = e.Object.Address;
-        requests.RemoveAll(r => r.Event == awaited);
+        for (int i = requests.Count - 1; i >= 0; i--)
+        {
+            if (requests[i].Event == e.Object.Address) requests.RemoveAt(i);
+        }
     }
 
     public void On(in CompletionRoutineReturned e) => Check();
