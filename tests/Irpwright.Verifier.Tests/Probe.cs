@@ -260,10 +260,6 @@ public sealed partial class Probe(string? deviceName) : WdmDriver
     public new void IoSetStartIoAttributes(PDEVICE_OBJECT DeviceObject, BOOLEAN DeferredStartIo, BOOLEAN NonCancelable) =>
         base.IoSetStartIoAttributes(DeviceObject, DeferredStartIo, NonCancelable);
 
-    public new void KeEnterCriticalRegion() => base.KeEnterCriticalRegion();
-
-    public new void KeLeaveCriticalRegion() => base.KeLeaveCriticalRegion();
-
     public void RequestPower(PVOID irp) =>
         PoRequestPowerIrp(Device, IRP_MN_SET_POWER, new POWER_STATE { DeviceState = DEVICE_POWER_STATE.PowerDeviceD0 }, default(PREQUEST_POWER_COMPLETE), default, irp);
 
