@@ -21,7 +21,7 @@ public class PublishedRulesTests
         "IoAllocateIrpSignalEventInCompletion2", "IoAllocateIrpSignalEventInCompletion3",
         "IoAllocateIrpSignalEventInCompletionTimeout", "IoBuildDeviceControlWaitTimeout", "IoBuildFsdIrpSignalEventInCompletion2",
         "IoBuildFsdIrpSignalEventInCompletion3", "IoBuildFsdIrpSignalEventInCompletionTimeout", "IoBuildSynchronousFsdRequestWaitTimeout",
-        "IoSetCompletionRoutineNonPnpDriver", "IwBuiltWithBadBuffer", "IwCancelableWhileBelow", "IwCompletionRoutineCopied",
+        "IoSetCompletionRoutineNonPnpDriver", "IwBuiltWithBadBuffer", "IwCancelableWhileBelow", "IwCompletionRoutineCopied", "IwCreateWithClosedFile",
         "IwEventOnLeftStack", "IwStatusBlockOnLeftStack", "IwUninitializedStatus", "MarkDevicePower", "RequestedPowerIrp", "StartIoCancel",
         "WmiComplete",
     ];
