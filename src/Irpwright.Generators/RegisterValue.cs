@@ -33,6 +33,9 @@ sealed record RegisterValue(RegisterForm Form, string Type, string Bits)
         return StructureBits(structure) is { } structureBits ? new(RegisterForm.Structure, text, structureBits) : null;
     }
 
+    /// <summary>Bytes.</summary>
+    public int Size => Bits switch { "byte" => 1, "ushort" => 2, "uint" => 4, _ => 8 };
+
     /// <summary>C# text that makes the value from a register.</summary>
     /// <param name="register">A primary expression of type ulong.</param>
     public string Read(string register) => Form switch

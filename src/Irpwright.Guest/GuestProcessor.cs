@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using Irpwright.Guest.Checks;
 using Irpwright.Guest.Exceptions;
 using Irpwright.Guest.Images;
 using Irpwright.Guest.Processor;
@@ -28,7 +29,9 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
     public GuestProcessor(Machine machine)
     {
         this.machine = machine;
-        interpreter = new Interpreter(machine.Memory.SliceBase, machine.Memory.TrapBase, machine.Memory.TrapEnd)
+        MemoryChecks? checks = machine.Shadow is { } shadow
+            ? new MemoryChecks(shadow, new MisuseReports(machine, shadow, address => ImageAt?.Invoke(address), CurrentCpu)) : null;
+        interpreter = new Interpreter(machine.Memory.SliceBase, machine.Memory.TrapBase, machine.Memory.TrapEnd, TailCalls.Work, checks)
         {
             ThunkAt = address => machine.Code.ExportAt(address) is { } export ? (nint)export.Thunk : 0,
         };
@@ -40,6 +43,9 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
 
     /// <summary>Says what an address stands for that is called although the kernel does not have it; null for anything else.</summary>
     public Func<ulong, string?>? DescribeMissing { get; set; }
+
+    /// <summary>The processor that called the kernel last on the current thread; null if it never ran compiled code, or does not now.</summary>
+    Cpu* CurrentCpu() => machine.TryGetCurrentThread()?.GuestState is GuestThread { Depth: > 0 } guest ? guest.Cpu : null;
 
     /// <summary>Code of a range goes away or has changed.</summary>
     public void Flush(ulong address, ulong length) => interpreter.Flush(address, length);
@@ -68,6 +74,7 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
     /// <summary>Whatever borrowed the processor between two instructions: everything is as before when it is done.</summary>
     static void Resume(Cpu* cpu, Cpu* interrupted)
     {
+        if (CheckState.Of(cpu)->Memory != null) CheckState.Forget(cpu);
         interrupted->Budget = cpu->Budget;
         System.Buffer.MemoryCopy(interrupted, cpu, Cpu.ThreadSize, Cpu.ThreadSize);
     }
@@ -87,6 +94,7 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
         }
         int depth = guest.Depth;
         PushFrame(cpu, stackArguments);
+        if (machine.Shadow is not null) CheckState.Forget(cpu);
         cpu->Rcx = rcx;
         cpu->Rdx = rdx;
         cpu->Gpr[8] = r8;

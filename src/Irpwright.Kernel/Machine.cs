@@ -17,6 +17,12 @@ public sealed record MachineOptions
 
     /// <summary>Branches, calls and string chunks that one call into a compiled driver may execute.</summary>
     public long InstructionBudget { get; init; } = 200_000_000;
+
+    /// <summary>
+    /// Watches every access of compiled drivers byte by byte, for what the memory rules report. Costs up to three times the time, and a
+    /// byte for each one that is in use.
+    /// </summary>
+    public bool ChecksMemory { get; init; }
 }
 
 /// <summary>
@@ -34,6 +40,7 @@ public sealed partial class Machine : IDisposable
     {
         Options = options ?? new MachineOptions();
         Memory = new AddressSpace();
+        if (Options.ChecksMemory) Shadow = new MemoryShadow(GuestMemory.SliceOf(Memory.SliceBase));
         Events = new KernelEvents(this);
         BugChecks = new BugChecks(this);
         Code = new CodeMap(this);
@@ -156,6 +163,9 @@ public sealed partial class Machine : IDisposable
     public string Name => Options.Name;
 
     public AddressSpace Memory { get; }
+
+    /// <summary>The state of each byte; null unless <see cref="MachineOptions.ChecksMemory"/>.</summary>
+    public MemoryShadow? Shadow { get; }
 
     public KernelEvents Events { get; }
 
@@ -504,6 +514,8 @@ public sealed partial class Machine : IDisposable
         bool ended = Scheduler.EndAll();
         if (Guest is IDisposable guest) guest.Dispose();
         // A C# driver that computes for ever cannot be stopped; nobody else may get the memory that it might reach.
-        if (ended) Memory.Dispose();
+        if (!ended) return;
+        Shadow?.Dispose();
+        Memory.Dispose();
     }
 }

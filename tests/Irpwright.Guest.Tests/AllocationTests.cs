@@ -27,7 +27,7 @@ public class AllocationTests
 
     static void AllocatesNothing(Func<Machine, Driver> loadFilter)
     {
-        using var machine = new Machine();
+        using var machine = new Machine(new MachineOptions { ChecksMemory = CheckedMode.Here });
         machine.Run(() =>
         {
             var sender = new Sender();

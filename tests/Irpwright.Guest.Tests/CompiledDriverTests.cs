@@ -11,7 +11,7 @@ public class CompiledDriverTests
     [InlineData("retry")]
     public void A_compiled_filter_above_a_csharp_disk_returns_the_disks_bytes(string name)
     {
-        using var machine = new Machine();
+        using var machine = new Machine(new MachineOptions { ChecksMemory = CheckedMode.Here });
         var guest = new GuestDrivers(machine);
         var disk = new RamDisk(4096);
         disk.Content.Fill(0x5A);

@@ -20,7 +20,11 @@ sealed class MachineProgram : IDisposable
 
     public MachineProgram(Scheduling scheduling = Scheduling.Controlled)
     {
-        Machine = new Machine(new MachineOptions { Strategy = scheduling == Scheduling.Controlled ? new FifoStrategy() : null });
+        Machine = new Machine(new MachineOptions
+        {
+            Strategy = scheduling == Scheduling.Controlled ? new FifoStrategy() : null,
+            ChecksMemory = CheckedMode.Here,
+        });
         Machine.Guest = Processor = new GuestProcessor(Machine);
         Machine.Time.StartClock();
         free = Machine.Memory.Images.Allocate(CodeSize, PageAccess.ReadWrite | PageAccess.Execute);

@@ -209,8 +209,14 @@ public sealed class DriverImageLoader
     {
         lock (gate)
         {
-            return images.Find(image => image.IsLoaded && image.Contains(address))
-                ?? images.FindLast(image => image.Contains(address));
+            DriverImage? unloaded = null;
+            foreach (DriverImage image in images)
+            {
+                if (!image.Contains(address)) continue;
+                if (image.IsLoaded) return image;
+                unloaded = image;
+            }
+            return unloaded;
         }
     }
 

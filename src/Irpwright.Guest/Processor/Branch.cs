@@ -56,7 +56,7 @@ static unsafe class Branch<TMode> where TMode : struct, IMode
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static Op* ReturnToCaller(Cpu* cpu, Op* op)
+    internal static Op* ReturnToCaller(Cpu* cpu, Op* op)
     {
         // Whatever happens now, the routine is not called again.
         byte* from = TMode.TranslateNow(cpu, op, cpu->Rsp, 8, PageAccess.Read);

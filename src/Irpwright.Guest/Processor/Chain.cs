@@ -39,6 +39,9 @@ sealed class Chain
         return ref op;
     }
 
+    /// <summary>The operation added last.</summary>
+    public ref Op Last => ref operations[count - 1];
+
     ref Op Add(ulong rip)
     {
         if (count == operations.Length) Array.Resize(ref operations, 2 * count);

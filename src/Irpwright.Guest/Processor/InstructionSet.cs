@@ -34,7 +34,6 @@ sealed unsafe class InstructionSet<TMode> : IInstructionSet where TMode : struct
     public int Emit(Chain chain, ReadOnlySpan<Instruction> run, ReadOnlySpan<uint> live)
     {
         ref readonly Instruction instruction = ref run[0];
-        chain.BeginInstruction(instruction);
         if (run.Length > 1 && Compare<TMode>.TryFuse(chain, instruction, run[1], live[1])) return 2;
         if (!TryEmit(chain, instruction, live[0])) chain.Add(instruction).Handler = Traps.For(instruction);
         return 1;

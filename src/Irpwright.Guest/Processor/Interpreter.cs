@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Iced.Intel;
+using Irpwright.Guest.Checks;
 using Irpwright.Wdk;
 
 namespace Irpwright.Guest.Processor;
@@ -24,15 +25,25 @@ public sealed unsafe class Interpreter : IDisposable
     /// <param name="trapEnd">First address after them.</param>
     public Interpreter(ulong codeBase, ulong trapStart, ulong trapEnd) : this(codeBase, trapStart, trapEnd, TailCalls.Work) { }
 
-    internal Interpreter(ulong codeBase, ulong trapStart, ulong trapEnd, bool threaded)
+    /// <param name="checks">What watches every access; null for nobody. Belongs to the interpreter.</param>
+    internal Interpreter(ulong codeBase, ulong trapStart, ulong trapEnd, bool threaded, MemoryChecks? checks = null)
     {
         RuntimeHelpers.RunClassConstructor(typeof(GuestMemory).TypeHandle); // so that handlers are compiled with its addresses as constants
         self = GCHandle.Alloc(this);
         this.codeBase = codeBase;
         ReturnAddress = codeBase + 0xFFFF0;
-        IInstructionSet instructions = threaded ? new InstructionSet<Threaded>() : new InstructionSet<Looped>();
+        Checks = checks;
+        IInstructionSet instructions = (threaded, checks) switch
+        {
+            (true, null) => new InstructionSet<Threaded>(),
+            (false, null) => new InstructionSet<Looped>(),
+            (true, _) => new CheckedInstructionSet<Threaded>(checks),
+            (false, _) => new CheckedInstructionSet<Looped>(checks),
+        };
         translator = new Translator(codeBase, trapStart, trapEnd, ReturnAddress, instructions);
     }
+
+    internal MemoryChecks? Checks { get; }
 
     /// <summary>The address to push before <see cref="Run"/>: returning there ends the run. Nothing is mapped at it.</summary>
     public ulong ReturnAddress { get; }
@@ -43,8 +54,9 @@ public sealed unsafe class Interpreter : IDisposable
     /// <summary>A processor with everything zero; the caller sets stack, gs base and callbacks.</summary>
     public Cpu* CreateCpu()
     {
-        Cpu* cpu = (Cpu*)NativeMemory.AlignedAlloc(Cpu.SizeOf, 64);
-        NativeMemory.Clear(cpu, Cpu.SizeOf);
+        Cpu* cpu = (Cpu*)NativeMemory.AlignedAlloc(Cpu.SizeOf + CheckState.SizeOf, 64);
+        NativeMemory.Clear(cpu, Cpu.SizeOf + CheckState.SizeOf);
+        Checks?.Prepare(cpu);
         cpu->Interpreter = GCHandle.ToIntPtr(self);
         cpu->CodeBase = codeBase;
         cpu->CodePages = translator.CodePages;
@@ -123,6 +135,7 @@ public sealed unsafe class Interpreter : IDisposable
     public void Dispose()
     {
         translator.Dispose();
+        Checks?.Dispose();
         if (self.IsAllocated) self.Free();
     }
 }

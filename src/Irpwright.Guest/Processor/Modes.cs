@@ -89,9 +89,9 @@ static unsafe class GuestAccess
     // Addresses of this machine have the upper bits of its slice, whose start CodeBase is; the system mapping has one bit more. Memory
     // of other machines lies around it, and no pointer may reach it.
     const ulong OutsideSlice = ~(GuestMemory.SliceSize - 1);
-    const ulong OutsideKernel = OutsideSlice & ~(GuestMemory.SystemMappingBase - GuestMemory.KernelBase);
+    internal const ulong OutsideKernel = OutsideSlice & ~(GuestMemory.SystemMappingBase - GuestMemory.KernelBase);
 
-    static bool IsOfThisMachine(Cpu* cpu, ulong address) =>
+    internal static bool IsOfThisMachine(Cpu* cpu, ulong address) =>
         ((address ^ cpu->CodeBase) & OutsideKernel) == 0 || ((address ^ (cpu->CodeBase - GuestMemory.KernelBase + GuestMemory.UserBase)) & OutsideSlice) == 0;
 
     static bool IsOpen(ulong address, int size, PageAccess access) =>

@@ -91,7 +91,10 @@ sealed unsafe class Translator : IDisposable
         ReadOnlySpan<uint> live = liveness.Analyze(run, this);
         chain.Begin(codeBase);
         for (int i = 0; i < count;)
+        {
+            chain.BeginInstruction(run[i]);
             i += instructions.Emit(chain, run[i..], live[i..]);
+        }
         if (FallsThrough(run[^1])) chain.JumpTo(next, instructions.Jump);
         return Place();
     }

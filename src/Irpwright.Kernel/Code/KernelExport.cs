@@ -54,6 +54,9 @@ public sealed unsafe class KernelExport(int index, string name, string sourceNam
     /// <summary>Takes its arguments from registers and stack by the Microsoft x64 convention; leaves the result in rax.</summary>
     public delegate*<Machine, ulong*, void> Thunk { get; } = thunk;
 
+    /// <summary>Bytes that count of each argument, as digits; without those of a variable list.</summary>
+    public string ArgumentSizes { get; init; } = "";
+
     public override string ToString() => $"{Module}!{Name}";
 }
 

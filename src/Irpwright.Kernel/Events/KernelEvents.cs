@@ -23,6 +23,17 @@ public enum IrpOrigin : byte
     Power,
 }
 
+/// <summary>What a driver does with a value that nobody has written.</summary>
+public enum UninitializedUse : byte
+{
+    /// <summary>A jump or another choice depends on it.</summary>
+    Condition,
+    /// <summary>It is an address, or part of one.</summary>
+    Address,
+    /// <summary>It is an argument of a kernel routine.</summary>
+    Argument,
+}
+
 // IRPs
 
 [KernelEvent] public readonly record struct IrpAllocated(PIRP Irp, int StackSize, IrpOrigin Origin);
@@ -212,6 +223,28 @@ public enum IrpOrigin : byte
 [KernelEvent] public readonly record struct HandleOpened(HANDLE Handle, PVOID Object);
 
 [KernelEvent] public readonly record struct HandleClosed(HANDLE Handle);
+
+// Accesses of compiled drivers that went wrong, where the machine checks memory. Each place in the code tells once.
+
+/// <summary>A driver touches a pool block that was freed, or bytes beside one.</summary>
+/// <param name="Address">The first byte that it must not touch.</param>
+/// <param name="Instruction">Where the driver does it; in a call of a kernel routine for it, the address behind the call.</param>
+[KernelEvent] public readonly record struct PoolBlockMisused(PoolBlockHistory Block, ulong Address, bool IsWrite, ulong Instruction);
+
+/// <summary>A driver decides by, or passes on, a value that nobody has written.</summary>
+/// <param name="Source">Where the value was read from; 0 if not known.</param>
+[KernelEvent] public readonly record struct UninitializedUsed(UninitializedUse Use, ulong Source, ulong Instruction);
+
+/// <summary>A driver touches, or runs, memory that could be paged out, at DISPATCH_LEVEL or above.</summary>
+[KernelEvent] public readonly record struct PageableTouched(ulong Address, PageAccess Access, byte Irql, ulong Instruction);
+
+/// <summary>A driver touches an IRP that it does not have any more: it has completed it or sent it on.</summary>
+[KernelEvent] public readonly record struct LentIrpTouched(PIRP Irp, ulong Address, bool IsWrite, ulong Instruction);
+
+/// <summary>A routine returns while an IRP in flight knows an address in its stack frame.</summary>
+/// <param name="Holder">What in the IRP holds it: UserIosb, UserEvent, ...</param>
+/// <param name="Instruction">The return.</param>
+[KernelEvent] public readonly record struct StackFrameLeft(PIRP Irp, string Holder, ulong Address, ulong Instruction);
 
 // Words and ends
 

@@ -35,10 +35,14 @@ public sealed class Pool
     internal Pool(Machine machine)
     {
         this.machine = machine;
+        if (machine.Shadow is not null) History = new PoolHistory();
         nonPaged = new PoolRegion(machine, machine.Memory.NonPagedPool,
             [(POOL_TYPE.NonPagedPoolNx, PageAccess.ReadWrite), (POOL_TYPE.NonPagedPool, PageAccess.ReadWrite | PageAccess.Execute)]);
         paged = new PoolRegion(machine, machine.Memory.PagedPool, [(POOL_TYPE.PagedPool, PageAccess.ReadWrite | PageAccess.Pageable)]);
     }
+
+    /// <summary>Who allocated and freed what, if the machine checks memory.</summary>
+    public PoolHistory? History { get; }
 
     /// <summary>
     /// Asked before each allocation, the kernel's own included, with its size and tag; true makes it fail as if memory
@@ -85,18 +89,26 @@ public sealed class Pool
         byte fill = zero ? (byte)0 : PoolRegion.FreshFill;
         ulong address = ((int)type & PagedBit) != 0 ? paged.Allocate(0, size, tag, owner, fill)
             : nonPaged.Allocate(((int)type & POOL_NX_ALLOCATION) != 0 ? 0 : 1, size, tag, owner, fill);
-        if (address != 0) machine.Events.Emit(new PoolAllocated(address, size, tag, type, owner));
+        if (address == 0) return 0;
+        History?.Allocated(new PoolBlock(address, size, tag, type, owner));
+        machine.Events.Emit(new PoolAllocated(address, size, tag, type, owner));
         return address;
     }
 
     /// <summary>Frees a block.</summary>
     /// <param name="tag">The block's tag, or 0 to free it whatever its tag.</param>
-    internal void Free(ulong address, uint tag)
+    /// <param name="caller">Address in the code that frees it; 0 for the kernel itself.</param>
+    internal void Free(ulong address, uint tag, ulong caller = 0)
     {
         if (RegionOf(address) is { } region)
+        {
             region.Free(address, tag);
+            History?.Freed(address, caller, machine.TryGetCurrentThread()?.ToString() ?? "host");
+        }
         else
+        {
             NotPool(address);
+        }
     }
 
     PoolRegion? RegionOf(ulong address) => nonPaged.Contains(address) ? nonPaged : paged.Contains(address) ? paged : null;
@@ -168,7 +180,7 @@ public sealed class Pool
     /// <param name="Tag">The tag it was allocated with.</param>
     /// <exception cref="BugCheckException">BAD_POOL_CALLER or BAD_POOL_HEADER, see their pages for the parameters.</exception>
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
-    public void ExFreePoolWithTag(PVOID P, uint Tag)
+    public void ExFreePoolWithTag(PVOID P, uint Tag, [Caller] ulong caller = 0)
     {
         byte irql = machine.TryGetCurrentThread()?.Irql ?? PASSIVE_LEVEL;
         bool isPaged = paged.Contains(P.Address);
@@ -177,13 +189,13 @@ public sealed class Pool
             throw machine.BugChecks.Stop(BugCheckCode.BAD_POOL_CALLER, 9, irql, isPaged ? 1ul : 0, P.Address,
                 $"{(isPaged ? "Paged" : "Nonpaged")} pool was freed at IRQL {irql}.");
         }
-        Free(P.Address, Tag);
+        Free(P.Address, Tag, caller);
     }
 
     /// <summary>Frees a block whatever its tag. IRQL &lt;= DISPATCH_LEVEL, for paged pool &lt;= APC_LEVEL.</summary>
     /// <inheritdoc cref="ExFreePoolWithTag"/>
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
-    public void ExFreePool(PVOID P) => ExFreePoolWithTag(P, 0);
+    public void ExFreePool(PVOID P, [Caller] ulong caller = 0) => ExFreePoolWithTag(P, 0, caller);
 
     PVOID AllocateForDriver(POOL_TYPE type, ulong size, uint tag, ulong caller, bool zero, bool raise)
     {

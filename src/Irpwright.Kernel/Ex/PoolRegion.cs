@@ -15,7 +15,7 @@ namespace Irpwright.Kernel;
 /// </remarks>
 sealed unsafe class PoolRegion
 {
-    internal const byte FreshFill = 0xCD;
+    internal const byte FreshFill = MemoryShadow.FreshFill;
     internal const byte EndFill = 0xFD;
     internal const byte FreedFill = 0xFE;
     internal const uint ProtectedTag = 0x8000_0000;
@@ -31,6 +31,9 @@ sealed unsafe class PoolRegion
     const int LargestKeptPages = 16;
     const int KeptBlocks = 4;
 
+    // With memory checked, a freed small block stays out of use until so many blocks of its size are free.
+    const int QuarantinedBlocks = 64;
+
     /// <summary>Block sizes in units: every one up to 512 bytes, then equal parts of a page.</summary>
     static readonly byte[] ClassUnits = [.. Enumerable.Range(1, 32).Select(n => (byte)n), 36, 42, 51, 64, 85, 128, 255];
 
@@ -40,6 +43,8 @@ sealed unsafe class PoolRegion
 
     readonly Machine machine;
     readonly PageRange range;
+    readonly MemoryShadow? shadow;
+    readonly ByteState pageable;
     readonly SizeClass[] classes;
     readonly Lock gate = new();
     readonly Dictionary<ulong, LargeBlock> largeBlocks = [];
@@ -52,6 +57,8 @@ sealed unsafe class PoolRegion
     {
         this.machine = machine;
         this.range = range;
+        shadow = machine.Shadow;
+        pageable = kinds[0].Access.HasFlag(PageAccess.Pageable) ? ByteState.Pageable : ByteState.None;
         classes = new SizeClass[kinds.Length * ClassUnits.Length];
         for (int i = 0; i < classes.Length; i++)
         {
@@ -71,6 +78,7 @@ sealed unsafe class PoolRegion
         // Slice offsets of block headers; 0 for none.
         internal uint FirstFree;
         internal uint LastFree;
+        internal int FreeCount;
 
         internal uint Size => Units * Unit;
         internal uint BlocksPerPage => UnitsPerPage / Units;
@@ -124,12 +132,13 @@ sealed unsafe class PoolRegion
         ulong block;
         lock (sizes.Gate)
         {
-            if (sizes.FirstFree == 0 && !AddPage(sizes)) return 0;
+            if ((sizes.FirstFree == 0 || shadow is not null && sizes.FreeCount <= QuarantinedBlocks) && !AddPage(sizes) && sizes.FirstFree == 0) return 0;
             ulong entry = machine.Memory.SliceBase + sizes.FirstFree;
             ref Header header = ref HeaderAt(entry);
             block = entry + HeaderSize;
             RequireUntouched(sizes, entry, ref header);
             sizes.FirstFree = header.Owner;
+            sizes.FreeCount--;
             if (sizes.FirstFree == 0) sizes.LastFree = 0;
             header.PoolType = (byte)((int)sizes.Type & 1 | 2);
             header.PoolTag = tag;
@@ -141,6 +150,7 @@ sealed unsafe class PoolRegion
         int used = Math.Max((int)size, 1);
         bytes[..used].Fill(fill);
         bytes[used..].Fill(EndFill);
+        if (shadow is not null) Mark(block, (ulong)used, sizes.Size - HeaderSize, owner, fill);
         return block;
     }
 
@@ -155,6 +165,7 @@ sealed unsafe class PoolRegion
             pageClasses[index] = (byte)(sizes.Index + 1);
         }
         Bytes(page, (uint)GuestMemory.PageSize).Fill(FreedFill);
+        shadow?.Set(page, GuestMemory.PageSize, ByteState.Outside | pageable);
         for (uint i = 0; i < sizes.BlocksPerPage; i++)
         {
             ulong entry = page + i * sizes.Size;
@@ -186,6 +197,17 @@ sealed unsafe class PoolRegion
             lastHeader.Seal(last);
         }
         sizes.LastFree = offset;
+        sizes.FreeCount++;
+    }
+
+    /// <summary>
+    /// Says of a new block what belongs to it. Whether memory was written is watched for compiled drivers, which show their writes.
+    /// </summary>
+    void Mark(ulong address, ulong size, ulong room, ulong owner, byte fill)
+    {
+        bool isFresh = fill == FreshFill && owner != 0 && GuestMemory.IsAccessible(owner, 1, PageAccess.Execute);
+        shadow!.Set(address, size, (isFresh ? ByteState.Uninitialized : ByteState.None) | pageable);
+        shadow.Set(address + size, room - size, ByteState.Outside | pageable);
     }
 
     /// <summary>Frees a block, after every check that Windows makes and some that it does not.</summary>
@@ -208,6 +230,7 @@ sealed unsafe class PoolRegion
         {
             if (header.IsFree) DoubleFree(address, header.FirstHalf);
             RequireIntactNext(sizes, entry);
+            shadow?.Set(address, Math.Max(header.RequestedSize, (ushort)1), ByteState.Freed | pageable);
             Bytes(address, sizes.Size - HeaderSize).Fill(FreedFill);
             AppendFree(sizes, entry);
         }
@@ -270,6 +293,8 @@ sealed unsafe class PoolRegion
         if (size > range.End - range.Start) return 0;
         int pages = PagesOf(size);
         ulong bytes = (ulong)pages << GuestMemory.PageShift;
+        // A page that nobody may touch: what lies behind a block that fills its pages is no other block.
+        ulong guard = shadow is null ? 0 : GuestMemory.PageSize;
         ulong address = 0;
         bool isZero = false;
         lock (gate)
@@ -281,10 +306,12 @@ sealed unsafe class PoolRegion
             }
             else
             {
-                address = range.Allocate(bytes, kind.Access);
+                address = range.Allocate(bytes + guard, kind.Access);
                 isZero = true;
+                if (address != 0 && guard != 0) machine.Memory.Protect(address + bytes, guard, PageAccess.None);
             }
             if (address == 0) return 0;
+            if (shadow is not null) Mark(address, size, bytes + guard, owner, fill);
             largeBlocks[address] = new LargeBlock(size, tag, owner, kind.Type, kind.Access, IsFree: false);
         }
         if (!isZero || fill != 0) Bytes(address, size).Fill(fill);
@@ -307,10 +334,11 @@ sealed unsafe class PoolRegion
         lock (gate)
         {
             if (!largeBlocks.TryGetValue(address, out block) || block.IsFree) DoubleFree(address, 0);
+            shadow?.Set(address, block.Size, ByteState.Freed | pageable);
             if (block.Pages > LargestKeptPages)
             {
                 largeBlocks.Remove(address);
-                range.Free(address, bytes);
+                range.Free(address, bytes + (shadow is null ? 0 : GuestMemory.PageSize));
                 return;
             }
             largeBlocks[address] = block with { IsFree = true };

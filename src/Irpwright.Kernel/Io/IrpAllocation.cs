@@ -45,7 +45,7 @@ public sealed class IrpAllocation
     /// <summary>Releases the packet and nothing else. IRQL &lt;= DISPATCH_LEVEL. (ALLOC-07)</summary>
     /// <exception cref="BugCheckException">0x44 if it is no IRP, or was freed already (ALLOC-08).</exception>
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
-    public void IoFreeIrp(PIRP Irp)
+    public void IoFreeIrp(PIRP Irp, [Caller] ulong caller = 0)
     {
         if (Irp.Type != IO_TYPE_IRP)
         {
@@ -55,7 +55,7 @@ public sealed class IrpAllocation
         machine.Events.Emit(new IrpFreed(Irp));
         Irp.Type = 0;
         machine.Hints.Forget(Irp);
-        machine.Pool.Free(Irp.Address, Tag);
+        machine.Pool.Free(Irp.Address, Tag, caller);
     }
 
     internal PIRP Allocate(sbyte stackSize, IrpOrigin origin, IRP_ALLOCATION_FLAGS allocationFlags = 0)

@@ -156,6 +156,7 @@ public sealed unsafe class Mdls
         mdl.MdlFlags |= MDL_PAGES_LOCKED | (Operation == IoReadAccess ? 0 : MDL_WRITE_OPERATION);
         Interlocked.Add(ref lockedPages, (int)pages);
         machine.Events.Emit(new PagesLocked(mdl, address, mdl.ByteCount));
+        machine.Shadow?.Lock(address, length);
     }
 
     /// <summary>
@@ -175,6 +176,7 @@ public sealed unsafe class Mdls
         if ((mdl.MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) != 0) MmUnmapLockedPages(mdl.MappedSystemVa, mdl);
         mdl.MdlFlags &= ~MDL_PAGES_LOCKED;
         Interlocked.Add(ref lockedPages, -(int)PageCount(mdl));
+        machine.Shadow?.Unlock(BufferOf(mdl), mdl.ByteCount);
     }
 
     [DoesNotReturn]

@@ -40,7 +40,11 @@ public sealed class PageableSections
     /// <summary>Forgets an image that is unloaded.</summary>
     public void Remove(ulong imageBase)
     {
-        lock (gate) images.RemoveAll(image => image.Base == imageBase);
+        lock (gate)
+        {
+            foreach (Image image in images.Where(image => image.Base == imageBase)) machine.Shadow?.Set(image.Base, image.Size, ByteState.None);
+            images.RemoveAll(image => image.Base == imageBase);
+        }
     }
 
     /// <summary>Marks the pages of an image as its sections are now, after they got the access that they were made with.</summary>
@@ -57,8 +61,12 @@ public sealed class PageableSections
         foreach (Section section in image.Sections) Apply(image, section);
     }
 
-    void Apply(Image image, Section section) =>
-        machine.Memory.SetPageable(section.Address, section.Size, section.Locks == 0 && (section.IsPageable || image.IsEntirelyPageable));
+    void Apply(Image image, Section section)
+    {
+        bool isPageable = section.Locks == 0 && (section.IsPageable || image.IsEntirelyPageable);
+        machine.Memory.SetPageable(section.Address, section.Size, isPageable);
+        if (isPageable) machine.Shadow?.Add(section.Address, section.Size, ByteState.Pageable);
+    }
 
     /// <summary>Locks the section that holds an address into memory. IRQL &lt;= APC_LEVEL.</summary>
     /// <returns>A handle to the section.</returns>

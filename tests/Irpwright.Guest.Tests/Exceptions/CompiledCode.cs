@@ -59,7 +59,7 @@ sealed class CompiledCode : IDisposable
 
     public CompiledCode(MachineOptions? options = null)
     {
-        Machine = new Machine(options);
+        Machine = new Machine((options ?? new MachineOptions()) with { ChecksMemory = CheckedMode.Here });
         loader = new DriverImageLoader(Machine);
         Machine.Guest = new GuestProcessor(Machine) { ImageAt = loader.ImageAt };
     }

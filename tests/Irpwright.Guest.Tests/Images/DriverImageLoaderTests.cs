@@ -99,7 +99,7 @@ public sealed class DriverImageLoaderTests : IDisposable
         Assert.NotEqual(first, second);
         ulong CookieIn(ulong seed)
         {
-            using var machine = new Machine();
+            using var machine = new Machine(new MachineOptions { ChecksMemory = CheckedMode.Here });
             PortableExecutable file = PortableExecutableTests.Read(Bindable().Build());
             Assert.True(new DriverImageLoader(machine, seed).TryLoad(file, out DriverImage? image, out _));
             return Read(image.Base + 0x3000);

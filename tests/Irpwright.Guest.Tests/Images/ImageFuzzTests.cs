@@ -75,7 +75,7 @@ public class ImageFuzzTests
 
     static void Place(PortableExecutable file, bool start)
     {
-        using var machine = new Machine(new MachineOptions { InstructionBudget = 100_000, Watchdog = Longest });
+        using var machine = new Machine(new MachineOptions { ChecksMemory = CheckedMode.Here, InstructionBudget = 100_000, Watchdog = Longest });
         var drivers = new GuestDrivers(machine) { AllowsMissingImports = true };
         if (!drivers.TryPlace(file, out DriverImage? image, out ImageDiagnostic? error))
         {

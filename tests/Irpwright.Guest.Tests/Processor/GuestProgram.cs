@@ -1,6 +1,8 @@
 using System.Runtime.InteropServices;
 using Iced.Intel;
+using Irpwright.Guest.Checks;
 using Irpwright.Guest.Processor;
+using Irpwright.Kernel;
 using Irpwright.Wdk;
 
 namespace Irpwright.Guest.Tests.Processor;
@@ -14,13 +16,17 @@ sealed unsafe partial class GuestProgram : IDisposable
 
     static int slices;
 
-    public GuestProgram(bool? threaded = null)
+    readonly bool isChecked;
+
+    public GuestProgram(bool? threaded = null, bool isChecked = CheckedMode.Here)
     {
+        this.isChecked = isChecked;
         Base = GuestMemory.KernelBase + ((ulong)GuestMemory.SliceCount - (ulong)Interlocked.Increment(ref slices)) * GuestMemory.SliceSize;
         Map(Code, CodeSize, PageAccess.Read | PageAccess.Execute);
         Map(StackLimit, StackSize, PageAccess.ReadWrite);
         Map(Data, DataSize, PageAccess.ReadWrite);
         Map(Base + SharedOffset, (int)GuestMemory.PageSize, PageAccess.ReadWrite);
+        if (isChecked) Shadow = new MemoryShadow(GuestMemory.SliceOf(Base));
         Interpreter = NewInterpreter(threaded ?? TailCalls.Work);
         Cpu = Interpreter.CreateCpu();
         Cpu->StackLimit = StackLimit;
@@ -37,7 +43,14 @@ sealed unsafe partial class GuestProgram : IDisposable
     public ulong StackLimit => Base + StackOffset;
     public ulong StackBase => StackLimit + StackSize;
 
-    Interpreter NewInterpreter(bool threaded) => new(Base, Trap, Base + TrapEndOffset, threaded);
+    /// <summary>What checked mode knows of the memory; null without it.</summary>
+    public MemoryShadow? Shadow { get; }
+
+    /// <summary>What it has found.</summary>
+    public MisuseList Misuses { get; } = new();
+
+    Interpreter NewInterpreter(bool threaded) =>
+        new(Base, Trap, Base + TrapEndOffset, threaded, isChecked ? new MemoryChecks(Shadow!, Misuses) : null);
 
     /// <summary>Starts anew with nothing translated, and a processor as it was created.</summary>
     public void Renew(bool threaded)
@@ -50,6 +63,7 @@ sealed unsafe partial class GuestProgram : IDisposable
         fresh->Irql = Cpu->Irql;
         fresh->OnTrap = Cpu->OnTrap;
         *Cpu = *fresh;
+        *CheckState.Of(Cpu) = *CheckState.Of(fresh);
         Interpreter.FreeCpu(fresh);
     }
 
@@ -100,6 +114,7 @@ sealed unsafe partial class GuestProgram : IDisposable
     {
         Interpreter.FreeCpu(Cpu);
         Interpreter.Dispose();
+        Shadow?.Dispose();
     }
 
     [LibraryImport("libc", EntryPoint = "mprotect")]

@@ -40,7 +40,7 @@ public sealed class SymbolTests : IDisposable
     public void A_crash_is_reported_with_functions_and_source_lines(string compiler)
     {
         string path = compiler == "msvc" ? Write(("msvc.sys", "msvc.sys"), ("msvc.pdb", "msvc.pdb")) : Write(($"{compiler}.sys", $"{compiler}.sys"));
-        using var machine = new Machine();
+        using var machine = new Machine(new MachineOptions { ChecksMemory = CheckedMode.Here });
         var drivers = new GuestDrivers(machine);
         Assert.True(drivers.TryRead(path, out DriverImage? image, out ImageDiagnostic? error), error?.ToString());
         BugCheckReport report = Assert.Throws<BugCheckException>(() => drivers.Start(image, out _)).Report;

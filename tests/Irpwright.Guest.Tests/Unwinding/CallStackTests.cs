@@ -8,7 +8,7 @@ public class CallStackTests
 {
     static IReadOnlyList<string> CallStackOf(params string[] filters)
     {
-        using var machine = new Machine(new MachineOptions { InstructionBudget = 1_000_000 });
+        using var machine = new Machine(new MachineOptions { ChecksMemory = CheckedMode.Here, InstructionBudget = 1_000_000 });
         var guest = new GuestDrivers(machine);
         DeviceStack stack = DeviceStack.Build(machine, new RamDisk(4096));
         foreach (string name in filters)
@@ -61,7 +61,7 @@ public class CallStackTests
     [Fact]
     public void What_drivers_capture_are_the_frames_of_compiled_drivers_above_them()
     {
-        using var machine = new Machine(new MachineOptions { InstructionBudget = 1_000_000 });
+        using var machine = new Machine(new MachineOptions { ChecksMemory = CheckedMode.Here, InstructionBudget = 1_000_000 });
         var guest = new GuestDrivers(machine);
         DeviceStack stack = DeviceStack.Build(machine, new RamDisk(4096));
         foreach (string name in new[] { "passthrough", "retry" })
