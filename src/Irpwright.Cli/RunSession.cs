@@ -25,7 +25,7 @@ sealed class RunSession : IDisposable
         this.terminal = terminal;
         traceFile = options.Trace.File is { } path ? ResultWriter.ToFile("--trace", path) : null;
         jsonFile = options.JsonFile is { } json ? ResultWriter.ToFile("--json", json) : null;
-        machine = new Machine(new MachineOptions { Name = "run", Strategy = options.Strategy, Watchdog = options.Watchdog });
+        machine = new Machine(new MachineOptions { Name = "run", Strategy = options.Strategy, Watchdog = options.Watchdog, ChecksMemory = options.Verify });
         names = new ObjectNames(machine);
         machine.Events.Add(names);
         scenario = new RunScenario(machine, options, names);

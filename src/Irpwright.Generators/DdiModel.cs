@@ -52,8 +52,8 @@ sealed record DdiModel(string Name, string Component, bool IsStatic, string Docu
 
     public IEnumerable<DdiParameter> DriverParameters => Parameters.Where(static p => p.Passing != Passing.Caller);
 
-    /// <summary>Bytes that count of each argument, as digits.</summary>
-    public string ArgumentSizes =>
+    /// <summary>Bytes that count of each parameter, as digits.</summary>
+    public string ParameterSizes =>
         string.Concat(Parameters.Where(static p => p.Passing is not (Passing.Caller or Passing.Variadic)).Select(static p => p.Value?.Size ?? 8));
 
     public bool HasDriverMethod => Parameters.All(static p => p.Passing != Passing.Variadic);

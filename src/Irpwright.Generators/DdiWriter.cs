@@ -180,8 +180,7 @@ static class DdiWriter
         {
             ExportRow row = rows[i].Ddi.Export!;
             string names = $"{Literal(row.Name)}, {Literal(rows[i].Ddi.Name)}, {Literal(row.Module)}";
-            int parameters = rows[i].Ddi.Parameters.Count(static p => p.Passing is not (Passing.Caller or Passing.Variadic));
-            text.Append($"            new({i}, {names}, {row.MinIrql}, {row.MaxIrql}, {parameters}, &Thunks.{thunks[rows[i].Ddi.DocumentationId]}) {{ ArgumentSizes = {Literal(rows[i].Ddi.ArgumentSizes)} }},\n");
+            text.Append($"            new({i}, {names}, {row.MinIrql}, {row.MaxIrql}, {Literal(rows[i].Ddi.ParameterSizes)}, &Thunks.{thunks[rows[i].Ddi.DocumentationId]}),\n");
         }
         return text.Append("        ];\n    }\n}\n").ToString();
     }

@@ -64,11 +64,11 @@ sealed class Compiled
             [AttributeUsage(AttributeTargets.Struct)] public sealed class KernelEventAttribute : Attribute;
             public readonly unsafe struct VariadicArguments(ulong* gpr, int index) { public ulong First => gpr[0] + (ulong)index; }
             public sealed unsafe class KernelExport(int index, string name, string sourceName, string module, byte minIrql, byte maxIrql,
-                int parameterCount, delegate*<Machine, ulong*, void> thunk)
+                string parameterSizes, delegate*<Machine, ulong*, void> thunk)
             {
                 public delegate*<Machine, ulong*, void> Thunk { get; } = thunk;
                 public void Call(Machine machine, nint gpr) => Thunk(machine, (ulong*)gpr);
-                public string Row { get; } = $"{index} {module}!{name} = {sourceName} at {minIrql}..{maxIrql} with {parameterCount}";
+                public string Row { get; } = $"{index} {module}!{name} = {sourceName} at {minIrql}..{maxIrql} with {parameterSizes}";
             }
             public readonly struct DdiArguments(ReadOnlySpan<ulong> arguments)
             {

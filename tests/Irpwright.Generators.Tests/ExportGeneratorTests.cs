@@ -71,8 +71,8 @@ public sealed class ExportGeneratorTests
     public void An_alias_is_a_second_row_with_the_same_thunk()
     {
         Compiled compiled = Compiled.From(Declare("""[KernelExport("IofTest", Alias = "IoTest")] public void Test() { }"""));
-        Assert.Equal("new(0, \"IofTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, 0, &Thunks.IofTest),", compiled.Line("KernelExports.g.cs", "\"IofTest\""));
-        Assert.Equal("new(1, \"IoTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, 0, &Thunks.IofTest),", compiled.Line("KernelExports.g.cs", "\"IoTest\""));
+        Assert.Equal("new(0, \"IofTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, \"\", &Thunks.IofTest),", compiled.Line("KernelExports.g.cs", "\"IofTest\""));
+        Assert.Equal("new(1, \"IoTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, \"\", &Thunks.IofTest),", compiled.Line("KernelExports.g.cs", "\"IoTest\""));
         Assert.Equal("machine.Io.Test();", compiled.Line("WdmDriver.Ddis.g.cs", "machine.Io.Test("));
         compiled.Load();
     }
@@ -243,9 +243,9 @@ public sealed class ExportGeneratorTests
         string file = compiled.File("KernelExports.g.cs");
         Assert.Contains("""
                     [
-                        new(0, "All", "Everything", "hal.dll", 0, 15, 0, &Thunks.All_),
-                        new(1, "??0X@@", "Mangled", "ntoskrnl.exe", 1, 15, 0, &Thunks.__0X__),
-                        new(2, "Zw", "Zw", "ntoskrnl.exe", 0, 2, 0, &Thunks.Zw),
+                        new(0, "All", "Everything", "hal.dll", 0, 15, "", &Thunks.All_),
+                        new(1, "??0X@@", "Mangled", "ntoskrnl.exe", 1, 15, "", &Thunks.__0X__),
+                        new(2, "Zw", "Zw", "ntoskrnl.exe", 0, 2, "", &Thunks.Zw),
                     ];
             """, file, StringComparison.Ordinal);
         Assert.Contains("public static readonly KernelExport __0X__ = Table.Rows[1];", file, StringComparison.Ordinal);

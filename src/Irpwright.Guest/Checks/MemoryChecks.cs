@@ -196,7 +196,7 @@ sealed unsafe class MemoryChecks(MemoryShadow shadow, IMisuseReports reports) : 
 
     void RequireWrittenArguments(Cpu* cpu, KernelExport export, ulong caller)
     {
-        string sizes = export.ArgumentSizes;
+        string sizes = export.ParameterSizes;
         ulong* registers = (ulong*)CheckState.Of(cpu)->Registers;
         for (int i = 0; i < sizes.Length; i++)
         {

@@ -31,7 +31,7 @@ public sealed class WdkInlineAttribute : Attribute;
 public sealed class CallerAttribute : Attribute;
 
 /// <summary>One exported kernel routine.</summary>
-public sealed unsafe class KernelExport(int index, string name, string sourceName, string module, byte minIrql, byte maxIrql, int parameterCount, delegate*<Machine, ulong*, void> thunk)
+public sealed unsafe class KernelExport(int index, string name, string sourceName, string module, byte minIrql, byte maxIrql, string parameterSizes, delegate*<Machine, ulong*, void> thunk)
 {
     /// <summary>Position in <see cref="KernelExports.All"/>; gives the routine its address.</summary>
     public int Index { get; } = index;
@@ -49,13 +49,13 @@ public sealed unsafe class KernelExport(int index, string name, string sourceNam
     public byte MaxIrql { get; } = maxIrql;
 
     /// <summary>Named parameters; those of a variable argument list do not count.</summary>
-    public int ParameterCount { get; } = parameterCount;
+    public int ParameterCount => ParameterSizes.Length;
+
+    /// <summary>A digit for each of them: the bytes that count of what is passed.</summary>
+    public string ParameterSizes { get; } = parameterSizes;
 
     /// <summary>Takes its arguments from registers and stack by the Microsoft x64 convention; leaves the result in rax.</summary>
     public delegate*<Machine, ulong*, void> Thunk { get; } = thunk;
-
-    /// <summary>Bytes that count of each argument, as digits; without those of a variable list.</summary>
-    public string ArgumentSizes { get; init; } = "";
 
     public override string ToString() => $"{Module}!{Name}";
 }
