@@ -29,7 +29,7 @@ public sealed class Bench : IDisposable
     }
 
     // These sources are compiled twice: every test runs on both schedulers.
-    static FifoStrategy? Here() =>
+    internal static FifoStrategy? Here() =>
 #if FREE_RUNNING
         null;
 #else

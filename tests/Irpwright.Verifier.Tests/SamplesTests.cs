@@ -9,7 +9,7 @@ public sealed class SamplesTests : IDisposable
 {
     const int DiskSize = 128 * 1024;
 
-    static readonly string Samples = FindSamples();
+    static readonly string Samples = TestFiles.FindFolder("samples", "native", "bin");
 
     readonly string file = Path.GetTempFileName();
 
@@ -52,7 +52,7 @@ public sealed class SamplesTests : IDisposable
     [MemberData(nameof(Stacks))]
     public void Drivers_that_are_right_break_no_rule(string disk, string filters, string schedule)
     {
-        using var machine = new Machine(new MachineOptions { Strategy = Schedules.Single(s => s.Name == schedule).Make() });
+        using var machine = new Machine(new MachineOptions { Strategy = Schedules.Single(s => s.Name == schedule).Make(), ChecksMemory = true });
         var verifier = Verifier.Attach(machine);
         var guest = new GuestDrivers(machine);
         string[] above = filters.Split(' ', StringSplitOptions.RemoveEmptyEntries);
@@ -164,14 +164,4 @@ public sealed class SamplesTests : IDisposable
             .Select(f => Path.GetFileNameWithoutExtension(f)!)
             .Where(n => !n.StartsWith("broken-", StringComparison.Ordinal) && !n.StartsWith("fixed-", StringComparison.Ordinal))
             .Order(StringComparer.Ordinal);
-
-    static string FindSamples()
-    {
-        for (string? folder = AppContext.BaseDirectory; folder is not null; folder = Path.GetDirectoryName(folder))
-        {
-            string samples = Path.Combine(folder, "samples", "native", "bin");
-            if (Directory.Exists(samples)) return samples;
-        }
-        throw new DirectoryNotFoundException("samples/native/bin");
-    }
 }

@@ -27,7 +27,7 @@ sealed unsafe class WatchedFrames(Func<ulong, ulong> imageOf, WatchedFrames.Curr
         Watch(cpu, irp, "UserEvent", irp.UserEvent.Address);
         Watch(cpu, irp, "UserBuffer", irp.UserBuffer.Address);
         Watch(cpu, irp, "AssociatedIrp.SystemBuffer", irp.AssociatedIrp.SystemBuffer.Address);
-        if (!location.CompletionRoutine.IsNull) Watch(cpu, irp, "the context of its completion routine", location.Context.Address);
+        if (!location.CompletionRoutine.IsNull) Watch(cpu, irp, "completion context", location.Context.Address);
         for (PMDL mdl = irp.MdlAddress; !mdl.IsNull; mdl = mdl.Next) Watch(cpu, irp, "MdlAddress", mdl.StartVa.Address + mdl.ByteOffset);
     }
 

@@ -242,7 +242,7 @@ public enum UninitializedUse : byte
 [KernelEvent] public readonly record struct LentIrpTouched(PIRP Irp, ulong Address, bool IsWrite, ulong Instruction);
 
 /// <summary>A routine returns while an IRP in flight knows an address in its stack frame.</summary>
-/// <param name="Holder">What in the IRP holds it: UserIosb, UserEvent, ...</param>
+/// <param name="Holder">What in the IRP holds it: UserIosb, UserEvent, completion context.</param>
 /// <param name="Instruction">The return.</param>
 [KernelEvent] public readonly record struct StackFrameLeft(PIRP Irp, string Holder, ulong Address, ulong Instruction);
 

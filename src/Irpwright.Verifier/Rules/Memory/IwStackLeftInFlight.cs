@@ -19,6 +19,6 @@ sealed class IwStackLeftInFlight : MemoryRule, IWatch<StackFrameLeft>
         IrpName name = NameOf(e.Irp.Address);
         string irp = name.Number == 0 ? $"the IRP at {Format.Address(name.Address)}" : name.ToString();
         Report(PlaceOf(e.Instruction), name,
-            $"{Code(e.Instruction)} returned while {irp} is in flight, whose {e.Holder} is a local variable of that routine (at {Format.Address(e.Address)}).", e.Irp.Address);
+            $"{Code(e.Instruction)} returned while {irp} is in flight, and its {e.Holder} is a local variable of that routine, at {Format.Address(e.Address)}.", e.Irp.Address);
     }
 }

@@ -1,0 +1,135 @@
+using Irpwright.Guest;
+using Irpwright.Guest.Images;
+
+namespace Irpwright.Verification.Tests;
+
+/// <summary>
+/// Goal: memory errors of compiled drivers are found where they happen, and nothing else is. Method: tests/native/memory.c does each of
+/// them wrong, and the nearest code right, in a machine that checks memory.
+/// </summary>
+public sealed class MemoryTests : IDisposable
+{
+    // Functions of the driver: twice the number of its case, and one more for the right form.
+    const uint FirstCase = 0x800, FirstReadMode = 0xF00;
+
+    enum ReadMode : uint { PassDown, TouchSent, TakeBack, TouchCompleted, LeaveRequest, AwaitRequest, LeaveContext, AwaitContext }
+
+    readonly Machine machine;
+    readonly Verifier verifier;
+    readonly DeviceStack stack;
+
+    public MemoryTests()
+    {
+        machine = new Machine(new MachineOptions { Strategy = Bench.Here(), ChecksMemory = true });
+        verifier = Verifier.Attach(machine);
+        var guest = new GuestDrivers(machine);
+        string path = Path.Combine(TestFiles.FindFolder("tests", "native", "bin"), "memory.sys");
+        Assert.True(guest.TryRead(path, out DriverImage? image, out ImageDiagnostic? error), error?.ToString());
+        Assert.Equal(STATUS_SUCCESS, guest.Start(image, out Driver? driver));
+        var device = new ScriptedDevice
+        {
+            Otherwise = static request => request.MajorFunction == IRP_MJ_READ ? Respond.After(TimeSpan.FromMilliseconds(1)) : Respond.Now(),
+        };
+        stack = DeviceStack.Build(machine, device, driver);
+    }
+
+    public void Dispose() => machine.Dispose();
+
+    public static TheoryData<int, string, string> Cases => new()
+    {
+        { 0, "IwUsedAfterFree", "read byte 8 of the pool block 'Test', 64 bytes" },
+        { 1, "IwUsedAfterFree", "wrote byte 0 of the pool block 'Test', 64 bytes" },
+        { 2, "IwOutOfBounds", "wrote the byte 1 behind the end of the pool block 'Test', 24 bytes" },
+        { 3, "IwOutOfBounds", "read the byte 1 before the beginning of the pool block 'Test', 32 bytes" },
+        { 4, "IwOutOfBounds", "read the byte 1 behind the end of the pool block 'Test', 5000 bytes" },
+        { 5, "IwOutOfBounds", "read the byte 1 behind the end of the pool block 'Test', 24 bytes" },
+        { 6, "IwUninitializedValue", "decided by a value that nobody has written" },
+        { 7, "IwUninitializedValue", "decided by a value that nobody has written. It was last read from the stack" },
+        { 8, "IwUninitializedValue", "used as an address a value that nobody has written. It was last read from byte 4 of the pool block 'Test'" },
+        { 9, "IwUninitializedValue", "passed to the kernel a value that nobody has written. It was last read from byte 8 of the pool block 'Test'" },
+        { 10, "IwPageableAtDispatch", "wrote the pool block 'Test', 16 bytes" },
+        { 11, "IwPageableAtDispatch", "runs in a pageable section at IRQL 2" },
+        { 12, "IwPageableAtDispatch", "read user memory" },
+        { 13, "IwUsedAfterFree", "read byte 66 of the IRP at" },
+    };
+
+    [Theory, MemberData(nameof(Cases))]
+    public void A_memory_error_is_found_where_it_happens(int number, string rule, string sentence)
+    {
+        Control(FirstCase + 2 * (uint)number);
+
+        Violation violation = Assert.Single(verifier.Violations);
+        Assert.Equal((rule, "memory"), (violation.Rule.Name, violation.Driver));
+        Assert.Contains(sentence, violation.Sentence, StringComparison.Ordinal);
+        Assert.StartsWith("memory!", violation.Symbol, StringComparison.Ordinal);
+    }
+
+    public static TheoryData<int> NumbersOfRightCases => [.. Enumerable.Range(0, 15)];
+
+    [Theory, MemberData(nameof(NumbersOfRightCases))]
+    public void The_nearest_code_that_is_right_breaks_no_rule(int number)
+    {
+        Control(FirstCase + 2 * (uint)number + 1);
+
+        Assert.Empty(verifier.Violations);
+    }
+
+    [Fact]
+    public void Each_place_in_the_code_is_reported_once()
+    {
+        for (int i = 0; i < 3; i++) Control(FirstCase);
+
+        Assert.Single(verifier.Violations);
+    }
+
+    [Theory]
+    [InlineData("TouchSent", "IwTouchedForeignIrp", "read byte 0x30 of irp#")]
+    [InlineData("TouchCompleted", "IwTouchedForeignIrp", "read byte 0x42 of irp#")]
+    [InlineData("LeaveRequest", "IwStackLeftInFlight", "its UserIosb is a local variable")]
+    [InlineData("LeaveContext", "IwStackLeftInFlight", "its completion context is a local variable")]
+    public void An_IRP_or_its_memory_used_without_right_is_found(string mode, string rule, string sentence)
+    {
+        Read(Enum.Parse<ReadMode>(mode));
+
+        Assert.All(verifier.Violations, v => Assert.Equal((rule, "memory"), (v.Rule.Name, v.Driver)));
+        Assert.Contains(verifier.Violations, v => v.Sentence.Contains(sentence, StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("PassDown")]
+    [InlineData("TakeBack")]
+    [InlineData("AwaitRequest")]
+    [InlineData("AwaitContext")]
+    public void An_IRP_that_its_driver_has_is_used_freely(string mode)
+    {
+        Read(Enum.Parse<ReadMode>(mode));
+
+        Assert.Empty(verifier.Violations);
+    }
+
+    void Control(uint function) => machine.Run(() =>
+    {
+        using DeviceHandle handle = stack.Open();
+        handle.Control(CodeOf(function), new byte[16], default);
+    });
+
+    void Read(ReadMode mode)
+    {
+        Control(FirstReadMode + (uint)mode);
+        try
+        {
+            machine.Run(() =>
+            {
+                using DeviceHandle handle = stack.Open();
+                handle.Read(new byte[512]);
+            });
+        }
+        catch (Exception e) when (e is BugCheckException or MachineHungException)
+        {
+            // What becomes of a system whose stack is written over is not this test's business.
+        }
+    }
+
+    // METHOD_NEITHER: the driver gets the user's own address.
+    static uint CodeOf(uint function) => 0x00220003 | function << 2;
+}
