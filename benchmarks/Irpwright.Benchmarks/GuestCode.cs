@@ -15,8 +15,9 @@ sealed class GuestCode : IDisposable
     readonly ulong nothing, loop, calls;
     readonly PVOID cell;
 
-    public GuestCode()
+    public GuestCode(bool checksMemory = false)
     {
+        Machine = new Machine(new MachineOptions { ChecksMemory = checksMemory });
         Machine.Guest = new GuestProcessor(Machine);
         ulong page = Machine.Memory.Images.Allocate(GuestMemory.PageSize, PageAccess.ReadWrite);
         cell = new PVOID(Machine.Memory.NonPagedPool.Allocate(GuestMemory.PageSize, PageAccess.ReadWrite));
@@ -56,7 +57,7 @@ sealed class GuestCode : IDisposable
         Machine.Memory.Protect(page, GuestMemory.PageSize, PageAccess.ReadWrite | PageAccess.Execute);
     }
 
-    public Machine Machine { get; } = new();
+    public Machine Machine { get; }
 
     /// <summary>A call from C# to a routine that returns at once.</summary>
     public Workload Call => new(Machine, count =>

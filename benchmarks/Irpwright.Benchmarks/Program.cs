@@ -19,6 +19,7 @@ Layers();
 CompiledLayers();
 UserRequests();
 Processor();
+CheckedMemory();
 WholeProcess();
 table.Write(Console.Out);
 Console.Error.WriteLine($"\n{clock.Elapsed.TotalSeconds:0} s; each figure is the shortest of 25 interleaved repetitions.");
@@ -83,6 +84,27 @@ void Processor()
     table.Add("C# calls a guest routine", Time(costs[0].Nanoseconds));
     table.Add("guest calls a guest routine", Time(costs[2].Nanoseconds));
     table.Add("guest calls a kernel export", Time(costs[3].Nanoseconds), Ratio(costs[3].Nanoseconds, costs[2].Nanoseconds));
+}
+
+void CheckedMemory()
+{
+    table.Section("Memory checked byte by byte, compared with not");
+    using var code = new GuestCode();
+    using var checkedCode = new GuestCode(checksMemory: true);
+    Row("loop with load and store", Paired.Measure(code.Loop, checkedCode.Loop));
+    Row("guest calls a guest routine", Paired.Measure(code.GuestCalls, checkedCode.GuestCalls));
+    using var stack = new Stack(4, filter);
+    using var checkedStack = new Stack(4, filter, checksMemory: true);
+    Row("IRP through 4 compiled layers", Paired.Measure(stack.Workload, checkedStack.Workload));
+    using var reads = new Requests(filter);
+    using var checkedReads = new Requests(filter, checksMemory: true);
+    Row("read through passthrough.sys", Paired.Measure(reads.Workload, checkedReads.Workload));
+
+    void Row(string name, Cost[] costs)
+    {
+        double ratio = costs[1].Nanoseconds / costs[0].Nanoseconds;
+        table.Add(name, Time(costs[1].Nanoseconds), $"{ratio:0.00}", "3.00", ratio <= 3);
+    }
 }
 
 void WholeProcess()

@@ -12,8 +12,9 @@ sealed class Requests : IDisposable
     DeviceHandle handle = null!;
 
     /// <param name="filter">File of the filter's driver; null for none.</param>
-    public Requests(string? filter)
+    public Requests(string? filter, bool checksMemory = false)
     {
+        Machine = new Machine(new MachineOptions { ChecksMemory = checksMemory });
         GuestDrivers? guest = filter is null ? null : new GuestDrivers(Machine);
         Machine.Run(() =>
         {
@@ -24,7 +25,7 @@ sealed class Requests : IDisposable
         });
     }
 
-    public Machine Machine { get; } = new();
+    public Machine Machine { get; }
 
     public Workload Workload => new(Machine, Read);
 

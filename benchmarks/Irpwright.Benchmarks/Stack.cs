@@ -14,8 +14,9 @@ sealed class Stack : IDisposable
 
     /// <param name="layers">Number of filters.</param>
     /// <param name="filter">File of a compiled filter; null for the C# one.</param>
-    public Stack(int layers, string? filter = null, KernelObserver? observer = null)
+    public Stack(int layers, string? filter = null, KernelObserver? observer = null, bool checksMemory = false)
     {
+        Machine = new Machine(new MachineOptions { ChecksMemory = checksMemory });
         if (observer is not null) Machine.Events.Add(observer);
         GuestDrivers? guest = filter is null ? null : new GuestDrivers(Machine);
         Machine.Run(() =>
@@ -29,7 +30,7 @@ sealed class Stack : IDisposable
         });
     }
 
-    public Machine Machine { get; } = new();
+    public Machine Machine { get; }
 
     public Workload Workload => new(Machine, count => bottom.Send(irp, top, count));
 

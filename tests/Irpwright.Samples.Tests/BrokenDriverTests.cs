@@ -6,11 +6,11 @@ namespace Irpwright.Samples.Tests;
 
 /// <summary>
 /// Goal: a broken driver stops its machine with the bug check that Windows would show, and nothing else. Method: one read through
-/// each broken sample, in both languages; the reports name the routine.
+/// each broken sample, in both languages, with and without checked memory; the reports name the routine.
 /// </summary>
 public sealed class BrokenDriverTests
 {
-    public static TheoryData<Form> Forms => [Form.CSharp, Form.Compiled];
+    public static TheoryData<Form> Forms => [Form.CSharp, Form.Compiled, Form.Checked];
 
     const ulong AccessViolation = 0xC0000005;
 

@@ -10,6 +10,8 @@ public enum Form
 {
     CSharp,
     Compiled,
+    /// <summary>Compiled, in a machine that checks memory.</summary>
+    Checked,
 }
 
 /// <summary>A scenario with one sample driver, in a machine of its own. Scenarios do not know in which form the sample is.</summary>
@@ -25,7 +27,7 @@ public sealed class SampleRun : IDisposable
     {
         this.sample = sample;
         this.form = form;
-        Machine = new Machine(options);
+        Machine = new Machine((options ?? new MachineOptions()) with { ChecksMemory = form == Form.Checked });
         // The root bus comes with its first device, and stays.
         if (sample.StartsWith("pnp", StringComparison.Ordinal))
             Machine.Run(() => Machine.PlugAndPlay.Unplug(Machine.PlugAndPlay.Report(new DeviceDescription(@"ROOT\FIRST"))));
@@ -59,7 +61,7 @@ public sealed class SampleRun : IDisposable
     public DriverService Service(string name) => new(name,
         () =>
         {
-            if (form == Form.Compiled) return (STATUS_SUCCESS, Compiled(name));
+            if (form != Form.CSharp) return (STATUS_SUCCESS, Compiled(name));
             NTSTATUS status = Machine.Drivers.Load(InCSharp(name), name, out Driver? loaded);
             return (status, loaded);
         },

@@ -7,7 +7,7 @@ namespace Irpwright.Samples.Tests;
 
 /// <summary>
 /// Goal: every sample does what it says, whichever language it is in. Method: each scenario runs with the C# driver and with the
-/// compiled one; afterwards nothing may be left of it, no rule may be broken, and both must have caused the same events.
+/// compiled one, the latter also with memory checked; afterwards nothing may be left of it, no rule may be broken, and both must have caused the same events.
 /// </summary>
 public sealed class SampleTests
 {
@@ -20,21 +20,21 @@ public sealed class SampleTests
 
     public static TheoryData<string> Scenarios => [.. Methods.Keys];
 
-    public static TheoryData<string, Form> ScenariosInBothForms =>
+    public static TheoryData<string, Form> ScenariosInEveryForm =>
         [.. from name in Methods.Keys from form in Enum.GetValues<Form>() select (name, form)];
 
-    public static TheoryData<string, Form> FreeRunningScenariosInBothForms =>
+    public static TheoryData<string, Form> FreeRunningScenariosInEveryForm =>
         [.. from pair in Methods
             where pair.Value.GetCustomAttribute<SampleScenarioAttribute>()!.FreeRunning
             from form in Enum.GetValues<Form>()
             select (pair.Key, form)];
 
     [Theory]
-    [MemberData(nameof(ScenariosInBothForms))]
+    [MemberData(nameof(ScenariosInEveryForm))]
     public void The_scenario_holds_and_nothing_is_left_behind(string scenario, Form form) => Run(scenario, form, new MachineOptions());
 
     [Theory]
-    [MemberData(nameof(FreeRunningScenariosInBothForms))]
+    [MemberData(nameof(FreeRunningScenariosInEveryForm))]
     public void The_scenario_holds_when_threads_run_in_parallel(string scenario, Form form) =>
         Run(scenario, form, new MachineOptions { Strategy = null });
 

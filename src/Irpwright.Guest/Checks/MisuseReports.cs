@@ -10,20 +10,25 @@ sealed unsafe class MisuseReports : IMisuseReports
 {
     readonly Machine machine;
     readonly Func<ulong, DriverImage?>? imageAt;
-    readonly IrpOwners owners;
-    readonly WatchedFrames frames;
+    readonly IrpWatch irps;
+    // Whose code runs and is called is nearly always one of very few drivers.
+    DriverImage? latest;
 
-    public MisuseReports(Machine machine, MemoryShadow shadow, Func<ulong, DriverImage?>? imageAt, WatchedFrames.CurrentCpu currentCpu)
+    public MisuseReports(Machine machine, MemoryShadow shadow, Func<ulong, DriverImage?>? imageAt, IrpWatch.CurrentCpu currentCpu)
     {
         this.machine = machine;
         this.imageAt = imageAt;
-        owners = new IrpOwners(shadow, ImageOf);
-        frames = new WatchedFrames(ImageOf, currentCpu);
-        machine.Events.Add(owners);
-        machine.Events.Add(frames);
+        irps = new IrpWatch(shadow, ImageOf, currentCpu);
+        machine.Events.Add(irps);
     }
 
-    ulong ImageOf(ulong address) => imageAt?.Invoke(address)?.Base ?? 0;
+    ulong ImageOf(ulong address)
+    {
+        if (latest is { } known && known.Contains(address)) return known.Base;
+        if (imageAt?.Invoke(address) is not { } image) return 0;
+        latest = image;
+        return image.Base;
+    }
 
     public void BlockMisused(ulong address, ulong pointer, bool isWrite, ulong instruction)
     {
@@ -38,12 +43,12 @@ sealed unsafe class MisuseReports : IMisuseReports
 
     public void LentTouched(ulong address, bool isWrite, ulong instruction)
     {
-        if (owners.TouchedWithoutRight(address, instruction) is { } irp) machine.Events.Emit(new LentIrpTouched(irp, address, isWrite, instruction));
+        if (irps.TouchedWithoutRight(address, instruction) is { } irp) machine.Events.Emit(new LentIrpTouched(irp, address, isWrite, instruction));
     }
 
     public void FrameLeft(Cpu* cpu, ulong instruction)
     {
-        foreach ((PIRP irp, string holder, ulong address) in frames.Leave(cpu))
+        foreach ((PIRP irp, string holder, ulong address) in irps.Leave(cpu))
             machine.Events.Emit(new StackFrameLeft(irp, holder, address, instruction));
     }
 
@@ -54,6 +59,6 @@ sealed unsafe class MisuseReports : IMisuseReports
         bool completes = export == KernelExports.IofCompleteRequest;
         if (!completes && export != KernelExports.IofCallDriver && export != KernelExports.PoCallDriver) return;
         if (!GuestMemory.TryTranslate(cpu->Rsp, 8, PageAccess.Read, out byte* stack, out _)) return;
-        owners.Returning(completes ? cpu->Rcx : cpu->Rdx, *(ulong*)stack);
+        irps.Returning(completes ? cpu->Rcx : cpu->Rdx, *(ulong*)stack);
     }
 }

@@ -1,4 +1,4 @@
-using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Irpwright.Wdk;
 
 namespace Irpwright.Kernel;
@@ -30,6 +30,8 @@ public sealed unsafe class MemoryShadow : IDisposable
     /// <summary>What fresh memory holds that counts as <see cref="ByteState.Uninitialized"/>: a byte with another value was written.</summary>
     public const byte FreshFill = 0xCD;
 
+    const ulong EveryByte = 0x0101_0101_0101_0101;
+
     static readonly Lock Gate = new();
     static byte* reserved;
 
@@ -60,12 +62,16 @@ public sealed unsafe class MemoryShadow : IDisposable
 
     public void Add(ulong address, ulong length, ByteState state)
     {
-        foreach (ref byte b in Range(address, length)) b |= (byte)state;
+        Span<byte> range = Range(address, length);
+        foreach (ref ulong word in MemoryMarshal.Cast<byte, ulong>(range)) word |= (byte)state * EveryByte;
+        foreach (ref byte b in range[(range.Length & ~7)..]) b |= (byte)state;
     }
 
     public void Remove(ulong address, ulong length, ByteState state)
     {
-        foreach (ref byte b in Range(address, length)) b &= (byte)~state;
+        Span<byte> range = Range(address, length);
+        foreach (ref ulong word in MemoryMarshal.Cast<byte, ulong>(range)) word &= (byte)~state * EveryByte;
+        foreach (ref byte b in range[(range.Length & ~7)..]) b &= (byte)~state;
     }
 
     /// <summary>What all bytes of a range have between them.</summary>
