@@ -33,6 +33,8 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
     // Most events are about the IRP of the one before.
     Packet? latest;
 
+    protected override bool WatchesCalls => false;
+
     public override void On(in IrpForwarded e)
     {
         Cpu* cpu = currentCpu();

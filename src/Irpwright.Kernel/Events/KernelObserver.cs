@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Irpwright.Wdk;
 
 namespace Irpwright.Kernel;
@@ -13,7 +14,11 @@ public sealed class KernelEventAttribute : Attribute;
 /// Called synchronously on the thread that causes the event, before a driver routine is entered and after it returned.
 /// It may read guest memory but never calls the kernel. On the free-running scheduler calls come from several threads at once.
 /// </remarks>
-public abstract partial class KernelObserver;
+public abstract partial class KernelObserver
+{
+    /// <summary>Whether it wants <see cref="DdiCalled"/> and <see cref="DdiReturned"/>, which cost the most.</summary>
+    protected internal virtual bool WatchesCalls => true;
+}
 
 /// <summary>Several observers as one.</summary>
 sealed partial class ObserverList(KernelObserver[] observers) : KernelObserver
@@ -21,6 +26,8 @@ sealed partial class ObserverList(KernelObserver[] observers) : KernelObserver
     readonly KernelObserver[] observers = observers;
 
     internal KernelObserver[] Observers => observers;
+
+    protected internal override bool WatchesCalls => Observers.Any(observer => observer.WatchesCalls);
 }
 
 /// <summary>The event stream of a machine. With no observer, emitting tests one field.</summary>
@@ -33,6 +40,8 @@ public sealed partial class KernelEvents
     /// <summary>The observer to call, null for none.</summary>
     public KernelObserver? Observer { get; private set; }
 
+    bool areCallsWatched;
+
     public void Add(KernelObserver observer)
     {
         Observer = Observer switch
@@ -41,26 +50,31 @@ public sealed partial class KernelEvents
             ObserverList list => new ObserverList([.. list.Observers, observer]),
             { } first => new ObserverList([first, observer]),
         };
+        areCallsWatched = Observer.WatchesCalls;
     }
 
     internal void DdiCalled(KernelExport export, ulong caller, in DdiArguments arguments)
     {
-        if (machine.TryGetCurrentThread() is { } thread) Emit(new DdiCalled(export, caller, thread.Irql, arguments));
+        if (areCallsWatched && machine.TryGetCurrentThread() is { } thread) Emit(new DdiCalled(export, caller, thread.Irql, arguments));
     }
 
     internal void DdiReturned(KernelExport export, ulong caller, in DdiArguments arguments, ulong result)
     {
-        if (machine.TryGetCurrentThread() is { } thread) Emit(new DdiReturned(export, caller, thread.Irql, arguments, result));
+        if (areCallsWatched && machine.TryGetCurrentThread() is { } thread) Emit(new DdiReturned(export, caller, thread.Irql, arguments, result));
     }
 
     internal unsafe void DdiCalled(KernelExport export, ulong* gpr, out DdiArguments arguments)
     {
+        Unsafe.SkipInit(out arguments);
+        if (!areCallsWatched) return;
         arguments = new DdiArguments(gpr, export.ParameterCount);
         DdiCalled(export, ReturnAddress(gpr), in arguments);
     }
 
-    internal unsafe void DdiReturned(KernelExport export, ulong* gpr, in DdiArguments arguments, ulong result) =>
-        DdiReturned(export, ReturnAddress(gpr), in arguments, result);
+    internal unsafe void DdiReturned(KernelExport export, ulong* gpr, in DdiArguments arguments, ulong result)
+    {
+        if (areCallsWatched) DdiReturned(export, ReturnAddress(gpr), in arguments, result);
+    }
 
     static unsafe ulong ReturnAddress(ulong* gpr) => GuestMemory.Ref<ulong>(gpr[4]);
 }

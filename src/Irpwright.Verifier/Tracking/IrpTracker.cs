@@ -203,9 +203,6 @@ public sealed class IrpTracker
     /// <summary>Driver code called IoCompleteRequest, as opposed to the kernel for a driver without a dispatch routine.</summary>
     public bool IsCompletedByDriver => Thread.Call.Export == KernelExports.IofCompleteRequest;
 
-    /// <summary>What is known of the IRP at an address; null if none is known there.</summary>
-    public IrpRecord? At(ulong irp) => Get(irp);
-
     // Most events are about the IRP of the one before.
     IrpRecord? Get(ulong irp)
     {
