@@ -148,6 +148,17 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
         }
     }
 
+    /// <summary>A kernel routine has sent an IRP for a driver, and gives it back.</summary>
+    public void Returned(ulong irp, ulong caller)
+    {
+        lock (gate)
+        {
+            if (Find(irp) is not { } packet) return;
+            packet.Holder = imageOf(caller);
+            Unmark(packet);
+        }
+    }
+
     /// <summary>The IRP that a driver touches although another one has it; null if it may.</summary>
     public PIRP? TouchedWithoutRight(ulong address, ulong instruction)
     {

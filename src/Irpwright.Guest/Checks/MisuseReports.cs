@@ -56,9 +56,11 @@ sealed unsafe class MisuseReports : IMisuseReports
 
     public void Returning(Cpu* cpu, KernelExport export)
     {
-        bool completes = export == KernelExports.IofCompleteRequest;
-        if (!completes && export != KernelExports.IofCallDriver && export != KernelExports.PoCallDriver) return;
+        bool completes = export == KernelExports.IofCompleteRequest, returns = export == KernelExports.IoForwardIrpSynchronously || export == KernelExports.IoSynchronousCallDriver;
+        if (!completes && !returns && export != KernelExports.IofCallDriver && export != KernelExports.PoCallDriver) return;
         if (!GuestMemory.TryTranslate(cpu->Rsp, 8, PageAccess.Read, out byte* stack, out _)) return;
-        irps.Returning(completes ? cpu->Rcx : cpu->Rdx, *(ulong*)stack);
+        ulong irp = completes ? cpu->Rcx : cpu->Rdx, caller = *(ulong*)stack;
+        if (returns) irps.Returned(irp, caller);
+        else irps.Returning(irp, caller);
     }
 }
