@@ -26,7 +26,8 @@ unsafe interface IMisuseReports
     KernelExport? ExportAt(ulong address);
 
     /// <summary>A kernel routine is about to return to compiled code.</summary>
-    void Returning(Cpu* cpu, KernelExport export);
+    /// <param name="first">Its first two arguments.</param>
+    void Returning(Cpu* cpu, KernelExport export, ulong first, ulong second);
 }
 
 /// <summary>What checked mode knows of a machine, for <see cref="Inspection"/> and calls of the kernel.</summary>
@@ -218,14 +219,14 @@ sealed unsafe class MemoryChecks(MemoryShadow shadow, IMisuseReports reports) : 
     }
 
     /// <summary>The kernel routine has done its work.</summary>
-    public void AfterCall(Cpu* cpu, ulong address)
+    public void AfterCall(Cpu* cpu, ulong address, ulong first, ulong second)
     {
         if (reports.ExportAt(address) is { } export)
         {
             (MemoryRoutine routine, int lengthRegister) = Routines[export.Index];
             if (routine == MemoryRoutine.Copy) Copied(cpu, cpu->Rdx, cpu->Rcx, cpu->Gpr[lengthRegister]);
             else if (routine == MemoryRoutine.Fill) Written(cpu, cpu->Rcx, cpu->Gpr[lengthRegister]);
-            reports.Returning(cpu, export);
+            reports.Returning(cpu, export, first, second);
         }
         CheckState.ForgetVolatile(cpu);
     }

@@ -54,12 +54,12 @@ sealed unsafe class MisuseReports : IMisuseReports
 
     public KernelExport? ExportAt(ulong address) => machine.Code.ExportAt(address);
 
-    public void Returning(Cpu* cpu, KernelExport export)
+    public void Returning(Cpu* cpu, KernelExport export, ulong first, ulong second)
     {
         bool completes = export == KernelExports.IofCompleteRequest, returns = export == KernelExports.IoForwardIrpSynchronously || export == KernelExports.IoSynchronousCallDriver;
         if (!completes && !returns && export != KernelExports.IofCallDriver && export != KernelExports.PoCallDriver) return;
         if (!GuestMemory.TryTranslate(cpu->Rsp, 8, PageAccess.Read, out byte* stack, out _)) return;
-        ulong irp = completes ? cpu->Rcx : cpu->Rdx, caller = *(ulong*)stack;
+        ulong irp = completes ? first : second, caller = *(ulong*)stack;
         if (returns) irps.Returned(irp, caller);
         else irps.Returning(irp, caller);
     }

@@ -200,10 +200,12 @@ static unsafe class Screen<TMode> where TMode : struct, IMode
     {
         cpu->Rip = cpu->CodeBase + op->Offset;
         MemoryChecks checks = Interpreter.Of(cpu).Checks!;
+        // The kernel may run compiled code on this processor meanwhile.
+        ulong first = cpu->Rcx, second = cpu->Rdx;
         checks.BeforeCall(cpu);
         cpu->OnThunk(cpu, (nint)op->Immediate);
         if (cpu->Stop != StopReason.None) return null;
-        checks.AfterCall(cpu, cpu->CodeBase + op->Offset);
+        checks.AfterCall(cpu, cpu->CodeBase + op->Offset, first, second);
         return Branch<TMode>.ReturnToCaller(cpu, op);
     }
 

@@ -29,5 +29,5 @@ sealed unsafe class MisuseList : IMisuseReports
 
     public KernelExport? ExportAt(ulong address) => null;
 
-    public void Returning(Cpu* cpu, KernelExport export) { }
+    public void Returning(Cpu* cpu, KernelExport export, ulong first, ulong second) { }
 }
