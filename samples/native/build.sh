@@ -5,8 +5,6 @@
 #   build.sh DIRECTORY     the same into DIRECTORY
 #   build.sh --toolchain   prints what the bytes of the images depend on besides the sources, and builds nothing
 #
-# SOURCES=FOLDER build.sh builds the drivers of another folder instead, such as tests/native.
-#
 # Needs the mingw-w64 cross compiler (Debian: gcc-mingw-w64-x86-64) with, next to it, its headers and import libraries, and for drivers with
 # __try or control flow guard, which gcc does not have, clang and lld (Debian: clang-19, lld-19).
 set -euo pipefail
@@ -14,7 +12,7 @@ export LC_ALL=C
 
 cc=x86_64-w64-mingw32-gcc
 clang=clang-19
-cd "${SOURCES:-$(dirname "${BASH_SOURCE[0]}")}"
+cd "$(dirname "${BASH_SOURCE[0]}")"
 
 toolchain() {
     echo "compiler: $($cc --version | head -n 1)"

@@ -4,45 +4,37 @@ using System.Security.Cryptography;
 
 namespace Irpwright.Samples.Tests;
 
-/// <summary>The native sample drivers, and those of tests: the checked-in images are what the sources and the recorded toolchain make.</summary>
+/// <summary>The native sample drivers: the checked-in images are what the sources and the recorded toolchain make.</summary>
 public sealed class NativeBuildTests
 {
     const string Compiler = "x86_64-w64-mingw32-gcc";
     const string RecordName = "BUILD.txt";
     const int LargestImage = 32 * 1024;
 
-    /// <summary>Folders with sources, each with its images in bin, from the top of the repository.</summary>
-    public static TheoryData<string> Folders => ["samples/native", "tests/native"];
+    static readonly string[] Record = File.ReadAllLines(Path.Combine(SampleFiles.NativeImages, RecordName));
 
-    public static TheoryData<string, string> Images() =>
-        [.. from row in Folders from name in NamesOf(ImagesOf(row.Data), "*.sys") select (row.Data, $"{name}.sys")];
+    static IEnumerable<string> RecordedToolchain => Record.Where(line => line.Contains(": ", StringComparison.Ordinal));
 
-    static string SourcesOf(string folder) => Path.Combine(SampleFiles.Native, "..", "..", folder);
+    public static TheoryData<string> Images() => [.. NamesOf(SampleFiles.NativeImages, "*.sys").Select(name => $"{name}.sys")];
 
-    static string ImagesOf(string folder) => Path.Combine(SourcesOf(folder), "bin");
-
-    static string[] RecordOf(string folder) => File.ReadAllLines(Path.Combine(ImagesOf(folder), RecordName));
-
-    static IEnumerable<string> RecordedToolchain(string folder) => RecordOf(folder).Where(line => line.Contains(": ", StringComparison.Ordinal));
-
-    [Theory, MemberData(nameof(Folders))]
-    public void Every_source_has_an_image_and_every_image_a_source(string folder)
+    [Fact]
+    public void Every_source_has_an_image_and_every_image_a_source()
     {
-        string[] sources = NamesOf(SourcesOf(folder), "*.c");
-        IEnumerable<string> withoutTheirBug = sources.Where(name => HasFix(folder, name)).Select(name => name.Replace("broken-", "fixed-", StringComparison.Ordinal));
+        string[] sources = NamesOf(SampleFiles.Native, "*.c");
+        IEnumerable<string> withoutTheirBug = sources.Where(HasFix).Select(name => name.Replace("broken-", "fixed-", StringComparison.Ordinal));
 
-        Assert.Equal(sources.Concat(withoutTheirBug).Order(StringComparer.Ordinal), NamesOf(ImagesOf(folder), "*.sys"));
+        Assert.Equal(sources.Concat(withoutTheirBug).Order(StringComparer.Ordinal), NamesOf(SampleFiles.NativeImages, "*.sys"));
     }
 
-    [Theory, MemberData(nameof(Folders))]
-    public void The_build_record_describes_the_images_beside_it(string folder)
-        => Assert.Equal(DescribeFiles(ImagesOf(folder), "*.sys"), RecordOf(folder).Except(RecordedToolchain(folder)));
+    [Fact]
+    public void The_build_record_describes_the_images_beside_it()
+        => Assert.Equal(DescribeFiles(SampleFiles.NativeImages, "*.sys"), Record.Except(RecordedToolchain));
 
     [Theory]
     [MemberData(nameof(Images))]
-    public void An_image_is_a_small_x64_native_driver_with_symbols_and_without_a_date(string folder, string name)
+    public void An_image_is_a_small_x64_native_driver_with_symbols_and_without_a_date(string name)
     {
-        using FileStream file = File.OpenRead(Path.Combine(ImagesOf(folder), name));
+        using FileStream file = File.OpenRead(Path.Combine(SampleFiles.NativeImages, name));
         using PEReader reader = new(file);
         PEHeaders headers = reader.PEHeaders;
 
@@ -57,22 +49,22 @@ public sealed class NativeBuildTests
         Assert.InRange(file.Length, 1, LargestImage - 1);
     }
 
-    [Theory, MemberData(nameof(Folders))]
-    public async Task Rebuilding_gives_the_checked_in_images_byte_for_byte(string folder)
+    [Fact]
+    public async Task Rebuilding_gives_the_checked_in_images_byte_for_byte()
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "the build script needs a Unix shell");
         Assert.SkipUnless(IsOnPath(Compiler), $"{Compiler} is not installed (Debian: gcc-mingw-w64-x86-64)");
 
-        string[] toolchain = (await RunBuildScript(folder, "--toolchain")).Split('\n', StringSplitOptions.RemoveEmptyEntries);
-        Assert.SkipUnless(toolchain.SequenceEqual(RecordedToolchain(folder)),
-            $"other toolchain: {string.Join("; ", toolchain)}; recorded: {string.Join("; ", RecordedToolchain(folder))}");
+        string[] toolchain = (await RunBuildScript("--toolchain")).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.SkipUnless(toolchain.SequenceEqual(RecordedToolchain),
+            $"other toolchain: {string.Join("; ", toolchain)}; recorded: {string.Join("; ", RecordedToolchain)}");
 
         DirectoryInfo rebuilt = Directory.CreateTempSubdirectory("irpwright-native-");
         try
         {
-            await RunBuildScript(folder, rebuilt.FullName);
+            await RunBuildScript(rebuilt.FullName);
 
-            Assert.Equal(DescribeFiles(ImagesOf(folder), "*"), DescribeFiles(rebuilt.FullName, "*"));
+            Assert.Equal(DescribeFiles(SampleFiles.NativeImages, "*"), DescribeFiles(rebuilt.FullName, "*"));
         }
         finally
         {
@@ -81,7 +73,7 @@ public sealed class NativeBuildTests
     }
 
     /// <summary>Whether a source says how the driver would be right.</summary>
-    static bool HasFix(string folder, string name) => File.ReadAllText(Path.Combine(SourcesOf(folder), $"{name}.c")).Contains("def FIXED", StringComparison.Ordinal);
+    static bool HasFix(string name) => File.ReadAllText(Path.Combine(SampleFiles.Native, $"{name}.c")).Contains("def FIXED", StringComparison.Ordinal);
 
     static string[] NamesOf(string directory, string pattern)
         => [.. Directory.GetFiles(directory, pattern).Select(path => Path.GetFileNameWithoutExtension(path)).Order(StringComparer.Ordinal)];
@@ -99,14 +91,13 @@ public sealed class NativeBuildTests
             .Any(directory => File.Exists(Path.Combine(directory, program)));
 
     /// <summary>Runs the script and returns its standard output.</summary>
-    static async Task<string> RunBuildScript(string folder, string argument)
+    static async Task<string> RunBuildScript(string argument)
     {
         CancellationToken cancellation = TestContext.Current.CancellationToken;
         ProcessStartInfo start = new("bash", [Path.Combine(SampleFiles.Native, "build.sh"), argument])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
-            Environment = { ["SOURCES"] = SourcesOf(folder) },
         };
 
         using Process process = Process.Start(start)!;

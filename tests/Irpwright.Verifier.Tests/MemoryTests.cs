@@ -35,6 +35,12 @@ public sealed class MemoryTests : IDisposable
 
     public void Dispose() => machine.Dispose();
 
+    /// <summary>The rules that memory.c breaks.</summary>
+    internal static string[] Rules => [.. Cases.Select(row => row.Data.Item2), "IwTouchedForeignIrp", "IwStackLeftInFlight"];
+
+    // Other rules see some of it, too, when it has consequences.
+    IReadOnlyList<Violation> MemoryViolations => [.. verifier.Violations.Where(v => v.Rule.Family == RuleFamily.Memory)];
+
     public static TheoryData<int, string, string> Cases => new()
     {
         { 0, "IwUsedAfterFree", "read byte 8 of the pool block 'Test', 64 bytes" },
@@ -58,7 +64,7 @@ public sealed class MemoryTests : IDisposable
     {
         Control(FirstCase + 2 * (uint)number);
 
-        Violation violation = Assert.Single(verifier.Violations);
+        Violation violation = Assert.Single(MemoryViolations);
         Assert.Equal((rule, "memory"), (violation.Rule.Name, violation.Driver));
         Assert.Contains(sentence, violation.Sentence, StringComparison.Ordinal);
         Assert.StartsWith("memory!", violation.Symbol, StringComparison.Ordinal);
@@ -79,7 +85,7 @@ public sealed class MemoryTests : IDisposable
     {
         for (int i = 0; i < 3; i++) Control(FirstCase);
 
-        Assert.Single(verifier.Violations);
+        Assert.Single(MemoryViolations);
     }
 
     [Theory]
@@ -91,8 +97,8 @@ public sealed class MemoryTests : IDisposable
     {
         Read(Enum.Parse<ReadMode>(mode));
 
-        Assert.All(verifier.Violations, v => Assert.Equal((rule, "memory"), (v.Rule.Name, v.Driver)));
-        Assert.Contains(verifier.Violations, v => v.Sentence.Contains(sentence, StringComparison.Ordinal));
+        Assert.All(MemoryViolations, v => Assert.Equal((rule, "memory"), (v.Rule.Name, v.Driver)));
+        Assert.Contains(MemoryViolations, v => v.Sentence.Contains(sentence, StringComparison.Ordinal));
     }
 
     [Theory]

@@ -8,7 +8,7 @@ sealed class IwUsedAfterFree : MemoryRule, IWatch<PoolBlockMisused>
         "Compiled code reads or writes a pool block, or an IRP, that was freed.",
         static () => new IwUsedAfterFree())
     {
-        Covers = ["DV-D5", "DV-CC", "DV-C6", "CQ-UseAfterFree"],
+        Covers = ["DV-D5", "DV-CC", "CQ-UseAfterFree"],
         Instead = "Take what is needed out of the block before it is freed, or free it when nobody uses it any more. An IRP may be freed inside IoCompleteRequest and IoCallDriver.",
         Wrong = "ExFreePoolWithTag(context, 'txtC');\nreturn context->Status;",
         Right = "status = context->Status;\nExFreePoolWithTag(context, 'txtC');\nreturn status;",
