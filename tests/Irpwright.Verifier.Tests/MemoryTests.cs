@@ -91,7 +91,7 @@ public sealed class MemoryTests : IDisposable
     [Theory]
     [InlineData("TouchSent", "IwTouchedForeignIrp", "read byte 0x30 of irp#")]
     [InlineData("TouchCompleted", "IwTouchedForeignIrp", "read byte 0x42 of irp#")]
-    [InlineData("LeaveRequest", "IwStackLeftInFlight", "its UserIosb is a local variable")]
+    [InlineData("LeaveRequest", "IwStackLeftInFlight", "its UserEvent is a local variable")]
     [InlineData("LeaveContext", "IwStackLeftInFlight", "its completion context is a local variable")]
     public void An_IRP_or_its_memory_used_without_right_is_found(string mode, string rule, string sentence)
     {

@@ -129,7 +129,7 @@ static NOINLINE VOID Fill(PRECORD Record, BOOLEAN Completely)
     Record->Length = sizeof(*Record);
     Record->Kind = 3;
     if (Completely) {
-        Record->Count = 2;
+        Record->Count = 'tnuC';
         Record->Next = Record;
     }
 }
