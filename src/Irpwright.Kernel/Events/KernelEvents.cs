@@ -106,6 +106,11 @@ public enum UninitializedUse : byte
 
 // Plug and Play
 
+/// <summary>A driver's AddDevice routine is about to be called.</summary>
+[KernelEvent] public readonly record struct AddDeviceCalled(PDRIVER_OBJECT DriverObject, PDEVICE_OBJECT PhysicalDeviceObject, PDRIVER_ADD_DEVICE Routine);
+
+[KernelEvent] public readonly record struct AddDeviceReturned(PDRIVER_OBJECT DriverObject, PDEVICE_OBJECT PhysicalDeviceObject, PDRIVER_ADD_DEVICE Routine, NTSTATUS Status);
+
 /// <summary>A device came into the tree, or went on to another state.</summary>
 /// <param name="Before">The state it was in; the same as now for a device that is new.</param>
 [KernelEvent] public readonly record struct DeviceNodeChanged(DeviceNode Node, DeviceNodeState Before, DeviceNodeState State);

@@ -162,7 +162,13 @@ public sealed class Drivers
     {
         PDRIVER_ADD_DEVICE addDevice = driver.Object.DriverExtension.AddDevice;
         if (addDevice.IsNull) return NTSTATUS.STATUS_NOT_SUPPORTED;
-        return InKernel(() => machine.Code.Call(addDevice, driver.Object, physicalDeviceObject));
+        return InKernel(() =>
+        {
+            machine.Events.Emit(new AddDeviceCalled(driver.Object, physicalDeviceObject, addDevice));
+            NTSTATUS status = machine.Code.Call(addDevice, driver.Object, physicalDeviceObject);
+            machine.Events.Emit(new AddDeviceReturned(driver.Object, physicalDeviceObject, addDevice, status));
+            return status;
+        });
     }
 
     /// <summary>Calls DriverUnload and forgets the driver; false if it has none: such a driver stays.</summary>

@@ -99,7 +99,7 @@ public sealed class DeviceNode
     internal List<DriverService> AddedDrivers { get; } = [];
 
     /// <summary>Whether the bus still reports the device.</summary>
-    internal bool IsPresent { get; set; } = true;
+    public bool IsPresent { get; internal set; } = true;
 
     /// <summary>Waits, surprise-removed, for its last handle.</summary>
     internal bool AwaitsLastHandle { get; set; }

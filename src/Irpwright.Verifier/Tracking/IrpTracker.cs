@@ -14,7 +14,7 @@ namespace Irpwright.Verification.Tracking;
 /// IrpCompleting: <see cref="Irp"/>, <see cref="Owner"/> (whose stay ends);
 /// CompletionRoutineReturned: <see cref="Frame"/>, and <see cref="Known"/> if the IRP still lives;
 /// IrpCancelled: <see cref="Known"/>;
-/// CancelRoutineReturned, DpcReturned, WorkItemReturned: <see cref="Frame"/>;
+/// CancelRoutineReturned, DpcReturned, WorkItemReturned, AddDeviceReturned: <see cref="Frame"/>;
 /// IrpReused, IrpFreed, InformationTooLarge: <see cref="Irp"/>.
 /// </remarks>
 public sealed class IrpTracker
@@ -447,6 +447,22 @@ public sealed class IrpTracker
     internal bool Before(in WorkItemReturned e) => Leave(RoutineKind.WorkItem, e.Routine);
 
     internal void After(in WorkItemReturned e) => Thread.Pop();
+
+    internal bool Before(in AddDeviceCalled e)
+    {
+        Thread.Push(RoutineKind.AddDevice, e.Routine.Address, e.DriverObject).PhysicalDevice = e.PhysicalDeviceObject;
+        return true;
+    }
+
+    internal bool Before(in AddDeviceReturned e) => Leave(RoutineKind.AddDevice, e.Routine.Address);
+
+    internal void After(in AddDeviceReturned e) => Thread.Pop();
+
+    internal bool Before(in DeviceCreated e)
+    {
+        if (Thread.Frame is { Kind: RoutineKind.AddDevice } running) running.Created = e.DeviceObject;
+        return true;
+    }
 
     bool Enter(RoutineKind kind, ulong routine)
     {

@@ -8,6 +8,7 @@ public enum RoutineKind : byte
     Cancel,
     Dpc,
     WorkItem,
+    AddDevice,
 }
 
 /// <summary>A driver's routine that is running on a thread. Objects are used again.</summary>
@@ -60,6 +61,12 @@ public sealed class RoutineFrame
     /// <summary>How often APCs were disabled when it was called.</summary>
     public uint ApcDisable { get; internal set; }
 
+    /// <summary>The PDO that an AddDevice routine was called for.</summary>
+    public PDEVICE_OBJECT PhysicalDevice { get; internal set; }
+
+    /// <summary>The device object that an AddDevice routine created last; null if none yet.</summary>
+    public PDEVICE_OBJECT Created { get; internal set; }
+
     /// <summary>What a completion routine's driver sent.</summary>
     internal SentIrp? Sent { get; set; }
 
@@ -82,6 +89,7 @@ public sealed class RoutineFrame
         LastCompleted = default;
         SavedCall = default;
         Sent = null;
+        PhysicalDevice = Created = default;
     }
 
     public override string ToString() => Place.ToString();

@@ -12,6 +12,9 @@ public sealed class Visit
 
     public PDEVICE_OBJECT Device { get; internal set; }
 
+    /// <summary>The device that it is attached to; null for the lowest of its stack. As it was when the IRP came.</summary>
+    public PDEVICE_OBJECT Below { get; internal set; }
+
     internal PDRIVER_OBJECT Driver { get; set; }
 
     public PDRIVER_DISPATCH Routine { get; internal set; }
@@ -94,6 +97,12 @@ public sealed class Visit
     /// <summary>The dispatch routine has returned.</summary>
     public bool Returned { get; internal set; }
 
+    /// <summary>Whether it is a request of a kind.</summary>
+    public bool Is(byte majorFunction, byte minorFunction) => Irp.MajorFunction == majorFunction && MinorFunction == minorFunction;
+
+    /// <summary>Whether it takes the system, or the device, to another power state.</summary>
+    internal bool IsSetPower(POWER_STATE_TYPE type) => Is(IRP_MJ_POWER, IRP_MN_SET_POWER) && Parameters.Power.Type == type;
+
     /// <summary>The dispatch routine.</summary>
     public CodePlace Place => new(machine, Driver, Routine.Address, 0);
 
@@ -109,6 +118,8 @@ public sealed class Visit
         Parameters = own.Parameters;
         InheritedCancelRoutine = packet.CancelRoutine;
         Device = device;
+        PDEVOBJ_EXTENSION extension = device.DeviceObjectExtension;
+        Below = extension.IsNull ? default : extension.AttachedTo;
         Driver = device.DriverObject;
         Routine = routine;
         Location = location;
