@@ -109,6 +109,23 @@ public sealed class Bench : IDisposable
     public void Send(byte major, byte minor, IO_STACK_LOCATION.ParametersUnion parameters = default) => Act = () =>
         Machine.PlugAndPlay.Do(() => Machine.PlugAndPlay.Requests.Send(Lower.Device, major, minor, location => location.Parameters = parameters));
 
+    /// <summary>Has the upper filter handle a request of the PnP or power manager.</summary>
+    public void Handle(byte major, byte minor, Func<PIRP, NTSTATUS> handle, IO_STACK_LOCATION.ParametersUnion parameters = default)
+    {
+        Send(major, minor, parameters);
+        Upper.Other = irp => Probe.Major(irp) == major && Probe.Minor(irp) == minor ? handle(irp) : Upper.SkipDown(irp);
+    }
+
+    /// <summary>Loads a driver and has it add a device to the stack, after what the constructor loaded.</summary>
+    public void Add(Probe probe)
+    {
+        Assert.Equal(STATUS_SUCCESS, Machine.Drivers.Load(probe, "added", out Driver? loaded));
+        Assert.Equal(STATUS_SUCCESS, Machine.Drivers.AddDevice(loaded!, Lower.Device));
+    }
+
+    /// <summary>Tells the PnP manager that the function driver's device is a PDO; the filters above it are filters of the bus then.</summary>
+    public void Report() => Machine.PlugAndPlay.Report(Lower.Device, @"ROOT\PROBE");
+
     IoResult Try(Func<IoResult> scenario)
     {
         try

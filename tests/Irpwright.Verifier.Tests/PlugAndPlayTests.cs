@@ -74,9 +74,9 @@ public class PlugAndPlayTests
     }
 
     [Fact, Spec("PNP-07")]
-    public void Failing_a_removal_breaks_IwRemoveFailed()
+    public void Failing_a_removal_breaks_PnpRemove()
     {
         using Bench bench = NewBench((bench, irp) => bench.Upper.Complete(irp, STATUS_DELETE_PENDING));
-        Assert.Equal(["IwRemoveFailed"], Send(bench, IRP_MN_REMOVE_DEVICE));
+        Assert.Equal(["PnpRemove"], Send(bench, IRP_MN_REMOVE_DEVICE));
     }
 }

@@ -35,7 +35,7 @@ public sealed partial class Probe(string? deviceName) : WdmDriver
         Cancel = CancelRoutine(OnCancel);
         dpc = new PKDPC(Allocate(KDPC.SizeOf).Address);
         KeInitializeDpc(dpc, OnDpc, default);
-        for (int i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++) DriverObject.MajorFunction[i] = Routine(Dispatch);
+        for (int i = 0; i <= HighestMajor; i++) DriverObject.MajorFunction[i] = Routine(Dispatch);
         DriverObject.DriverExtension.AddDevice = Routine(AddDevice);
         if (deviceName is null) return STATUS_SUCCESS;
         NTSTATUS status = IoCreateDevice(
@@ -47,6 +47,11 @@ public sealed partial class Probe(string? deviceName) : WdmDriver
 
     NTSTATUS AddDevice(PDRIVER_OBJECT DriverObject, PDEVICE_OBJECT PhysicalDeviceObject)
     {
+        if (Adding is { } adding)
+        {
+            adding(this, PhysicalDeviceObject);
+            return STATUS_SUCCESS;
+        }
         IoCreateDevice(DriverObject, 0, default, FILE_DEVICE_UNKNOWN, 0, false, out PDEVICE_OBJECT device);
         Device = device;
         Lower = IoAttachDeviceToDeviceStack(device, PhysicalDeviceObject);

@@ -165,7 +165,7 @@ public sealed partial class CompiledRuleTests
                 bench.Send(IRP_MJ_PNP, IRP_MN_START_DEVICE);
                 break;
             case "IwMustNotFail":
-                bench.Send(IRP_MJ_PNP, IRP_MN_SURPRISE_REMOVAL);
+                bench.Send(IRP_MJ_PNP, IRP_MN_STOP_DEVICE);
                 break;
             case "IwStatusOfUnknownChanged":
                 bench.Send(IRP_MJ_PNP, UnknownMinor);

@@ -233,12 +233,12 @@ sealed class CompletionRules : IRuleCases
         new("IwMustNotFail",
             Wrong: bench =>
             {
-                bench.Send(IRP_MJ_PNP, IRP_MN_SURPRISE_REMOVAL);
+                bench.Send(IRP_MJ_PNP, IRP_MN_STOP_DEVICE);
                 bench.Upper.Other = irp => Probe.Major(irp) == IRP_MJ_PNP ? bench.Upper.Complete(irp, STATUS_UNSUCCESSFUL) : bench.Upper.SkipDown(irp);
             },
             Right: bench =>
             {
-                bench.Send(IRP_MJ_PNP, IRP_MN_SURPRISE_REMOVAL);
+                bench.Send(IRP_MJ_PNP, IRP_MN_STOP_DEVICE);
                 bench.Upper.Other = irp =>
                 {
                     if (Probe.Major(irp) == IRP_MJ_PNP) irp.IoStatus.Status = STATUS_SUCCESS;

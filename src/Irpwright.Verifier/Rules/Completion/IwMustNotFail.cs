@@ -5,18 +5,18 @@ sealed class IwMustNotFail : Rule, IWatch<IrpCompleting>
 {
     public static RuleInfo Definition { get; } = new(nameof(IwMustNotFail), RuleFamily.Completion, Error,
         Pages.IoVerification, Codes.Io(0x247),
-        "A driver fails an IRP that may not be failed: close, cleanup, stop, cancel-stop, cancel-remove, surprise removal, or set-power of the system.",
+        "A driver fails an IRP that may not be failed: close, cleanup, stop, or (at the bottom of a stack) set-power of the system.",
         static () => new IwMustNotFail())
     {
         Covers = ["DV-C9-0x247"],
         Instead = "Complete the request with success, or send it down.",
         Wrong = """
-            case IRP_MN_SURPRISE_REMOVAL:
+            case IRP_MN_STOP_DEVICE:
                 Irp->IoStatus.Status = STATUS_UNSUCCESSFUL;
                 IoCompleteRequest(Irp, IO_NO_INCREMENT);
             """,
         Right = """
-            case IRP_MN_SURPRISE_REMOVAL:
+            case IRP_MN_STOP_DEVICE:
                 Irp->IoStatus.Status = STATUS_SUCCESS;
                 IoSkipCurrentIrpStackLocation(Irp);
                 return IoCallDriver(lower, Irp);
@@ -31,12 +31,12 @@ sealed class IwMustNotFail : Rule, IWatch<IrpCompleting>
         Report(Tracker.Caller, owner.Irp, $"{Tracker.Caller} failed {owner.Irp} (minor function 0x{owner.MinorFunction:X2}) with {e.Status.Name}: it cannot be failed.");
     }
 
-    // IRP_MN_REMOVE_DEVICE is IwRemoveFailed's.
+    // What tells of removals is PnpRemove's; power is PowerUpFail's and PowerDownFail's where there is a driver below.
     static bool MustSucceed(Visit visit) => visit.Irp.MajorFunction switch
     {
         IRP_MJ_CLOSE or IRP_MJ_CLEANUP => true,
-        IRP_MJ_PNP => visit.MinorFunction is IRP_MN_STOP_DEVICE or IRP_MN_CANCEL_STOP_DEVICE or IRP_MN_CANCEL_REMOVE_DEVICE or IRP_MN_SURPRISE_REMOVAL,
-        IRP_MJ_POWER => visit.MinorFunction == IRP_MN_SET_POWER && visit.Parameters.Power.Type == POWER_STATE_TYPE.SystemPowerState,
+        IRP_MJ_PNP => visit.MinorFunction == IRP_MN_STOP_DEVICE,
+        IRP_MJ_POWER => visit.Below.IsNull && visit.IsSetPower(POWER_STATE_TYPE.SystemPowerState),
         _ => false,
     };
 }

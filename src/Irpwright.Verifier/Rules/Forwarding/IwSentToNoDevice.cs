@@ -8,6 +8,7 @@ sealed class IwSentToNoDevice : Rule, IWatch<IrpForwarding>
         "IoCallDriver is given NULL or something that is no device object.",
         static () => new IwSentToNoDevice())
     {
+        Covers = ["DV-C9-0x04", "DV-C9-0x204"],
         Instead = "Send to the device that IoAttachDeviceToDeviceStack returned, after checking that it returned one.",
         Wrong = """
             return IoCallDriver(NULL, Irp);
