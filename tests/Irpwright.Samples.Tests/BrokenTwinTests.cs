@@ -26,7 +26,7 @@ public sealed class BrokenTwinTests
         ["broken-errorpath"] = new("DoubleCompletion", run => run.Open(Answering(IRP_MJ_READ, Respond.Now(STATUS_DEVICE_NOT_READY))).Read(new byte[16])),
         ["broken-event"] = new("DoubleCompletion", run => run.Build(run.Driver()).Start()),
         ["broken-forgotten"] = new("IrpProcessingComplete", run => run.Open().Control(BrokenForgotten.IOCTL_FORGOTTEN_SET, new byte[8])),
-        ["broken-freeirp"] = new(nameof(MULTIPLE_IRP_COMPLETE_REQUESTS), run => run.Open(new ScriptedDevice()).Dispose()),
+        ["broken-freeirp"] = new("IwFreedNoIrp", run => run.Open(new ScriptedDevice()).Dispose()),
         ["broken-lockheld"] = new("SpinLockSafe", run => run.Open().Read(new byte[4])),
         ["broken-pending"] = new("IwPendingNotPropagated", run => run.Open(Answering(IRP_MJ_READ, Respond.After(TimeSpan.FromMilliseconds(1)))).Read(new byte[16])),
         ["broken-remove"] = new("PnpIrpCompletion", run =>
