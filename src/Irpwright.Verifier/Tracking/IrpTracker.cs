@@ -287,7 +287,7 @@ public sealed class IrpTracker
             sender.WasMisled = e.Status != NTSTATUS.STATUS_PENDING
                 && (!returned.Passed || (returned.FinalStatus is { } final && final != e.Status));
         }
-        returned.Returned = true;
+        returned.Result = e.Status;
         Recycle(returned);
     }
 

@@ -94,8 +94,13 @@ public sealed class Visit
     /// <summary>The object that the dispatch routine is waiting for.</summary>
     public PVOID WaitingFor { get; internal set; }
 
-    /// <summary>The dispatch routine has returned.</summary>
-    public bool Returned { get; internal set; }
+    /// <summary>The driver told its caller that it would complete the IRP later, and could do so.</summary>
+    public bool Keeps => Result == NTSTATUS.STATUS_PENDING && (MayHaveMarked || Forwarded);
+
+    /// <summary>What the dispatch routine returned; null before.</summary>
+    internal NTSTATUS? Result { get; set; }
+
+    internal bool Returned => Result is not null;
 
     /// <summary>Whether it is a request of a kind.</summary>
     public bool Is(byte majorFunction, byte minorFunction) => Irp.MajorFunction == majorFunction && MinorFunction == minorFunction;
@@ -124,9 +129,9 @@ public sealed class Visit
         Routine = routine;
         Location = location;
         MarkedAtEntry = marked;
-        WasMisled = Marked = Forwarded = Skipped = CompletedByDispatch = Completed = Passed = Returned = false;
+        WasMisled = Marked = Forwarded = Skipped = CompletedByDispatch = Completed = Passed = false;
         QueuedUnmarked = InterlockedUnmarked = RequestedPower = false;
-        LowerStatus = FinalStatus = Registration = null;
+        LowerStatus = FinalStatus = Registration = Result = null;
         Sent = null;
         WaitingFor = default;
     }

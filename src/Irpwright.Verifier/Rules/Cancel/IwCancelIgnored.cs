@@ -27,7 +27,7 @@ sealed class IwCancelIgnored : Rule, IWatchEnd
         if (Machine.BugChecks.StopReason is not MachineHungException) return;
         foreach (IrpRecord irp in Tracker.Irps)
         {
-            if (irp is not { Origin: IrpOrigin.Request, Owner: { Returned: true } owner } || !irp.Irp.Cancel) continue;
+            if (irp is not { Origin: IrpOrigin.Request, Owner: { Keeps: true } owner } || !irp.Irp.Cancel) continue;
             Report(owner.Place, irp.Name, $"{owner} has {irp}, which was cancelled, and never completes it: its requestor cannot end.");
         }
     }

@@ -41,7 +41,7 @@ sealed class CompleteRequest : Rule, IWatch<IrpCompleting>, IWatch<DeviceDeleted
     {
         foreach (IrpRecord irp in Tracker.Irps)
         {
-            if (irp.Owner is { Returned: true } owner && owner.Device == e.DeviceObject) Say(irp, owner, "its device was deleted");
+            if (irp.Owner is { Keeps: true } owner && owner.Device == e.DeviceObject) Say(irp, owner, "its device was deleted");
         }
     }
 
@@ -56,7 +56,7 @@ sealed class CompleteRequest : Rule, IWatch<IrpCompleting>, IWatch<DeviceDeleted
         foreach (IrpRecord irp in Tracker.Irps)
         {
             // What was cancelled is IwCancelIgnored's.
-            if (irp is { Origin: IrpOrigin.Request, Owner: { Returned: true } owner } && !irp.Irp.Cancel)
+            if (irp is { Origin: IrpOrigin.Request, Owner: { Keeps: true } owner } && !irp.Irp.Cancel)
                 Say(irp, owner, "nothing moves any more");
         }
     }
