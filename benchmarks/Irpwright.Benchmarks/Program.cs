@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Irpwright.Benchmarks;
+using Irpwright.Testing;
 
 string filter = Sample("passthrough");
 if (args is [FirstRequest.Argument])
@@ -20,6 +21,7 @@ CompiledLayers();
 UserRequests();
 Processor();
 CheckedMemory();
+Exploration();
 WholeProcess();
 table.Write(Console.Out);
 Console.Error.WriteLine($"\n{clock.Elapsed.TotalSeconds:0} s; each figure is the shortest of 25 interleaved repetitions.");
@@ -104,6 +106,19 @@ void CheckedMemory()
     {
         double ratio = costs[1].Nanoseconds / costs[0].Nanoseconds;
         table.Add(name, Time(costs[1].Nanoseconds), $"{ratio:0.00}", "3.00", ratio <= 3);
+    }
+}
+
+void Exploration()
+{
+    table.Section("Exploration: schedules of a small scenario, each in a machine of its own, no rules watched for");
+    foreach (int threads in (int[])[2, 3])
+    {
+        foreach (SearchKind search in (SearchKind[])[SearchKind.Random, SearchKind.Pct])
+        {
+            (double perSecond, double steps) = Schedules.Measure(search, threads);
+            table.Add($"{search}, {threads} threads, {steps:0} scheduling points", $"{perSecond:0}/s", "", "10000/s", perSecond >= 10_000);
+        }
     }
 }
 

@@ -49,8 +49,10 @@ static class CommandLine
         {
             RunCommand.Create(terminal, args),
             InspectCommand.Create(terminal),
+            ExploreCommand.Create(terminal),
+            ReplayCommand.Create(terminal),
         };
-        HelpWithExamples.AddTo(root, new() { ["run"] = RunCommand.Examples, ["inspect"] = InspectCommand.Examples });
+        HelpWithExamples.AddTo(root, new() { ["run"] = RunCommand.Examples, ["inspect"] = InspectCommand.Examples, ["explore"] = ExploreCommand.Examples, ["replay"] = ReplayCommand.Examples });
         return root;
     }
 

@@ -47,7 +47,11 @@ static class DriverAssembly
         }
     }
 
-    static Type[] DriversOf(string path)
+    static Type[] DriversOf(string path) => [.. TypesOf(path).Where(t => !t.IsAbstract && t.IsSubclassOf(typeof(WdmDriver)))];
+
+    /// <summary>The types of an assembly, by name.</summary>
+    /// <exception cref="CommandException">It cannot be loaded.</exception>
+    public static Type[] TypesOf(string path)
     {
         string fullPath = Path.GetFullPath(path);
         if (Directory.Exists(fullPath)) throw CommandException.BadInput($"{path}: is a directory; name an assembly (.dll).");
@@ -57,9 +61,7 @@ static class DriverAssembly
             var resolver = new AssemblyDependencyResolver(fullPath);
             AssemblyLoadContext.Default.Resolving += (context, name) =>
                 resolver.ResolveAssemblyToPath(name) is { } found ? context.LoadFromAssemblyPath(found) : null;
-            Type[] types = AssemblyLoadContext.Default.LoadFromAssemblyPath(fullPath).GetTypes();
-            IEnumerable<Type> drivers = types.Where(t => !t.IsAbstract && t.IsSubclassOf(typeof(WdmDriver)));
-            return [.. drivers.OrderBy(t => t.FullName, StringComparer.Ordinal)];
+            return [.. AssemblyLoadContext.Default.LoadFromAssemblyPath(fullPath).GetTypes().OrderBy(t => t.FullName, StringComparer.Ordinal)];
         }
         catch (BadImageFormatException)
         {

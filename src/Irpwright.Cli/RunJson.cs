@@ -92,6 +92,7 @@ sealed record InstructionJson(string Address, string Bytes, string Text, bool? F
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
     WriteIndented = true, NewLine = "\n")]
 [JsonSerializable(typeof(RunJson))]
+[JsonSerializable(typeof(ExploreJson))]
 [JsonSerializable(typeof(ImageJson))]
 [JsonSerializable(typeof(ExportsJson))]
 sealed partial class CliJson : JsonSerializerContext

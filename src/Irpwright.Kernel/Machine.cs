@@ -512,6 +512,7 @@ public sealed partial class Machine : IDisposable
         disposed = true;
         BugChecks.StopDisposed();
         bool ended = Scheduler.EndAll();
+        Memory.StacksAreUsed = Guest is not null;
         if (Guest is IDisposable guest) guest.Dispose();
         // A C# driver that computes for ever cannot be stopped; nobody else may get the memory that it might reach.
         if (!ended) return;

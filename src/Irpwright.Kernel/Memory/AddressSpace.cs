@@ -16,11 +16,17 @@ public sealed unsafe class AddressSpace : IDisposable
     const ulong SharedUserDataOffset = 0x0080_0000;
     const ulong DriverDataOffset = 0x0090_0000;
 
+    // A machine that used more gives it back to the host.
+    const ulong LargestKept = 4 << 20;
+
     static readonly Lock SliceLock = new();
     static readonly SortedSet<int> FreeSlices = [.. Enumerable.Range(0, GuestMemory.SliceCount)];
+    // By slice: up to where each of its ranges has host memory that nobody uses and that reads as zero. The next machine finds it so.
+    static readonly ulong[]?[] KeptEnds = new ulong[]?[GuestMemory.SliceCount];
 
     readonly int slice;
     readonly Lock withdrawing = new();
+    readonly PageRange[] ranges;
     bool disposed;
 
     /// <exception cref="InsufficientMemoryException">All slices of the process are in use, or the host has no memory left.</exception>
@@ -34,14 +40,18 @@ public sealed unsafe class AddressSpace : IDisposable
             FreeSlices.Remove(slice);
         }
         SliceBase = GuestMemory.KernelBase + (ulong)slice * GuestMemory.SliceSize;
-        Images = new PageRange(this, 0x0100_0000, 0x1000_0000);
-        ThreadAreas = new PageRange(this, 0x1000_0000, 0x2000_0000);
-        NonPagedPool = new PageRange(this, 0x2000_0000, 0x8000_0000);
-        PagedPool = new PageRange(this, 0x8000_0000, 0xC000_0000);
-        User = new PageRange(this, 0xC000_0000, 0xFFFF_0000);
         Map(SharedUserDataOffset, GuestMemory.PageSize, PageAccess.ReadWrite);
-        DriverData = new PageRange(this, DriverDataOffset, 0x0100_0000);
-        KernelData = new PageRange(this, KernelDataOffset, SharedUserDataOffset);
+        ulong[]? kept = KeptEnds[slice];
+        ranges =
+        [
+            Images = new PageRange(this, 0x0100_0000, 0x1000_0000, kept?[0]),
+            ThreadAreas = new PageRange(this, 0x1000_0000, 0x2000_0000, kept?[1]),
+            NonPagedPool = new PageRange(this, 0x2000_0000, 0x8000_0000, kept?[2]),
+            PagedPool = new PageRange(this, 0x8000_0000, 0xC000_0000, kept?[3]),
+            User = new PageRange(this, 0xC000_0000, 0xFFFF_0000, kept?[4]),
+            DriverData = new PageRange(this, DriverDataOffset, 0x0100_0000, kept?[5]),
+            KernelData = new PageRange(this, KernelDataOffset, SharedUserDataOffset, kept?[6]),
+        ];
     }
 
     /// <summary>Kernel-window address of offset 0.</summary>
@@ -108,12 +118,15 @@ public sealed unsafe class AddressSpace : IDisposable
         User.Free(SliceBase + OffsetOf(userAddress), size);
     }
 
-    /// <summary>Gives pages memory and makes them accessible through the kernel window.</summary>
-    internal void Map(ulong offset, ulong size, PageAccess access)
+    void Map(ulong offset, ulong size, PageAccess access)
     {
-        HostReservation.Commit(HostAddress(offset), size);
+        // In a slice that was used before it is there.
+        if (KeptEnds[slice] is null) Commit(offset, size);
         Protect(SliceBase + offset, size, access);
     }
+
+    /// <summary>Gives pages host memory.</summary>
+    internal void Commit(ulong offset, ulong size) => HostReservation.Commit(HostAddress(offset), size);
 
     /// <summary>Sets what may be done with whole pages through the window that <paramref name="address"/> lies in.</summary>
     public void Protect(ulong address, ulong size, PageAccess access)
@@ -181,11 +194,47 @@ public sealed unsafe class AddressSpace : IDisposable
     {
         if (disposed) return;
         disposed = true;
-        Protect(SliceBase, GuestMemory.SliceSize, PageAccess.None);
-        Protect(ToSystemMapping(SliceBase), GuestMemory.SliceSize, PageAccess.None);
-        Protect(UserSliceBase, GuestMemory.SliceSize, PageAccess.None);
-        HostReservation.Decommit(HostAddress(0), GuestMemory.SliceSize);
+        if (Array.TrueForAll(ranges, range => range.CanBeKept) && ranges.Sum(range => (long)range.UsedSize) <= (long)LargestKept) Keep();
+        else GiveBack();
         lock (SliceLock) FreeSlices.Add(slice);
+    }
+
+    /// <summary>Whether code of a compiled driver may have run: then stacks hold something.</summary>
+    internal bool StacksAreUsed { get; set; }
+
+    // Most machines are small and soon followed by the next one, which gets the same slice: to clear what was used costs a tenth of
+    // what it costs to give it back and have it again.
+    void Keep()
+    {
+        foreach (PageRange range in ranges)
+        {
+            ulong used = range.UsedSize;
+            Forget(range.StartOffset, used);
+            ulong stride = range == ThreadAreas && !StacksAreUsed ? KernelThread.AreaSize : 0;
+            ulong clean = Math.Min(used, range.MappedEnd - range.StartOffset);
+            if (stride == 0) Clear(range.StartOffset, clean);
+            for (ulong area = 0; stride != 0 && area < clean; area += stride) Clear(range.StartOffset + area, KernelThread.ObjectsSize);
+        }
+        Forget(0, 0x0100_0000);
+        Clear(SharedUserDataOffset, GuestMemory.PageSize);
+        KeptEnds[slice] = Array.ConvertAll(ranges, range => range.MappedEnd);
+    }
+
+    void Clear(ulong offset, ulong size) => new Span<byte>(HostAddress(offset), checked((int)size)).Clear();
+
+    /// <summary>Withdraws all access to pages, through every window.</summary>
+    void Forget(ulong offset, ulong size)
+    {
+        Protect(SliceBase + offset, size, PageAccess.None);
+        PagesOf(ToSystemMapping(SliceBase + offset), size).Clear();
+        PagesOf(UserSliceBase + offset, size).Clear();
+    }
+
+    void GiveBack()
+    {
+        Forget(0, GuestMemory.SliceSize);
+        HostReservation.Decommit(HostAddress(0), GuestMemory.SliceSize);
+        KeptEnds[slice] = null;
     }
 }
 
@@ -198,15 +247,29 @@ public sealed class PageRange
     readonly SortedList<ulong, ulong> free = [];
     // Everything below has memory of the host.
     ulong mappedEnd;
+    ulong usedEnd;
 
-    internal PageRange(AddressSpace memory, ulong start, ulong end)
+    /// <param name="keptEnd">Up to where the range has memory already; null for nowhere.</param>
+    internal PageRange(AddressSpace memory, ulong start, ulong end, ulong? keptEnd)
     {
         this.memory = memory;
         Start = memory.SliceBase + start;
         End = memory.SliceBase + end;
         free.Add(start, end - start);
-        mappedEnd = start;
+        StartOffset = usedEnd = start;
+        mappedEnd = keptEnd ?? start;
     }
+
+    internal ulong StartOffset { get; }
+
+    /// <summary>Up to where the range has memory of the host.</summary>
+    internal ulong MappedEnd => mappedEnd;
+
+    /// <summary>From the start to the end of the highest page that was ever handed out, bytes.</summary>
+    internal ulong UsedSize => usedEnd - StartOffset;
+
+    /// <summary>Whether all memory of the host is at the start.</summary>
+    internal bool CanBeKept { get; private set; } = true;
 
     public ulong Start { get; }
 
@@ -231,6 +294,7 @@ public sealed class PageRange
                 offset = free.Keys[i];
                 free.RemoveAt(i);
                 if (length > size) free.Add(offset + size, length - size);
+                usedEnd = Math.Max(usedEnd, offset + size);
                 break;
             }
         }
@@ -244,14 +308,15 @@ public sealed class PageRange
     {
         lock (gate)
         {
-            if (offset <= mappedEnd && offset + size > mappedEnd)
+            if (offset > mappedEnd)
             {
-                memory.Map(mappedEnd, offset + size - mappedEnd, access);
-                mappedEnd = offset + size;
+                memory.Commit(offset, size);
+                CanBeKept = false;
             }
-            else if (offset > mappedEnd)
+            else if (offset + size > mappedEnd)
             {
-                memory.Map(offset, size, access);
+                memory.Commit(mappedEnd, offset + size - mappedEnd);
+                mappedEnd = offset + size;
             }
         }
         memory.Protect(memory.SliceBase + offset, size, access);

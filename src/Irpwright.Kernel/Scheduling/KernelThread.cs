@@ -16,6 +16,8 @@ public enum ThreadKind : byte
 public sealed unsafe class KernelThread : IDisposable
 {
     internal const ulong AreaSize = 16 * GuestMemory.PageSize;
+    /// <summary>Of KPCR and KTHREAD, which come first; the rest are stacks.</summary>
+    internal const ulong ObjectsSize = 2 * GuestMemory.PageSize;
     const ulong StackSize = 24 * 1024;
     const ulong IrpListOffset = 0x5A0;
     const int CellCount = 0x100;
