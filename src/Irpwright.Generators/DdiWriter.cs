@@ -86,6 +86,11 @@ static class DdiWriter
         string[] afterwards = ddi.DoesNotReturn ? []
             : ddi.Result is { } value ? [Returned(value.Write("result")), "return result;"]
             : [Returned("0")];
+        string[] injected = ddi.DoesNotReturn ? []
+            : ["if (machine.Faults.Strikes(KernelExports." + field + ", CallerAddress, in arguments, out ulong failure))", "{",
+                .. ddi.DriverParameters.Where(static p => p.Modifier == "out ").Select(static p => $"    {p.Name} = default;"),
+                $"    {Returned("failure")}",
+                ddi.Result is { } failed ? $"    return {failed.Read("failure")};" : "    return;", "}"];
         text.Append($$"""
 
                 {
@@ -100,7 +105,7 @@ static class DdiWriter
                     Machine machine = Machine;
                     DdiArguments arguments = new([{{registers}}]);
                     machine.Events.DdiCalled(KernelExports.{{field}}, CallerAddress, in arguments);
-                    {{(ddi.Result is null ? "" : "var result = ")}}{{call}};
+            {{string.Concat(injected.Select(static line => $"        {line}\n"))}}        {{(ddi.Result is null ? "" : "var result = ")}}{{call}};
             {{string.Concat(afterwards.Select(static line => $"        {line}\n"))}}    }
 
             """);
@@ -207,7 +212,11 @@ static class DdiWriter
                         {
                             global::System.Runtime.CompilerServices.Unsafe.SkipInit(out DdiArguments arguments);
                             bool isObserved = machine.Events.Observer is not null;
-                            if (isObserved) machine.Events.DdiCalled(KernelExports.{{fields[placed]}}, gpr, out arguments);
+                            if (isObserved && machine.Events.DdiCalled(KernelExports.{{fields[placed]}}, gpr, out arguments))
+                            {
+                                machine.Events.DdiReturned(KernelExports.{{fields[placed]}}, gpr, in arguments, gpr[0]);
+                                return;
+                            }
                             {{(ddi.Result is { } result ? "gpr[0] = " + result.Write(call) : call)}};
                             if (isObserved) machine.Events.DdiReturned(KernelExports.{{fields[placed]}}, gpr, in arguments{{(ddi.Result is null ? ", 0" : ", gpr[0]")}});
                         }

@@ -46,6 +46,7 @@ public sealed partial class Machine : IDisposable
         Code = new CodeMap(this);
         Variables = new KernelVariables(this);
         SystemRoutines = new SystemRoutines(this);
+        Faults = new FaultInjection(this);
         Scheduler = Options.Strategy is { } strategy ? new ControlledScheduler(this, strategy) : new FreeRunningScheduler(this);
         Choices = new Choices(this);
         Pool = new Pool(this);
@@ -176,6 +177,8 @@ public sealed partial class Machine : IDisposable
     public KernelVariables Variables { get; }
 
     public SystemRoutines SystemRoutines { get; }
+
+    public FaultInjection Faults { get; }
 
     public Scheduler Scheduler { get; }
 

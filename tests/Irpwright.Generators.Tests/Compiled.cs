@@ -86,10 +86,11 @@ sealed class Compiled
                 public void ObserveTwice(KernelObserver observer) => Observer = new ObserverList([observer, observer]);
                 public void DdiCalled(KernelExport export, ulong caller, in DdiArguments arguments) => Log.Add($"{export.Row} from {caller:X}: {arguments.Text}");
                 public void DdiReturned(KernelExport export, ulong caller, in DdiArguments arguments, ulong result) => Log.Add($"{result:X}");
-                public unsafe void DdiCalled(KernelExport export, ulong* gpr, out DdiArguments arguments)
+                public unsafe bool DdiCalled(KernelExport export, ulong* gpr, out DdiArguments arguments)
                 {
                     arguments = new DdiArguments([gpr[1]]);
                     DdiCalled(export, *(ulong*)gpr[4], in arguments);
+                    return false;
                 }
                 public unsafe void DdiReturned(KernelExport export, ulong* gpr, in DdiArguments arguments, ulong result) => DdiReturned(export, 0, in arguments, result);
             }
@@ -100,6 +101,11 @@ sealed class Compiled
                 public KernelEvents Events { get; } = new();
                 public CodeMap Code { get; }
                 public Io Io { get; }
+                public FaultInjection Faults { get; } = new();
+            }
+            public sealed class FaultInjection
+            {
+                public bool Strikes(KernelExport export, ulong caller, in DdiArguments arguments, out ulong failure) { failure = 0; return false; }
             }
             public sealed partial class Io { public string Log = ""; }
             public abstract partial class WdmDriver(Machine machine)

@@ -150,6 +150,11 @@ public sealed class ExportGeneratorTests
                     Machine machine = Machine;
                     DdiArguments arguments = new([Object.Address, (byte)WaitMode, Alertable ? 1UL : 0UL, (uint)@event, Timeout is null ? 0UL : DdiArguments.ManagedVariable, Flag ? 1UL : 0UL]);
                     machine.Events.DdiCalled(KernelExports.KeWait, CallerAddress, in arguments);
+                    if (machine.Faults.Strikes(KernelExports.KeWait, CallerAddress, in arguments, out ulong failure))
+                    {
+                        machine.Events.DdiReturned(KernelExports.KeWait, CallerAddress, in arguments, failure);
+                        return (global::Irpwright.Wdk.NTSTATUS)failure;
+                    }
                     var result = machine.Io.KeWait(Object, WaitMode, Alertable, @event, Timeout, Flag);
                     machine.Events.DdiReturned(KernelExports.KeWait, CallerAddress, in arguments, (uint)result);
                     return result;

@@ -63,12 +63,16 @@ public sealed partial class KernelEvents
         if (areCallsWatched && machine.TryGetCurrentThread() is { } thread) Emit(new DdiReturned(export, caller, thread.Irql, arguments, result));
     }
 
-    internal unsafe void DdiCalled(KernelExport export, ulong* gpr, out DdiArguments arguments)
+    /// <returns>Whether the call is to fail; rax is set then.</returns>
+    internal unsafe bool DdiCalled(KernelExport export, ulong* gpr, out DdiArguments arguments)
     {
         Unsafe.SkipInit(out arguments);
         if (!areCallsWatched) return;
         arguments = new DdiArguments(gpr, export.ParameterCount);
         DdiCalled(export, ReturnAddress(gpr), in arguments);
+        if (!machine.Faults.Strikes(export, ReturnAddress(gpr), in arguments, out ulong failure)) return false;
+        gpr[0] = failure;
+        return true;
     }
 
     internal unsafe void DdiReturned(KernelExport export, ulong* gpr, in DdiArguments arguments, ulong result)

@@ -52,6 +52,20 @@ public sealed class Drivers
         lock (gate) return drivers.Find(d => d.Object == driverObject);
     }
 
+    /// <summary>The driver that code belongs to; null for the kernel's.</summary>
+    /// <param name="address">In a compiled driver, or of a routine of a C# driver.</param>
+    public Driver? FindByCode(ulong address)
+    {
+        if (address == 0) return null;
+        object? target = machine.Code.RoutineAt(address)?.Target;
+        lock (gate)
+        {
+            return drivers.Find(driver => !driver.IsPartOfKernel && (driver.Managed is { } managed
+                ? managed == target
+                : address - driver.Object.DriverStart.Address < driver.Object.DriverSize));
+        }
+    }
+
     /// <summary>Loads a C# driver and calls its DriverEntry.</summary>
     /// <returns>What DriverEntry returned, or STATUS_IMAGE_ALREADY_LOADED for a name in use; on failure nothing stays loaded.</returns>
     public NTSTATUS Load(WdmDriver driver, string name, out Driver? loaded)

@@ -40,7 +40,9 @@ public sealed class DriverService(string name, Func<(NTSTATUS Status, Driver? Dr
     static bool Unload(Machine machine, Driver driver) =>
         driver.Managed is null && machine.DriverServices.Images is { } images ? images.Unload(driver) : machine.Drivers.Unload(driver);
 
-    internal NTSTATUS Load()
+    /// <summary>Loads the driver if it is not loaded.</summary>
+    /// <returns>The status of the load; <see cref="Loaded"/> is null on failure.</returns>
+    public NTSTATUS Load()
     {
         if (Loaded is not null) return NTSTATUS.STATUS_SUCCESS;
         (NTSTATUS status, Driver? driver) = load();

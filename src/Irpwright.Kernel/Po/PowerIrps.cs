@@ -183,7 +183,7 @@ public sealed class PowerIrps
         machine.Completion.TakeBack(request.Irp, _ => Finish(request));
         if (request.IsSerialised)
         {
-            request.Watchdog = new Interrupt("power watchdog", CLOCK_LEVEL, () => throw TimedOut(request));
+            request.Watchdog = new Interrupt("power watchdog", CLOCK_LEVEL, () => throw TimedOut(request)) { IsWatchdog = true };
             machine.Scheduler.Schedule(request.Watchdog, machine.Scheduler.InterruptTime + Timeout.Ticks);
         }
         KernelThread thread = machine.CurrentThread;

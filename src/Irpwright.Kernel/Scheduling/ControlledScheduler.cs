@@ -424,17 +424,18 @@ public sealed class ControlledScheduler : Scheduler
             if (choices.Count == 0) choices.Add(new(resting == thread ? ScheduleChoiceKind.Continue : ScheduleChoiceKind.Run, resting, null));
             return;
         }
-        if ((choices.Count == 0 || strategy.MovesTimeEarly) && SomebodyWaits()) CollectNextInTime(thread, due);
+        if ((choices.Count == 0 || strategy.MovesTimeEarly) && SomebodyWaits()) CollectNextInTime(thread, due, isEarly: choices.Count > 0 || canContinue);
         if (canContinue && isLast) choices.Add(new(ScheduleChoiceKind.Continue, thread, null));
     }
 
     static readonly Comparer<ScheduleChoice> ByReadySequence =
         Comparer<ScheduleChoice>.Create((a, b) => a.Thread!.ReadySequence.CompareTo(b.Thread!.ReadySequence));
 
-    void CollectNextInTime(KernelThread thread, int firstFuture)
+    void CollectNextInTime(KernelThread thread, int firstFuture, bool isEarly)
     {
         KernelThread? taker = null;
-        while (firstFuture < interrupts.Count && (taker = ProcessorFor(interrupts[firstFuture], thread)) is null) firstFuture++;
+        while (firstFuture < interrupts.Count
+            && (isEarly && interrupts[firstFuture].IsWatchdog || (taker = ProcessorFor(interrupts[firstFuture], thread)) is null)) firstFuture++;
         long next = firstFuture < interrupts.Count ? interrupts[firstFuture].DueTime : long.MaxValue;
         KernelThread? waiter = null;
         foreach (KernelThread other in LiveThreads)

@@ -37,6 +37,9 @@ public sealed class Interrupt(string name, byte irql, Action handler)
 
     internal Action Handler { get; } = handler;
 
+    /// <summary>Whether it ends somebody's patience: then it never comes early, as nothing real could be so late.</summary>
+    public bool IsWatchdog { get; init; }
+
     /// <summary>Interrupt time at which it happens, 100 ns; meaningful while <see cref="IsPending"/>.</summary>
     public long DueTime { get; internal set; }
 

@@ -88,6 +88,14 @@ public sealed class ScriptedDevice(string name = @"\Device\Scripted0") : WdmDriv
     // What the device holds; guarded by the lock in the device extension.
     readonly List<ScriptedRequest> held = [];
     PDEVICE_OBJECT device;
+    PDEVICE_OBJECT below;
+    bool isGone;
+
+    /// <summary>
+    /// Whether it attaches to a device that a bus reports (AddDevice) and takes part in Plug and Play and power management there, in
+    /// place of making a named device at once.
+    /// </summary>
+    public bool IsPlugAndPlay { get; init; }
 
     /// <summary>How the I/O manager describes read and write buffers: DO_DIRECT_IO, DO_BUFFERED_IO or none.</summary>
     public DO_FLAGS Buffering { get; init; } = DO_DIRECT_IO;
@@ -108,18 +116,63 @@ public sealed class ScriptedDevice(string name = @"\Device\Scripted0") : WdmDriv
 
     public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
     {
-        NTSTATUS status = IoCreateDevice(
-            DriverObject, KSPIN_LOCK.SizeOf, RTL_CONSTANT_STRING(name), FILE_DEVICE_DISK, 0, false, out device);
+        for (int i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++) DriverObject.MajorFunction[i] = Routine(Dispatch);
+        DriverObject.DriverUnload = Routine(Unload);
+        if (!IsPlugAndPlay) return CreateDevice(DriverObject, RTL_CONSTANT_STRING(name));
+        DriverObject.MajorFunction[IRP_MJ_PNP] = Routine(DispatchPnp);
+        DriverObject.MajorFunction[IRP_MJ_POWER] = DriverObject.MajorFunction[IRP_MJ_SYSTEM_CONTROL] = Routine(PassDown);
+        DriverObject.DriverExtension.AddDevice = Routine(AddDevice);
+        return STATUS_SUCCESS;
+    }
+
+    NTSTATUS CreateDevice(PDRIVER_OBJECT DriverObject, PUNICODE_STRING DeviceName)
+    {
+        NTSTATUS status = IoCreateDevice(DriverObject, KSPIN_LOCK.SizeOf, DeviceName, FILE_DEVICE_DISK, 0, false, out device);
         if (!status.IsSuccess) return status;
         device.Flags |= Buffering;
         KeInitializeSpinLock(Lock);
         IoInitializeDpcRequest(device, DpcForIsr);
-        for (int i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++) DriverObject.MajorFunction[i] = Routine(Dispatch);
-        DriverObject.DriverUnload = Routine(Unload);
         return STATUS_SUCCESS;
     }
 
-    void Unload(PDRIVER_OBJECT DriverObject) => IoDeleteDevice(device);
+    void Unload(PDRIVER_OBJECT DriverObject)
+    {
+        if (!IsPlugAndPlay) IoDeleteDevice(device);
+    }
+
+    // ---- Plug and Play
+
+    NTSTATUS AddDevice(PDRIVER_OBJECT DriverObject, PDEVICE_OBJECT PhysicalDeviceObject)
+    {
+        NTSTATUS status = CreateDevice(DriverObject, default);
+        if (!status.IsSuccess) return status;
+        below = IoAttachDeviceToDeviceStack(device, PhysicalDeviceObject);
+        device.Flags |= below.Flags & (DO_POWER_PAGABLE | DO_POWER_INRUSH);
+        device.Flags &= ~DO_DEVICE_INITIALIZING;
+        return STATUS_SUCCESS;
+    }
+
+    NTSTATUS DispatchPnp(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        byte minorFunction = IoGetCurrentIrpStackLocation(Irp).MinorFunction;
+        if (minorFunction is IRP_MN_SURPRISE_REMOVAL or IRP_MN_REMOVE_DEVICE or IRP_MN_STOP_DEVICE) CancelHeld(_ => true);
+        if (minorFunction is IRP_MN_START_DEVICE or IRP_MN_SURPRISE_REMOVAL or IRP_MN_REMOVE_DEVICE or IRP_MN_STOP_DEVICE
+            or IRP_MN_CANCEL_STOP_DEVICE or IRP_MN_CANCEL_REMOVE_DEVICE or IRP_MN_QUERY_STOP_DEVICE or IRP_MN_QUERY_REMOVE_DEVICE)
+            Irp.IoStatus.Status = STATUS_SUCCESS;
+        NTSTATUS status = PassDown(DeviceObject, Irp);
+        if (minorFunction != IRP_MN_REMOVE_DEVICE) return status;
+        isGone = true;
+        KeFlushQueuedDpcs();
+        IoDetachDevice(below);
+        IoDeleteDevice(DeviceObject);
+        return status;
+    }
+
+    NTSTATUS PassDown(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        IoSkipCurrentIrpStackLocation(Irp);
+        return IoCallDriver(below, Irp);
+    }
 
     NTSTATUS Dispatch(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     {
@@ -128,7 +181,11 @@ public sealed class ScriptedDevice(string name = @"\Device\Scripted0") : WdmDriv
             IRP_MJ_READ or IRP_MJ_WRITE or IRP_MJ_FLUSH_BUFFERS or IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL;
         var request = new ScriptedRequest(this, Irp, stack, Input(Irp, stack).ToArray());
         if (isScripted) requests.Enqueue(request);
-        if (stack.MajorFunction == IRP_MJ_CLEANUP) CancelAll(stack.FileObject);
+        if (stack.MajorFunction == IRP_MJ_CLEANUP)
+        {
+            PFILE_OBJECT closed = stack.FileObject;
+            CancelHeld(r => r.FileObject == closed && r.IsCancellable);
+        }
         Response response = isScripted && script.TryDequeue(out Response? next) ? next : Otherwise(request);
         NTSTATUS status = response.Outcome.Status;
         switch (response.Kind)
@@ -153,6 +210,7 @@ public sealed class ScriptedDevice(string name = @"\Device\Scripted0") : WdmDriv
         {
             var interrupt = new Interrupt(name, DeviceIrql, () =>
             {
+                if (isGone) return;
                 finished.Enqueue((request, response.Outcome));
                 IoRequestDpc(device, default, default);
             });
@@ -209,12 +267,12 @@ public sealed class ScriptedDevice(string name = @"\Device\Scripted0") : WdmDriv
         CompleteIrp(request, new Outcome(STATUS_CANCELLED, 0, default));
     }
 
-    /// <summary>A handle is closed: nobody waits for its requests any more.</summary>
-    void CancelAll(PFILE_OBJECT file)
+    /// <summary>Gives up what nobody waits for any more, as the handle is closed, or what the device cannot do any more.</summary>
+    void CancelHeld(Predicate<ScriptedRequest> match)
     {
         KeAcquireSpinLock(Lock, out KIRQL irql);
         ScriptedRequest[] abandoned =
-            [.. held.Where(r => r.FileObject == file && r.IsCancellable && !IoSetCancelRoutine(r.Irp, null).IsNull)];
+            [.. held.Where(r => match(r) && (!r.IsCancellable || !IoSetCancelRoutine(r.Irp, null).IsNull))];
         foreach (ScriptedRequest request in abandoned) held.Remove(request);
         KeReleaseSpinLock(Lock, irql);
         foreach (ScriptedRequest request in abandoned) CompleteIrp(request, new Outcome(STATUS_CANCELLED, 0, default));
@@ -277,6 +335,9 @@ public sealed class ScriptedDevice(string name = @"\Device\Scripted0") : WdmDriv
     Span<byte> Mapped(PMDL mdl, uint length) =>
         mdl.IsNull ? default : Bytes(MmGetSystemAddressForMdlSafe(mdl, NormalPagePriority), length);
 
+    // A program may name any address; a device that only plays a part does not fall for it.
     static Span<byte> Bytes(PVOID address, uint length) =>
-        address.IsNull || length == 0 ? default : GuestMemory.Write(address.Address, (int)length);
+        address.IsNull || length == 0 || !GuestMemory.IsAccessible(address.Address, length, PageAccess.Write)
+            ? default
+            : GuestMemory.Write(address.Address, (int)length);
 }

@@ -39,17 +39,5 @@ public readonly struct CodePlace(Machine machine, PDRIVER_OBJECT driver, ulong r
     }
 
     /// <summary>The driver that code belongs to.</summary>
-    internal static Driver? Find(Machine machine, ulong address)
-    {
-        if (address == 0) return null;
-        object? target = machine.Code.RoutineAt(address)?.Target;
-        foreach (Driver driver in machine.Drivers.All)
-        {
-            bool found = driver.Managed is { } managed
-                ? managed == target
-                : address - driver.Object.DriverStart.Address < driver.Object.DriverSize;
-            if (found) return driver;
-        }
-        return null;
-    }
+    internal static Driver? Find(Machine machine, ulong address) => machine.Drivers.FindByCode(address);
 }
