@@ -1,3 +1,6 @@
+using Irpwright.Kernel;
+using Irpwright.Wdk;
+
 namespace Irpwright.Exploration;
 
 public enum FailureKind : byte
@@ -20,7 +23,22 @@ public enum FailureKind : byte
 /// <param name="Page">Documentation; null where there is none.</param>
 public sealed record Failure(FailureKind Kind, string Name, string Sentence, string? Page = null)
 {
-    public bool IsTheSameAs(Failure other) => Kind == other.Kind && Name == other.Name;
+    /// <summary>Where in a driver, if that tells failures apart.</summary>
+    public string? Place { get; init; }
+
+    /// <summary>What an exception that ended a run stands for.</summary>
+    public static Failure Of(Exception e) => e switch
+    {
+        BugCheckException { Report: var report } => new(FailureKind.BugCheck, report.Code.ToString(), report.Explanation, PageOf(report.Code)),
+        MachineHungException => new(FailureKind.Hang, "HANG", e.Message),
+        MachineUnsupportedException => new(FailureKind.Unsupported, "UNSUPPORTED", e.Message),
+        _ => new(FailureKind.Scenario, e.GetType().Name, e.Message),
+    };
+
+    static string PageOf(BugCheckCode code) => "https://learn.microsoft.com/windows-hardware/drivers/debugger/bug-check-"
+        + $"0x{(uint)code:x}--{code.ToString().ToLowerInvariant().Replace('_', '-')}";
+
+    public bool IsTheSameAs(Failure other) => Kind == other.Kind && Name == other.Name && Place == other.Place;
 
     public override string ToString() => $"{Name}: {Sentence}";
 }

@@ -10,6 +10,9 @@ public sealed class GuestDrivers : IDriverImages
 {
     readonly Machine machine;
     readonly DriverImageLoader loader;
+    readonly GuestProcessor processor;
+    // Those of images that are gone: the drivers were unloaded.
+    readonly HashSet<(string Image, uint Function)> reached = [];
     // Where files were read from: what their drivers import from or start is looked for there, as Windows does in System32\drivers.
     readonly List<string> folders = [];
 
@@ -18,7 +21,7 @@ public sealed class GuestDrivers : IDriverImages
     {
         this.machine = machine;
         loader = new DriverImageLoader(machine, seed) { ReadModule = ReadNeighbour };
-        var processor = new GuestProcessor(machine) { ImageAt = loader.ImageAt, DescribeMissing = address => loader.UnsupportedImportAt(address)?.ToString() };
+        processor = new GuestProcessor(machine) { ImageAt = loader.ImageAt, DescribeMissing = address => loader.UnsupportedImportAt(address)?.ToString() };
         loader.CodeWithdrawn += processor.Flush;
         // A return address may already belong to the next line; the instruction that stopped does not.
         machine.BugChecks.LineAt = address => loader.LineAt(processor.IsAt(address) ? address : address - 1);
@@ -44,9 +47,15 @@ public sealed class GuestDrivers : IDriverImages
     {
         image = null;
         if (!PortableExecutable.TryReadFile(path, out PortableExecutable? file, out error)) return false;
+        LookBeside(path);
+        return TryPlace(file, out image, out error);
+    }
+
+    /// <summary>Has what drivers import be looked for in the folder of a file too.</summary>
+    public void LookBeside(string path)
+    {
         string folder = Path.GetDirectoryName(Path.GetFullPath(path)) ?? path;
         if (!folders.Contains(folder)) folders.Add(folder);
-        return TryPlace(file, out image, out error);
     }
 
     /// <summary>Places an image that was read before.</summary>
@@ -94,5 +103,28 @@ public sealed class GuestDrivers : IDriverImages
     }
 
     /// <summary>Calls DriverUnload and frees the image; false, with nothing done, for a driver that cannot be unloaded.</summary>
-    public bool Unload(Driver driver) => machine.Run(() => loader.Unload(driver));
+    public bool Unload(Driver driver)
+    {
+        NoteReached();
+        return machine.Run(() => loader.Unload(driver));
+    }
+
+    /// <summary>The functions of images that have run so far, as RVAs of their first instruction; as far as exception tables tell.</summary>
+    public IReadOnlyCollection<(string Image, uint Function)> ReachedFunctions
+    {
+        get
+        {
+            NoteReached();
+            return reached;
+        }
+    }
+
+    void NoteReached()
+    {
+        foreach (DriverImage image in loader.Images)
+        {
+            foreach (RuntimeFunction function in image.File.Functions)
+                if (processor.HasRun(image.Base + function.BeginAddress)) reached.Add((image.Name, function.BeginAddress));
+        }
+    }
 }

@@ -50,6 +50,9 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
     /// <summary>Code of a range goes away or has changed.</summary>
     public void Flush(ulong address, ulong length) => interpreter.Flush(address, length);
 
+    /// <summary>Whether code at an address has run, and has not changed since.</summary>
+    public bool HasRun(ulong address) => interpreter.HasReached(address);
+
     public bool IsCode(ulong address) => GuestMemory.IsAccessible(address, 1, PageAccess.Execute);
 
     /// <summary>Whether the current thread is just executing the instruction at an address.</summary>

@@ -55,7 +55,8 @@ public sealed record ExploreOptions
     /// <summary>The rules to watch for; all there are, if null.</summary>
     public IReadOnlyList<RuleInfo>? Rules { get; init; }
 
-    internal ISearch NewSearch() => Search switch
+    /// <summary>The search that these options describe, from its beginning.</summary>
+    public ISearch NewSearch() => Search switch
     {
         SearchKind.DepthFirst => new DepthFirstSearch(PreemptionBound, TimeMayJump, Reduce, Shard, Shards),
         SearchKind.Random => new SeededSearch(Seed, static (seed, _) => new RandomStrategy(seed), Shard, Shards),

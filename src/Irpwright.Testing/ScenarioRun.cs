@@ -37,7 +37,7 @@ public sealed class ScenarioRun(Action<Machine> scenario, IReadOnlyList<RuleInfo
         }
         catch (Exception e)
         {
-            failures.Add(FailureOf(e));
+            failures.Add(Failure.Of(e));
         }
         return failures;
     }
@@ -69,15 +69,4 @@ public sealed class ScenarioRun(Action<Machine> scenario, IReadOnlyList<RuleInfo
         machine.BugChecks.StopReason is not null && machine.BugChecks.Report?.Thread != machine.TryGetCurrentThread()?.Name;
 
     static Failure FailureOf(Violation violation) => new(FailureKind.Rule, violation.Rule.Name, violation.Sentence, violation.Rule.Page);
-
-    static Failure FailureOf(Exception e) => e switch
-    {
-        BugCheckException { Report: var report } => new(FailureKind.BugCheck, report.Code.ToString(), report.Explanation, PageOf(report.Code)),
-        MachineHungException => new(FailureKind.Hang, "HANG", e.Message),
-        MachineUnsupportedException => new(FailureKind.Unsupported, "UNSUPPORTED", e.Message),
-        _ => new(FailureKind.Scenario, e.GetType().Name, e.Message),
-    };
-
-    static string PageOf(BugCheckCode code) => "https://learn.microsoft.com/windows-hardware/drivers/debugger/bug-check-"
-        + $"0x{(uint)code:x}--{code.ToString().ToLowerInvariant().Replace('_', '-')}";
 }

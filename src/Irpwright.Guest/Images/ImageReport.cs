@@ -26,6 +26,9 @@ public sealed record ImageReport
     /// <summary>Names of devices and symbolic links, in the order in which they lie in the image.</summary>
     public required ImmutableArray<ImageText> DeviceNames { get; init; }
 
+    /// <summary>Control codes that the code of an image compares with.</summary>
+    public static ImmutableArray<ControlCode> ControlCodesOf(PortableExecutable image) => ControlCodeScan.Run(image);
+
     /// <summary>Numbers in the code that look like I/O control codes, ascending.</summary>
     public required ImmutableArray<ControlCode> ControlCodes { get; init; }
 
@@ -35,7 +38,7 @@ public sealed record ImageReport
         Image = image,
         Imports = FindImports(image, isSupported),
         DeviceNames = FindDeviceNames(image),
-        ControlCodes = ControlCodeScan.Run(image),
+        ControlCodes = ControlCodesOf(image),
     };
 
     static ImmutableArray<ReportedImport> FindImports(PortableExecutable image, Func<ImageImport, bool> isSupported)

@@ -70,6 +70,9 @@ public sealed unsafe class Interpreter : IDisposable
         return cpu;
     }
 
+    /// <summary>Whether the instruction at an address has been translated, which happens when it is first reached.</summary>
+    public bool HasReached(ulong address) => translator.Find(address) != null;
+
     public static void FreeCpu(Cpu* cpu) => NativeMemory.AlignedFree(cpu);
 
     /// <summary>

@@ -56,6 +56,8 @@ sealed unsafe class Translator : IDisposable
         return halt;
     }
 
+    public Op* Find(ulong rip) => cache.Find(rip);
+
     public void Flush(ulong address, ulong length) => cache.Flush(address, length);
 
     /// <summary>Memory of this slice is about to be written past every check.</summary>
