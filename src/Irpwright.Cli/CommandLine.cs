@@ -48,11 +48,17 @@ static class CommandLine
         var root = new RootCommand("Runs stacks of Windows drivers, C# or unmodified x64 .sys files, and shows what happens to every IRP.")
         {
             RunCommand.Create(terminal, args),
-            InspectCommand.Create(terminal),
+            CheckCommand.Create(terminal),
             ExploreCommand.Create(terminal),
             ReplayCommand.Create(terminal),
+            InspectCommand.Create(terminal),
+            RulesCommand.Create(terminal),
         };
-        HelpWithExamples.AddTo(root, new() { ["run"] = RunCommand.Examples, ["inspect"] = InspectCommand.Examples, ["explore"] = ExploreCommand.Examples, ["replay"] = ReplayCommand.Examples });
+        HelpWithExamples.AddTo(root, new()
+        {
+            ["run"] = RunCommand.Examples, ["check"] = CheckCommand.Examples, ["rules"] = RulesCommand.Examples, ["inspect"] = InspectCommand.Examples,
+            ["explore"] = ExploreCommand.Examples, ["replay"] = ReplayCommand.Examples,
+        });
         return root;
     }
 

@@ -1,7 +1,7 @@
+using Irpwright.Checking;
 using Irpwright.Guest;
 using Irpwright.Guest.Images;
 using Irpwright.Kernel;
-using Irpwright.Testing;
 using Irpwright.Wdk;
 
 namespace Irpwright.Cli;
@@ -11,69 +11,26 @@ namespace Irpwright.Cli;
 /// <param name="lenient">Whether to run drivers with unsupported imports.</param>
 sealed class DriverStack(Machine machine, DeviceSpec? device, ulong seed, bool lenient)
 {
-    static readonly Dictionary<string, Func<WdmDriver>> BuiltIn = new(StringComparer.OrdinalIgnoreCase)
-    {
-        ["passthrough"] = () => new PassThrough(),
-        ["ramdisk"] = DeviceSpec.Default.Create!,
-        ["scripted"] = () => new ScriptedDevice(),
-    };
+    /// <summary>A driver that was found and not loaded yet.</summary>
+    /// <param name="Image">In the machine, if it is a compiled one.</param>
+    sealed record Source(DriverSource Driver, string Name, DriverImage? Image);
 
     readonly List<Source> sources = [];
     // Drivers that need no unloading from a stack.
     readonly List<Driver> software = [];
+    readonly List<DriverService> services = [];
     GuestDrivers? guest;
     PDEVICE_OBJECT bottom;
-    readonly List<DriverService> services = [];
     string attached = "";
-
-    /// <summary>A driver that was found and not loaded yet: an object of C#, or an image in memory.</summary>
-    /// <param name="Again">Makes another object for another load; an image is read again.</param>
-    sealed record Source(string Text, string Name, WdmDriver? Managed, DriverImage? Image, Func<WdmDriver>? Again = null);
-
-    /// <summary>Names of the drivers for help texts.</summary>
-    public static IEnumerable<string> BuiltInNames => BuiltIn.Keys;
 
     /// <summary>Finds and reads a driver; nothing of it runs yet.</summary>
     public void Add(string text)
     {
-        if (DriverAssembly.TrySplit(text, out string path, out string type))
-            sources.Add(new Source(text, UniqueName(type[(type.LastIndexOf('.') + 1)..]), DriverAssembly.Create(path, type), null, () => DriverAssembly.Create(path, type)));
-        else if (BuiltIn.TryGetValue(text, out Func<WdmDriver>? create) && !File.Exists(text))
-            sources.Add(new Source(text, UniqueName(text.ToLowerInvariant()), create(), null, create));
-        else
-            AddImage(text);
+        DriverSource driver = DriverSources.Find(text);
+        DriverImage? image = null;
+        if (driver.Image is not null) image = DriverSources.Place(driver, guest ??= new GuestDrivers(machine, seed) { AllowsMissingImports = lenient });
+        sources.Add(new Source(driver, UniqueName(driver.Name), image));
     }
-
-    void AddImage(string path)
-    {
-        if (path.StartsWith('-')) throw CommandException.BadInput($"{path}: no option of that name. See 'irpwright run --help'.");
-        if (IsNoFileName(path))
-        {
-            throw CommandException.BadInput(
-                $"{path}: no driver of that name; built in: {string.Join(", ", BuiltInNames)}. Or give a .sys file, or Assembly.dll:Type.");
-        }
-        if (path.EndsWith(".dll", StringComparison.OrdinalIgnoreCase) && File.Exists(path))
-            throw CommandException.BadInput($"{path}: name the driver class in it, as {path}:Type.");
-        guest ??= new GuestDrivers(machine, seed) { AllowsMissingImports = lenient };
-        if (!guest.TryRead(path, out DriverImage? image, out ImageDiagnostic? error))
-        {
-            int exitCode = error.Problem == ImageProblem.Unsupported ? ExitCode.Undecided : ExitCode.BadInput;
-            throw new CommandException(exitCode, error.ToString());
-        }
-        if (!lenient && image.MissingImports.Any())
-        {
-            IEnumerable<string> missing = image.MissingImports.Select(import => $"{import}{UsedBy(image.File, import)}");
-            throw CommandException.Undecided(
-                $"{path}: the driver cannot run, as this version does not have its import {string.Join(", ", missing)}");
-        }
-        sources.Add(new Source(path, UniqueName(image.Name), null, image));
-    }
-
-    static string UsedBy(PortableExecutable image, ImageImport import) =>
-        ImageReport.PlacesOf(image, import).FirstOrDefault() is { } place ? $" (used by {place})" : "";
-
-    static bool IsNoFileName(string text) =>
-        !text.AsSpan().ContainsAny('.', '/', '\\') && !File.Exists(text) && !Directory.Exists(text);
 
     string UniqueName(string name)
     {
@@ -99,27 +56,15 @@ sealed class DriverStack(Machine machine, DeviceSpec? device, ulong seed, bool l
             if (bottom.IsNull && software is [.., { } below]) TakeAsBottom(below);
             if (bottom.IsNull) LoadBottom(DeviceSpec.Default);
             Node ??= machine.PlugAndPlay.Report(bottom, $@"ROOT\{machine.Drivers.Find(bottom.DriverObject)!.Name}");
-            DriverService service = ServiceOf(source, driver);
+            DriverService service = source.Driver.ServiceIn(machine, guest, source.Name, driver);
             services.Add(service);
             NTSTATUS status = machine.PlugAndPlay.AddDriver(Node, service);
             if (!status.IsSuccess)
-                throw CommandException.Undecided($"{source.Text}: AddDevice returned {status.Name}; the driver did not attach.");
-            attached = source.Text;
+                throw CommandException.Undecided($"{source.Driver.Text}: AddDevice returned {status.Name}; the driver did not attach.");
+            attached = source.Driver.Text;
         }
         if (Node is not null) machine.PlugAndPlay.Install(Node.DeviceId, new DeviceInstallation { LowerFilters = services });
     }
-
-    /// <summary>A driver that goes with its device, and comes back when the device is started again.</summary>
-    DriverService ServiceOf(Source source, Driver driver) => new(source.Name,
-        () =>
-        {
-            Driver? again;
-            if (source.Again is { } create) return (machine.Drivers.Load(create(), source.Name, out again), again);
-            if (!guest!.TryRead(source.Text, out DriverImage? image, out _)) return (NTSTATUS.STATUS_OBJECT_NAME_NOT_FOUND, null);
-            return (guest.Start(image, out again, source.Name), again);
-        },
-        loaded => loaded.Managed is null ? guest!.Unload(loaded) : machine.Drivers.Unload(loaded),
-        driver);
 
     /// <summary>The device that drivers were added to; null without any.</summary>
     public DeviceNode? Node { get; private set; }
@@ -159,8 +104,8 @@ sealed class DriverStack(Machine machine, DeviceSpec? device, ulong seed, bool l
         Driver? driver;
         NTSTATUS status = source.Image is { } image
             ? guest!.Start(image, out driver, source.Name)
-            : machine.Drivers.Load(source.Managed!, source.Name, out driver);
-        return driver ?? throw CommandException.Undecided($"{source.Text}: DriverEntry returned {status.Name}; the driver is not loaded.");
+            : source.Driver.Load(machine, guest, source.Name, out driver);
+        return driver ?? throw CommandException.Undecided($"{source.Driver.Text}: DriverEntry returned {status.Name}; the driver is not loaded.");
     }
 
     /// <summary>The device to open: as asked for, else the stack, else the only named device of the software drivers.</summary>

@@ -12,26 +12,26 @@ sealed class ProgressBar : IDisposable
     readonly Task bar;
     long count;
 
-    ProgressBar(Terminal terminal, long total) => bar = Task.Run(() => Wait(terminal, total));
+    ProgressBar(Terminal terminal, long total, string what) => bar = Task.Run(() => Wait(terminal, total, what));
 
     /// <summary>Null where nobody would see it.</summary>
-    public static ProgressBar? Start(Terminal terminal, long total) =>
-        terminal.Interactive && total > 1 ? new ProgressBar(terminal, total) : null;
+    public static ProgressBar? Start(Terminal terminal, long total, string what = "requests") =>
+        terminal.Interactive && total > 1 ? new ProgressBar(terminal, total, what) : null;
 
     public void Advance() => Interlocked.Increment(ref count);
 
-    async Task Wait(Terminal terminal, long total)
+    async Task Wait(Terminal terminal, long total, string what)
     {
-        if (!await Elapsed(Patience).ConfigureAwait(false)) await Show(terminal, total).ConfigureAwait(false);
+        if (!await Elapsed(Patience).ConfigureAwait(false)) await Show(terminal, total, what).ConfigureAwait(false);
     }
 
     // Apart, so that a short run never loads what draws the bar.
-    Task Show(Terminal terminal, long total)
+    Task Show(Terminal terminal, long total, string what)
     {
         IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(terminal.Error) });
         return console.Progress().AutoClear(true).StartAsync(async context =>
         {
-            ProgressTask task = context.AddTask("requests", maxValue: total);
+            ProgressTask task = context.AddTask(what, maxValue: total);
             do task.Value = Interlocked.Read(ref count);
             while (!await Elapsed(Interval).ConfigureAwait(false));
         });

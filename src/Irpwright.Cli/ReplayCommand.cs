@@ -1,7 +1,9 @@
 using System.CommandLine;
 using System.Text.Json;
+using Irpwright.Checking;
 using Irpwright.Exploration;
 using Irpwright.Testing;
+using Irpwright.Verification;
 
 namespace Irpwright.Cli;
 
@@ -9,9 +11,10 @@ namespace Irpwright.Cli;
 static class ReplayCommand
 {
     public const string Examples = """
-        Runs one schedule again, exactly, and tells what happens in it.
+        Makes one run again, exactly, that check or explore has found something in, and tells what happens in it.
 
         Examples:
+          irpwright replay 'mydriver.sys#pnp-surprise-read-later@iw1AiMTIgAABPRgD...'
           irpwright replay 'MyDriver.Tests.dll#CancelWhileCompleting@iw1AyMCBEH...'
           irpwright replay results.json
 
@@ -21,8 +24,8 @@ static class ReplayCommand
 
     public static Command Create(Terminal terminal)
     {
-        var what = new Argument<string>("FILE|STRING") { Description = "What explore showed, or a file that it wrote with --json" };
-        var command = new Command("replay", "Show a schedule again that explore has found.") { what };
+        var what = new Argument<string>("FILE|STRING") { Description = "What check or explore showed, or a file that they wrote with --json" };
+        var command = new Command("replay", "Show a run again that check or explore has found.") { what };
         command.SetAction(parsed =>
         {
             int exitCode = ExitCode.Clean;
@@ -32,21 +35,22 @@ static class ReplayCommand
         return command;
     }
 
-    /// <summary>The replay strings in a file that explore wrote, or the one that was given.</summary>
+    /// <summary>The replay strings in a file of results, or the one that was given.</summary>
     static IReadOnlyList<string> Read(string argument)
     {
         if (argument.Contains('@')) return [argument];
         if (!File.Exists(argument))
-            throw CommandException.BadInput($"{argument}: neither a file nor ASSEMBLY.dll#SCENARIO@SCHEDULE, as explore prints it.");
+            throw CommandException.BadInput($"{argument}: neither a file nor DRIVERS#SCENARIO@SCHEDULE, as check and explore print it.");
         try
         {
-            ExploreJson? json = JsonSerializer.Deserialize(File.ReadAllText(argument), CliJson.Readable.ExploreJson);
-            string[] found = [.. json?.Scenarios.Where(s => s.Finding is not null).Select(s => s.Finding!.Replay) ?? []];
-            return found.Length > 0 ? found : throw CommandException.BadInput($"{argument}: holds no schedule, as nothing was found.");
+            using var json = JsonDocument.Parse(File.ReadAllText(argument));
+            var found = new List<string>();
+            Collect(json.RootElement, found);
+            return found.Count > 0 ? found : throw CommandException.BadInput($"{argument}: holds no schedule, as nothing was found.");
         }
         catch (JsonException e)
         {
-            throw CommandException.BadInput($"{argument}: was not written by irpwright explore --json: {e.Message}");
+            throw CommandException.BadInput($"{argument}: was not written by irpwright with --json: {e.Message}");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -54,25 +58,27 @@ static class ReplayCommand
         }
     }
 
+    static void Collect(JsonElement element, List<string> found)
+    {
+        if (element.ValueKind == JsonValueKind.Array)
+        {
+            foreach (JsonElement item in element.EnumerateArray()) Collect(item, found);
+        }
+        if (element.ValueKind != JsonValueKind.Object) return;
+        foreach (JsonProperty property in element.EnumerateObject())
+        {
+            if (property is { Name: "replay", Value.ValueKind: JsonValueKind.String }) found.Add(property.Value.GetString()!);
+            else Collect(property.Value, found);
+        }
+    }
+
     static int Replay(Terminal terminal, string text)
     {
-        int at = text.LastIndexOf('@');
-        IReadOnlyList<AssemblyScenario> scenarios = ScenarioAssembly.Find(text[..at]);
-        if (scenarios.Count > 1) throw CommandException.BadInput($"{text[..at]}: is more than one scenario; give the name behind #.");
+        // Scenarios of explore are in an assembly; check names drivers.
+        bool isExplored = text.Split('#', '@')[0].EndsWith(".dll", StringComparison.OrdinalIgnoreCase);
         try
         {
-            var schedule = Schedule.Parse(text[(at + 1)..]);
-            ExploredScenario explored = Explore.Replay(text[(at + 1)..], scenarios[0].Run);
-            ExplorationResult result = explored.Run(null);
-            IReadOnlyList<string> story = explored.Tell(schedule);
-            if (result.Finding is { } finding)
-            {
-                FindingText.Write(terminal.Output, finding.Failure, story);
-                return finding.Failure.Kind == FailureKind.Unsupported ? ExitCode.Undecided : ExitCode.Violation;
-            }
-            foreach (string line in story) terminal.Output.Write($"{line}\n");
-            terminal.Output.Write("\nnothing went wrong\n");
-            return ExitCode.Clean;
+            return isExplored ? ReplayScenario(terminal, text) : ReplayCheck(terminal, text);
         }
         catch (FormatException e)
         {
@@ -80,7 +86,43 @@ static class ReplayCommand
         }
         catch (ReplayException e)
         {
-            throw CommandException.Undecided($"{scenarios[0].Name} is not what was recorded: {e.Message}.");
+            throw CommandException.Undecided($"{text[..text.LastIndexOf('@')]} is not what was recorded: {e.Message}.");
         }
+        catch (DriverCheckException e)
+        {
+            throw CommandException.BadInput(e.Message);
+        }
+    }
+
+    static int ReplayCheck(Terminal terminal, string text)
+    {
+        CheckReplay replay = CheckReplay.Parse(text)
+            ?? throw CommandException.BadInput($"{text}: is no replay string; it is DRIVERS#SCENARIO@SCHEDULE, as check prints it.");
+        DriverSource[] drivers = [.. replay.Drivers.Select(DriverSources.Find)];
+        DriverSources.RequireImports(drivers);
+        IReadOnlyList<CheckFinding> findings =
+            new DriverCheck(drivers, new CheckOptions { ControlCodes = replay.ControlCodes, Rules = RuleCatalog.All }).Replay(replay.Scenario, replay.Schedule);
+        foreach (CheckFinding finding in findings) terminal.Output.Write($"{string.Join('\n', finding.Report)}\n\n");
+        if (findings.Count == 0) terminal.Output.Write("nothing went wrong\n");
+        return findings.Count == 0 ? ExitCode.Clean : ExitCode.Violation;
+    }
+
+    static int ReplayScenario(Terminal terminal, string text)
+    {
+        int at = text.LastIndexOf('@');
+        IReadOnlyList<AssemblyScenario> scenarios = ScenarioAssembly.Find(text[..at]);
+        if (scenarios.Count > 1) throw CommandException.BadInput($"{text[..at]}: is more than one scenario; give the name behind #.");
+        var schedule = Schedule.Parse(text[(at + 1)..]);
+        ExploredScenario explored = Explore.Replay(text[(at + 1)..], scenarios[0].Run);
+        ExplorationResult result = explored.Run(null);
+        IReadOnlyList<string> story = explored.Tell(schedule);
+        if (result.Finding is { } finding)
+        {
+            FindingText.Write(terminal.Output, finding.Failure, story);
+            return finding.Failure.Kind == FailureKind.Unsupported ? ExitCode.Undecided : ExitCode.Violation;
+        }
+        foreach (string line in story) terminal.Output.Write($"{line}\n");
+        terminal.Output.Write("\nnothing went wrong\n");
+        return ExitCode.Clean;
     }
 }

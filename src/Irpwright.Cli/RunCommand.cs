@@ -39,7 +39,7 @@ static class RunCommand
         var drivers = new Argument<string[]>("DRIVER")
         {
             Arity = ArgumentArity.ZeroOrMore,
-            Description = $"Drivers, bottom up: .sys files, Assembly.dll:Type, or built in: {string.Join(", ", DriverStack.BuiltInNames)}",
+            Description = $"Drivers, bottom up: .sys files, Assembly.dll:Type, or built in: {string.Join(", ", DriverSources.BuiltInNames)}",
         };
         var device = Option(
             "--device", "DEVICE", "At the bottom of the stack: ramdisk:SIZE, file:PATH, scripted, or root: a device without driver [default below filters: ramdisk:64KiB]");

@@ -95,6 +95,7 @@ sealed record InstructionJson(string Address, string Bytes, string Text, bool? F
 [JsonSerializable(typeof(ExploreJson))]
 [JsonSerializable(typeof(ImageJson))]
 [JsonSerializable(typeof(ExportsJson))]
+[JsonSerializable(typeof(RulesJson))]
 sealed partial class CliJson : JsonSerializerContext
 {
     /// <summary>Writes names of devices and routines as they are, not escaped for HTML.</summary>

@@ -1,0 +1,29 @@
+namespace Irpwright.Checking;
+
+/// <summary>How thoroughly drivers are checked.</summary>
+public sealed record CheckOptions
+{
+    /// <summary>Chooses the interleavings; the same seed gives the same findings.</summary>
+    public ulong Seed { get; init; } = 1;
+
+    /// <summary>Schedules for each scenario whose interleavings are searched.</summary>
+    public int Schedules { get; init; } = 100;
+
+    /// <summary>Host time after which no further scenario begins.</summary>
+    public TimeSpan Budget { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>Control codes to send, besides those that show in the images.</summary>
+    public IReadOnlyList<uint> ControlCodes { get; init; } = [];
+
+    /// <summary>Rules to watch for; all but advice, if null.</summary>
+    public IReadOnlyList<RuleInfo>? Rules { get; init; }
+
+    /// <summary>What is known and not to be reported.</summary>
+    public MuteList Mutes { get; init; } = new();
+
+    /// <summary>Which scenarios to run, by what their ids begin with; all, if empty.</summary>
+    public string Filter { get; init; } = "";
+
+    /// <summary>Scenarios at the same time.</summary>
+    public int Workers { get; init; } = Environment.ProcessorCount;
+}

@@ -1,0 +1,118 @@
+using Irpwright.Reporting;
+
+namespace Irpwright.Checking;
+
+/// <summary>Runs one scenario on a machine of its own.</summary>
+sealed class CheckRunner(IReadOnlyList<DriverSource> drivers, CheckOptions options)
+{
+    // A driver that needs more for one call is caught in a loop.
+    const long InstructionBudget = 20_000_000;
+
+    /// <summary>What one run came to.</summary>
+    /// <param name="Failures">Everything that went wrong, the first thing first.</param>
+    /// <param name="Refusal">What the drivers were told when they did not come up; null if they did.</param>
+    internal sealed record Outcome(IReadOnlyList<Failure> Failures, string? Refusal, int Muted);
+
+    /// <param name="attach">Called before anything runs in the machine.</param>
+    /// <param name="see">Called for each violation when it happens.</param>
+    /// <param name="tell">Called when the run is over, while its machine still exists, with what stopped it.</param>
+    internal Outcome Run(CheckScenario scenario, IScheduleStrategy strategy, bool withFaults, Coverage? coverage, Action<Machine>? attach = null,
+        Action<Violation>? see = null, Action<Exception?>? tell = null)
+    {
+        using var machine = new Machine(new MachineOptions { Name = "check", Strategy = strategy, InstructionBudget = InstructionBudget });
+        var bench = new CheckBench(machine, drivers, scenario.Lower);
+        var failures = new List<Failure>();
+        Verifier verifier = Verifier.Attach(machine, options.Rules, options.Mutes);
+        verifier.Found = violation =>
+        {
+            if (!IsOfDriversUnderTest(violation) || IsUnwinding(machine)) return;
+            failures.Add(Failures.Of(violation));
+            see?.Invoke(violation);
+        };
+        coverage?.Attach(machine);
+        attach?.Invoke(machine);
+        Exception? stop = null;
+        try
+        {
+            machine.Run(() =>
+            {
+                machine.Faults.IsOn = withFaults;
+                scenario.Act(bench);
+                machine.Faults.IsOn = false;
+                ((ControlledScheduler)machine.Scheduler).RunToRest();
+            });
+            verifier.Finish();
+        }
+        catch (ScheduleException)
+        {
+            throw;
+        }
+        catch (Exception e)
+        {
+            stop = e;
+            failures.Add(Failures.Of(e));
+        }
+        coverage?.Collect(bench.Guest);
+        tell?.Invoke(stop);
+        return new(failures, bench.Refusal, verifier.MutedCount);
+    }
+
+    // The device below is ours.
+    static bool IsOfDriversUnderTest(Violation violation) => violation.Driver != CheckBench.LowerName;
+
+    // Other threads that the stop of the machine ends do so at the same time, in no order.
+    static bool IsUnwinding(Machine machine) =>
+        machine.BugChecks.StopReason is not null && machine.BugChecks.Report?.Thread != machine.TryGetCurrentThread()?.Name;
+
+    /// <summary>Makes a recorded run again and reports what it was recorded for.</summary>
+    internal IReadOnlyList<string> Describe(CheckScenario scenario, Schedule schedule, Failure failure, string replay)
+    {
+        var lines = new List<string>();
+        ObjectNames? names = null;
+        TextTrace? story = null;
+        (Violation Violation, IReadOnlyList<string> Irp, IReadOnlyList<string> Steps)? seen = null;
+        try
+        {
+            Run(scenario, new ReplayStrategy(schedule), WithFaults(schedule), null, Attach, See, Tell);
+        }
+        catch (ReplayException e)
+        {
+            // Something is decided outside of the machine: what was seen is still worth a line.
+            lines.AddRange([failure.ToString(), "", $"  It was seen once, and could not be shown again: {e.Message}."]);
+        }
+        return lines;
+
+        void Attach(Machine machine)
+        {
+            machine.Events.Add(names = new ObjectNames(machine));
+            machine.Events.Add(story = new TextTrace(machine, names, null));
+        }
+
+        // While the IRP is still as it was.
+        void See(Violation violation)
+        {
+            if (seen is not null || !Failures.Of(violation).IsTheSameAs(failure)) return;
+            IReadOnlyList<string> irp = violation.Irp != 0 && GuestMemory.IsAccessible(violation.Irp, IRP.SizeOf, PageAccess.Read)
+                ? IrpText.Describe(names!, new PIRP(violation.Irp))
+                : [];
+            story!.Flush();
+            seen = (violation, irp, [.. story.Recent]);
+        }
+
+        void Tell(Exception? stop)
+        {
+            story!.Flush();
+            string command = $"irpwright replay '{replay}'";
+            lines.AddRange(stop switch
+            {
+                BugCheckException e when failure.Kind == FailureKind.BugCheck => BugCheckText.Describe(e.Report, names!, story, command),
+                MachineHungException e when failure.Kind == FailureKind.Hang => BugCheckText.DescribeHang(e.Message, names!, story, command),
+                _ when seen is var (violation, irp, steps) => ViolationText.DescribeAtLength(violation, irp, steps, command),
+                _ => [failure.ToString(), "", "  to see it again", $"    {command}"],
+            });
+        }
+    }
+
+    internal static bool WithFaults(Schedule schedule) =>
+        schedule.Steps.Any(step => step.Site?.StartsWith(FaultInjection.SitePrefix, StringComparison.Ordinal) == true);
+}

@@ -1,0 +1,18 @@
+namespace Irpwright.Checking;
+
+/// <summary>One thing that the battery does to the drivers, on a machine of its own.</summary>
+/// <param name="Id">Short, stable and printable: replay strings name it.</param>
+/// <param name="Title">In a report: what was going on.</param>
+/// <param name="Act">Does it, inside the machine. Nothing is loaded yet.</param>
+public sealed record CheckScenario(string Id, string Title, Action<CheckBench> Act)
+{
+    public LowerDevice Lower { get; init; } = LowerDevice.Now;
+
+    /// <summary>Whether its interleavings are searched; otherwise it runs once, in the ordinary order.</summary>
+    public bool IsExplored { get; init; }
+
+    /// <summary>Whether it is run again for each place in the drivers where a kernel routine could fail, with that failing once.</summary>
+    public bool WithFaults { get; init; }
+
+    public override string ToString() => Id;
+}

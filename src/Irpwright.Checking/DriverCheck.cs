@@ -1,0 +1,226 @@
+using System.Diagnostics;
+using Irpwright.Guest.Images;
+
+namespace Irpwright.Checking;
+
+/// <summary>
+/// Finds out what drivers are, puts them through the battery, and collects what goes wrong. Scenarios run side by side; what they find
+/// does not depend on which is faster.
+/// </summary>
+/// <example><code>
+/// CheckResult result = new DriverCheck([driver], new CheckOptions()).Run();
+/// </code></example>
+public sealed class DriverCheck
+{
+    const int ShrinkAttempts = 60;
+    // Beyond that many codes, races of each with each would take all the time.
+    const int MostControlCodes = 64;
+
+    readonly IReadOnlyList<DriverSource> drivers;
+    readonly CheckOptions options;
+    readonly CheckRunner runner;
+
+    /// <param name="drivers">Lowest first.</param>
+    public DriverCheck(IReadOnlyList<DriverSource> drivers, CheckOptions options)
+    {
+        this.drivers = drivers;
+        this.options = options;
+        runner = new CheckRunner(drivers, options);
+    }
+
+    /// <summary>Told how many scenarios there are.</summary>
+    public Action<int>? Planned { get; init; }
+
+    /// <summary>Told when a scenario begins; from several threads.</summary>
+    public Action<CheckScenario>? Begun { get; init; }
+
+    /// <summary>Told when a scenario is over; from several threads.</summary>
+    public Action<CheckScenario>? Ended { get; init; }
+
+    /// <summary>A failure of one scenario and the run that shows it.</summary>
+    sealed record Raw(Failure Failure, Schedule Schedule, bool WasExplored);
+
+    sealed record ScenarioOutcome(IReadOnlyList<Raw> Failures, long Runs, int Faults, int Muted, string? Skipped);
+
+    /// <summary>Runs the battery.</summary>
+    /// <exception cref="DriverCheckException">The drivers do not come up even when nothing disturbs them.</exception>
+    public CheckResult Run(CancellationToken cancellation = default)
+    {
+        var clock = Stopwatch.StartNew();
+        var coverage = new Coverage();
+        DriverProfile profile = Examine();
+        CheckScenario[] scenarios = [.. Battery.For(profile).Where(s => s.Id.StartsWith(options.Filter, StringComparison.Ordinal))];
+        if (scenarios.Length == 0) throw new DriverCheckException($"No scenario's name begins with '{options.Filter}'.");
+        Planned?.Invoke(scenarios.Length);
+        var outcomes = new ScenarioOutcome?[scenarios.Length];
+        // Not Parallel.For, which hands out ranges: what the budget cuts off is to be the end of the battery.
+        int next = -1;
+        Thread[] workers = [.. Enumerable.Range(0, Math.Clamp(options.Workers, 1, scenarios.Length)).Select(_ => new Thread(Work))];
+        foreach (Thread worker in workers) worker.Start();
+        foreach (Thread worker in workers) worker.Join();
+        cancellation.ThrowIfCancellationRequested();
+        return Collect(profile, scenarios, outcomes, coverage);
+
+        void Work()
+        {
+            for (int i; (i = Interlocked.Increment(ref next)) < scenarios.Length;)
+            {
+                if (clock.Elapsed > options.Budget || cancellation.IsCancellationRequested) return;
+                Begun?.Invoke(scenarios[i]);
+                outcomes[i] = Run(scenarios[i], coverage, cancellation);
+                Ended?.Invoke(scenarios[i]);
+            }
+        }
+    }
+
+    ScenarioOutcome Run(CheckScenario scenario, Coverage coverage, CancellationToken cancellation)
+    {
+        var found = new List<Raw>();
+        long runs = 1;
+        int muted = 0;
+        string? skipped = null;
+        // The ordinary run; with faults it also shows where kernel routines could fail.
+        var record = new RecordingStrategy(new FifoStrategy());
+        Note(runner.Run(scenario, record, scenario.WithFaults, coverage), record, false);
+        string[] sites = [.. record.Schedule.Steps.Select(step => step.Site).OfType<string>().Distinct()];
+        foreach (string site in sites)
+        {
+            if (cancellation.IsCancellationRequested) break;
+            record = new RecordingStrategy(new OneFault(site));
+            Note(runner.Run(scenario, record, true, coverage), record, false);
+            runs++;
+        }
+        if (scenario.IsExplored)
+        {
+            ISearch search = new ExploreOptions { Seed = options.Seed }.NewSearch();
+            long left = options.Schedules;
+            while (left > 0 && !cancellation.IsCancellationRequested)
+            {
+                var explorer = new Explorer((strategy, attach) => runner.Run(scenario, strategy, false, coverage, attach).Failures)
+                {
+                    Schedules = left,
+                    Wanted = failure => !found.Any(raw => raw.Failure.IsTheSameAs(failure)),
+                };
+                ExplorationResult result = explorer.Explore(search, cancellation);
+                long made = result.Runs + result.Redundant + result.TooLong;
+                left -= made;
+                runs += made;
+                if (result.Finding is not { } finding) break;
+                Add(finding.Failure, finding.Schedule, true);
+            }
+        }
+        return new(found, runs, sites.Length, muted, skipped);
+
+        void Note(CheckRunner.Outcome outcome, RecordingStrategy recorded, bool explored)
+        {
+            muted += outcome.Muted;
+            foreach (Failure failure in outcome.Failures) Add(failure, recorded.Schedule, explored);
+        }
+
+        void Add(Failure failure, Schedule schedule, bool explored)
+        {
+            if (failure.Kind == FailureKind.Unsupported) skipped ??= failure.Sentence;
+            else if (!found.Any(raw => raw.Failure.IsTheSameAs(failure))) found.Add(new(failure, schedule, explored));
+        }
+    }
+
+    CheckResult Collect(DriverProfile profile, CheckScenario[] scenarios, ScenarioOutcome?[] outcomes, Coverage coverage)
+    {
+        var findings = new List<CheckFinding>();
+        var skipped = new List<SkippedScenario>();
+        for (int i = 0; i < scenarios.Length; i++)
+        {
+            if (outcomes[i] is not { } outcome) skipped.Add(new(scenarios[i].Id, "the budget was spent"));
+            else if (outcome.Skipped is { } reason) skipped.Add(new(scenarios[i].Id, reason));
+            foreach (Raw raw in outcomes[i]?.Failures ?? [])
+            {
+                int known = findings.FindIndex(f => f.Failure.IsTheSameAs(raw.Failure));
+                if (known >= 0) findings[known] = findings[known] with { Scenarios = findings[known].Scenarios + 1 };
+                else findings.Add(Finding(scenarios[i], raw));
+            }
+        }
+        ScenarioOutcome[] done = [.. outcomes.OfType<ScenarioOutcome>()];
+        return new(profile, [.. findings.OrderBy(f => f.Severity)], [.. scenarios.Where((_, i) => outcomes[i] is not null)], done.Sum(o => o.Runs), done.Sum(o => o.Faults), done.Sum(o => o.Muted),
+            skipped, coverage.Result(drivers.Sum(d => d.Image?.Functions.Length ?? 0)));
+    }
+
+    CheckFinding Finding(CheckScenario scenario, Raw raw)
+    {
+        Schedule schedule = raw.Schedule;
+        if (raw.WasExplored)
+        {
+            var explorer = new Explorer((strategy, attach) => runner.Run(scenario, strategy, false, null, attach).Failures);
+            schedule = explorer.Shrink(new Finding(raw.Failure, schedule, 1), ShrinkAttempts).Schedule;
+        }
+        RuleInfo? rule = raw.Failure.Kind == FailureKind.Rule ? RuleCatalog.Find(raw.Failure.Name) : null;
+        string replay = new CheckReplay(drivers, options.ControlCodes, scenario.Id, schedule).ToString();
+        return new(raw.Failure, scenario, schedule, rule, rule?.Severity ?? Severity.Error,
+            runner.Describe(scenario, schedule, raw.Failure, replay), replay, 1);
+    }
+
+    /// <summary>Makes a recorded run again.</summary>
+    /// <returns>What went wrong in it, with the report of each.</returns>
+    /// <exception cref="ReplayException">The run is not the recorded one; says where.</exception>
+    /// <exception cref="DriverCheckException">There is no such scenario for these drivers.</exception>
+    public IReadOnlyList<CheckFinding> Replay(string scenarioId, Schedule schedule)
+    {
+        CheckScenario scenario = Battery.For(Examine()).FirstOrDefault(s => s.Id == scenarioId)
+            ?? throw new DriverCheckException($"These drivers have no scenario '{scenarioId}': the replay string was made for others, or by another version.");
+        var strategy = new ReplayStrategy(schedule);
+        IReadOnlyList<Failure> failures = runner.Run(scenario, strategy, CheckRunner.WithFaults(schedule), null).Failures;
+        strategy.RequireEnd();
+        return [.. failures.Select(failure => Finding(scenario, new Raw(failure, schedule, false)))];
+    }
+
+    /// <summary>Loads the drivers once, undisturbed, and looks at what they are.</summary>
+    /// <exception cref="DriverCheckException">They refuse.</exception>
+    public DriverProfile Examine()
+    {
+        // What drivers that do not even survive this are taken for: loading them shows the rest.
+        DriverProfile profile = new(DriverRole.Software, [], [], [], false);
+        string? refusal = Try(bench =>
+        {
+            if (!bench.Load()) return;
+            byte[] majorFunctions = [.. Enumerable.Range(0, IRP_MJ_MAXIMUM_FUNCTION + 1).Select(i => (byte)i)
+                .Where(major => bench.Drivers.Any(driver => bench.Machine.Drivers.Handles(driver.Object, major)))];
+            IEnumerable<uint> codes = options.ControlCodes.Concat(drivers.Where(d => d.Image is not null)
+                .SelectMany(d => ImageReport.ControlCodesOf(d.Image!)).Select(code => code.Value)).Distinct().Take(MostControlCodes);
+            DriverRole role = bench.Node is not { } node ? DriverRole.Software
+                : node.Children.Count > 0 ? DriverRole.Bus
+                : DriverRole.Function;
+            profile = new(role, bench.DeviceNames, majorFunctions, [.. codes], bench.Drivers.All(d => !d.Object.DriverUnload.IsNull));
+        });
+        if (refusal is not null) throw new DriverCheckException($"{refusal}: there is nothing to check.");
+        if (profile.Role == DriverRole.Function)
+        {
+            Try(bench =>
+            {
+                bench.Load();
+                if (bench.Open(bench.DeviceNames[0]) is not { } handle) return;
+                bench.Do(handle, new IoRequest(IRP_MJ_READ, bench.UserBuffer(16), 16));
+                if (bench.Lower.Requests.Count > 0) profile = profile with { Role = DriverRole.Filter };
+            });
+        }
+        return profile;
+
+        string? Try(Action<CheckBench> act) => new CheckRunner(drivers, new CheckOptions { Rules = [] })
+            .Run(new CheckScenario("examine", "", act), new FifoStrategy(), false, null).Refusal;
+    }
+
+    /// <summary>Everything works but the first call at one site.</summary>
+    sealed class OneFault(string site) : IScheduleStrategy
+    {
+        bool isOver;
+
+        public bool MovesTimeEarly => false;
+
+        public int Choose(KernelThread thread, SchedulingPoint point, ReadOnlySpan<ScheduleChoice> choices) => 0;
+
+        public int Choose(string asked, int count)
+        {
+            if (isOver || asked != site) return 0;
+            isOver = true;
+            return 1;
+        }
+    }
+}

@@ -1,0 +1,41 @@
+namespace Irpwright.Checking.Reports;
+
+/// <summary>What a check came to, for people.</summary>
+public static class CheckText
+{
+    /// <summary>One line: what the battery takes the drivers for.</summary>
+    public static string Describe(DriverProfile profile)
+    {
+        string devices = profile.Devices.Count == 0 ? "no device that programs can open" : string.Join(", ", profile.Devices.Take(3)) + (profile.Devices.Count > 3 ? ", ..." : "");
+        string codes = profile.ControlCodes.Count switch
+        {
+            0 => "",
+            1 => ", 1 control code",
+            int count => $", {count} control codes",
+        };
+        return $"{RoleName(profile.Role)}; {devices}{codes}";
+    }
+
+    static string RoleName(DriverRole role) => role switch
+    {
+        DriverRole.Software => "software driver",
+        DriverRole.Filter => "filter driver",
+        DriverRole.Function => "function driver",
+        _ => "bus driver",
+    };
+
+    /// <summary>The last lines: how much was done, and what was not.</summary>
+    public static IReadOnlyList<string> Summarise(CheckResult result)
+    {
+        var lines = new List<string>();
+        lines.Add($"{Count(result.Findings.Count, "finding")} in {Count(result.Ran.Count, "scenario")}, {Count(result.Runs, "run")}; "
+            + $"{Count(result.Faults, "call site")} made to fail; {Count(result.Coverage.Routines.Count, "kernel routine")} called"
+            + (result.Coverage.AllFunctions > 0 ? $"; {result.Coverage.Functions} of {Count(result.Coverage.AllFunctions, "function")} reached" : ""));
+        if (result.Muted > 0) lines.Add($"{Count(result.Muted, "violation")} muted");
+        foreach (IGrouping<string, SkippedScenario> reason in result.Skipped.GroupBy(s => s.Reason))
+            lines.Add($"not decided, {Count(reason.Count(), "scenario")}: {reason.Key}");
+        return lines;
+    }
+
+    static string Count(long count, string what) => count == 1 ? $"1 {what}" : $"{count} {what}s";
+}

@@ -1,0 +1,30 @@
+using Irpwright.Guest.Images;
+
+namespace Irpwright.Checking.Tests;
+
+/// <summary>The compiled samples as drivers to check.</summary>
+static class CompiledSamples
+{
+    static readonly string Images = Path.Combine(FindRoot(), "samples", "native", "bin");
+
+    public static DriverSource Driver(string name)
+    {
+        string path = Path.Combine(Images, name + ".sys");
+        return PortableExecutable.TryReadFile(path, out PortableExecutable? image, out ImageDiagnostic? error)
+            ? DriverSource.Of(path, image)
+            : throw new InvalidOperationException(error.ToString());
+    }
+
+    /// <summary>Fewer schedules than by default: every sample is checked in each test run.</summary>
+    public static CheckResult Check(string name, int schedules = 2) =>
+        new DriverCheck([Driver(name)], new CheckOptions { Schedules = schedules, Budget = TimeSpan.FromMinutes(5) }).Run();
+
+    static string FindRoot()
+    {
+        for (DirectoryInfo? at = new(AppContext.BaseDirectory); at is not null; at = at.Parent)
+        {
+            if (File.Exists(Path.Combine(at.FullName, "Irpwright.slnx"))) return at.FullName;
+        }
+        throw new DirectoryNotFoundException($"no Irpwright.slnx above {AppContext.BaseDirectory}");
+    }
+}

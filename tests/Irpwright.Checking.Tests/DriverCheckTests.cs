@@ -1,0 +1,111 @@
+using Irpwright.Samples;
+
+namespace Irpwright.Checking.Tests;
+
+public class DriverCheckTests
+{
+    static string[] Told(CheckResult result) => [.. result.Findings.Select(f => $"{f.Failure} | {f.Failure.Place} | {f.Replay}")];
+
+    [Fact]
+    public void The_same_seed_gives_the_same_findings_in_the_same_order_however_many_work_on_it()
+    {
+        CheckResult alone = Run(1), together = Run(4);
+        Assert.NotEmpty(alone.Findings);
+        Assert.Equal(Told(alone), Told(together));
+        Assert.Equal(alone.Runs, together.Runs);
+
+        static CheckResult Run(int workers) => new DriverCheck([CompiledSamples.Driver("broken-pending")],
+            new CheckOptions { Schedules = 5, Workers = workers, Budget = TimeSpan.FromMinutes(5) }).Run();
+    }
+
+    [Fact]
+    public void Each_call_site_that_can_fail_fails_once()
+    {
+        CheckResult result = new DriverCheck([CompiledSamples.Driver("queue")], new CheckOptions { Filter = "load" }).Run();
+        Assert.True(result.Faults >= 3, $"{result.Faults} call sites");
+        Assert.Empty(result.Findings);
+    }
+
+    [Fact]
+    public void A_driver_that_does_not_look_whether_it_got_memory_is_found_and_the_run_says_which_call_failed()
+    {
+        DriverSource careless = DriverSource.Of("careless", "careless", () => new Careless());
+        CheckResult result = new DriverCheck([careless], new CheckOptions { Filter = "load" }).Run();
+        CheckFinding finding = Assert.Single(result.Findings);
+        Assert.Equal(FailureKind.BugCheck, finding.Failure.Kind);
+        Assert.Contains(finding.Schedule.Steps, step =>
+            step is { Answer: 1, Site: { } site } && site.Contains("ExAllocatePoolWithTag in Careless.DriverEntry", StringComparison.Ordinal));
+    }
+
+    sealed class Careless : WdmDriver
+    {
+        public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+        {
+            PVOID memory = ExAllocatePoolWithTag(POOL_TYPE.NonPagedPool, 64, 0x6572_6143);
+            new PKEVENT(memory.Address).Header.SignalState = 1;
+            ExFreePoolWithTag(memory, 0x6572_6143);
+            DriverObject.DriverUnload = Routine(Unload);
+            return NTSTATUS.STATUS_SUCCESS;
+        }
+
+        void Unload(PDRIVER_OBJECT DriverObject) => DriverObject.DriverUnload = default;
+    }
+
+    [Fact]
+    public void A_C_sharp_driver_is_checked_like_a_compiled_one()
+    {
+        DriverSource broken = DriverSource.Of("BrokenDouble", "brokendouble", () => new BrokenDouble());
+        CheckResult result = new DriverCheck([broken], new CheckOptions { Schedules = 3, Budget = TimeSpan.FromMinutes(5) }).Run();
+        Assert.Contains(result.Findings, f => f.Failure.Name == "DoubleCompletion");
+    }
+
+    [Fact]
+    public void What_is_muted_is_counted_and_not_reported()
+    {
+        var mutes = new MuteList();
+        mutes.Add("SpinLockSafe@broken-lockheld");
+        CheckResult result = new DriverCheck([CompiledSamples.Driver("broken-lockheld")], new CheckOptions { Schedules = 2, Mutes = mutes }).Run();
+        Assert.DoesNotContain(result.Findings, f => f.Failure.Name == "SpinLockSafe");
+        Assert.True(result.Muted > 0);
+    }
+
+    [Fact]
+    public void What_the_budget_cuts_off_is_named()
+    {
+        CheckResult result = new DriverCheck([CompiledSamples.Driver("passthrough")], new CheckOptions { Budget = TimeSpan.Zero }).Run();
+        Assert.Empty(result.Ran);
+        Assert.NotEmpty(result.Skipped);
+        Assert.All(result.Skipped, skipped => Assert.Equal("the budget was spent", skipped.Reason));
+    }
+
+    [Fact]
+    public void A_driver_that_refuses_to_load_cannot_be_checked() =>
+        Assert.Equal("DriverEntry of startio returned STATUS_NO_SUCH_DEVICE: there is nothing to check.",
+            Assert.Throws<DriverCheckException>(() => CompiledSamples.Check("startio")).Message);
+
+    [Fact]
+    public void A_replay_string_for_other_drivers_is_refused()
+    {
+        CheckReplay replay = CheckReplay.Parse(CompiledSamples.Check("broken-forgotten", 1).Findings[0].Replay)!;
+        var other = new DriverCheck([CompiledSamples.Driver("passthrough")], new CheckOptions());
+        Assert.Contains("have no scenario 'none'", Assert.Throws<DriverCheckException>(() => other.Replay("none", replay.Schedule)).Message, StringComparison.Ordinal);
+        Assert.Throws<ReplayException>(() => other.Replay("ordinary", replay.Schedule));
+    }
+
+    [Theory]
+    [InlineData("a.sys,b.sys+0x222004#load@", "This is no replay string")]
+    [InlineData("a.sys+222004#load@iw1", "'222004' in the replay string is no control code.")]
+    public void A_damaged_replay_string_says_where(string text, string message) =>
+        Assert.Contains(message, Assert.Throws<FormatException>(() => CheckReplay.Parse(text)).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void A_replay_string_keeps_drivers_codes_scenario_and_schedule()
+    {
+        CheckReplay replay = new(["a.sys", "B.dll:Filter"], [0x222004, 0x22200B], "control-0x00222004", new Schedule([], false));
+        CheckReplay read = CheckReplay.Parse(replay.ToString())!;
+        Assert.Equal(replay.Drivers, read.Drivers);
+        Assert.Equal(replay.ControlCodes, read.ControlCodes);
+        Assert.Equal(replay.Scenario, read.Scenario);
+        Assert.Equal(replay.ToString(), read.ToString());
+    }
+}

@@ -1,0 +1,77 @@
+namespace Irpwright.Checking.Tests;
+
+/// <summary>The battery on the samples: silent about those that are right, and clear about those that are not.</summary>
+public class SampleTests
+{
+    [Theory]
+    [InlineData("associated", DriverRole.Filter)]
+    [InlineData("csq", DriverRole.Software)]
+    [InlineData("msvclike", DriverRole.Software)]
+    [InlineData("passthrough", DriverRole.Filter)]
+    [InlineData("pnpbus", DriverRole.Function)]
+    [InlineData("pnpfilter", DriverRole.Filter)]
+    [InlineData("pnpfunc", DriverRole.Function)]
+    [InlineData("queue", DriverRole.Software)]
+    [InlineData("retry", DriverRole.Filter)]
+    [InlineData("seh", DriverRole.Software)]
+    [InlineData("split", DriverRole.Filter)]
+    [InlineData("syncquery", DriverRole.Filter)]
+    [InlineData("fixed-cancelset", DriverRole.Software)]
+    [InlineData("fixed-deadlock", DriverRole.Software)]
+    [InlineData("fixed-errorpath", DriverRole.Filter)]
+    [InlineData("fixed-event", DriverRole.Filter)]
+    [InlineData("fixed-forgotten", DriverRole.Software)]
+    [InlineData("fixed-freeirp", DriverRole.Filter)]
+    [InlineData("fixed-leakirp", DriverRole.Filter)]
+    [InlineData("fixed-lockheld", DriverRole.Software)]
+    [InlineData("fixed-lostcancel", DriverRole.Software)]
+    [InlineData("fixed-mdl", DriverRole.Software)]
+    [InlineData("fixed-method", DriverRole.Software)]
+    [InlineData("fixed-overrun", DriverRole.Software)]
+    [InlineData("fixed-pending", DriverRole.Filter)]
+    [InlineData("fixed-power", DriverRole.Filter)]
+    [InlineData("fixed-remove", DriverRole.Filter)]
+    [InlineData("fixed-removelock", DriverRole.Filter)]
+    [InlineData("fixed-status", DriverRole.Filter)]
+    [InlineData("fixed-touch", DriverRole.Filter)]
+    [InlineData("fixed-unload", DriverRole.Software)]
+    public void A_driver_that_is_right_passes_the_whole_battery(string name, DriverRole role)
+    {
+        CheckResult result = CompiledSamples.Check(name);
+        Assert.Empty(result.Findings.Select(finding => string.Join('\n', finding.Report)));
+        Assert.Empty(result.Skipped);
+        Assert.Equal(role, result.Profile.Role);
+        Assert.True(result.Coverage.Functions > 0);
+    }
+
+    [Theory]
+    [InlineData("broken-cancelset", "IwCompletedCancelable", "BrokenCancelSetDispatchWrite")]
+    [InlineData("broken-double", "DoubleCompletion", "BrokenDoubleDispatchRead")]
+    [InlineData("broken-errorpath", "DoubleCompletion", "BrokenErrorPathDispatchRead")]
+    [InlineData("broken-event", "DoubleCompletion", "BrokenEventDispatchPnp")]
+    [InlineData("broken-forgotten", "IrpProcessingComplete", "BrokenForgottenDispatchDeviceControl")]
+    [InlineData("broken-freeirp", "MULTIPLE_IRP_COMPLETE_REQUESTS", "")]
+    [InlineData("broken-lockheld", "SpinLockSafe", "BrokenLockHeldBeat")]
+    [InlineData("broken-loop", "THREAD_STUCK_IN_DEVICE_DRIVER", "BrokenLoopDispatchRead")]
+    [InlineData("broken-mdl", "IwPagesLeftLocked", "BrokenMdlDispatchDeviceControl")]
+    [InlineData("broken-null", "DRIVER_IRQL_NOT_LESS_OR_EQUAL", "BrokenNullReadDone")]
+    [InlineData("broken-pending", "IwPendingNotPropagated", "BrokenPendingReadDone")]
+    [InlineData("broken-recurse", "UNEXPECTED_KERNEL_MODE_TRAP", "broken-recurse!")]
+    [InlineData("broken-remove", "PnpIrpCompletion", "BrokenRemoveDispatchPnp")]
+    [InlineData("broken-removelock", "HANG", "")]
+    [InlineData("broken-seh", "SYSTEM_SERVICE_EXCEPTION", "BrokenSehSectorOf")]
+    [InlineData("broken-stack", "NO_MORE_IRP_STACK_LOCATIONS", "")]
+    [InlineData("broken-unload", "IwFreedActiveTimer", "BrokenUnloadUnload")]
+    public void The_bug_of_a_driver_is_found_named_located_and_replayed(string name, string expected, string place)
+    {
+        CheckResult result = CompiledSamples.Check(name);
+        CheckFinding? finding = result.Findings.FirstOrDefault(f => f.Failure.Name == expected && (f.Failure.Place ?? "").Contains(place, StringComparison.Ordinal));
+        Assert.True(finding is not null, $"found were {string.Join("; ", result.Findings.Select(f => $"{f.Failure.Name} in {f.Failure.Place}"))}");
+        Assert.Contains(finding.Report, line => line.Contains($"irpwright replay '{finding.Replay}'", StringComparison.Ordinal));
+
+        CheckReplay replay = CheckReplay.Parse(finding.Replay)!;
+        IReadOnlyList<CheckFinding> again = new DriverCheck([CompiledSamples.Driver(name)], new CheckOptions()).Replay(replay.Scenario, replay.Schedule);
+        CheckFinding same = Assert.Single(again, f => f.Failure.IsTheSameAs(finding.Failure));
+        Assert.Equal(finding.Report, same.Report);
+    }
+}
