@@ -19,7 +19,7 @@ sealed class CheckRunner(IReadOnlyList<DriverSource> drivers, CheckOptions optio
     internal Outcome Run(CheckScenario scenario, IScheduleStrategy strategy, bool withFaults, Coverage? coverage, Action<Machine>? attach = null,
         Action<Violation>? see = null, Action<Exception?>? tell = null)
     {
-        using var machine = new Machine(new MachineOptions { Name = "check", Strategy = strategy, InstructionBudget = InstructionBudget });
+        using var machine = new Machine(new MachineOptions { Name = "check", Strategy = strategy, InstructionBudget = InstructionBudget, ChecksMemory = true });
         var bench = new CheckBench(machine, drivers, scenario.Lower);
         var failures = new List<Failure>();
         Verifier verifier = Verifier.Attach(machine, options.Rules, options.Mutes);

@@ -67,7 +67,7 @@ public sealed partial class KernelEvents
     internal unsafe bool DdiCalled(KernelExport export, ulong* gpr, out DdiArguments arguments)
     {
         Unsafe.SkipInit(out arguments);
-        if (!areCallsWatched) return;
+        if (!areCallsWatched) return false;
         arguments = new DdiArguments(gpr, export.ParameterCount);
         DdiCalled(export, ReturnAddress(gpr), in arguments);
         if (!machine.Faults.Strikes(export, ReturnAddress(gpr), in arguments, out ulong failure)) return false;
