@@ -125,7 +125,7 @@ public sealed class ExportGeneratorTests
                 }
             }
             """).Load();
-        Assert.Equal("1234 -1 False UserMode -5 True FACE 7 C0000001 | 0 ntoskrnl.exe!IofTest = IoTest at 1..2 with 7 from FACE: 4660;C0000001 | 1",
+        Assert.Equal("1234 -1 False UserMode -5 True FACE 7 C0000001 | 0 ntoskrnl.exe!IofTest = IoTest at 1..2 with 8181188 from FACE: 4660;C0000001 | 1",
             program.GetType("Probe")!.GetMethod("Run")!.Invoke(null, null));
     }
 

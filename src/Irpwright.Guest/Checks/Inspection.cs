@@ -315,7 +315,7 @@ readonly unsafe ref struct Inspection
         bool isRepeated = Instruction.HasRepPrefix || Instruction.HasRepnePrefix;
         bool compares = Instruction.RflagsWritten != RflagsBits.None;
         if (isRepeated && Register(0x08, 8) != 0) Unwritten(UninitializedUse.Condition);
-        ulong count = isRepeated ? cpu->Rcx : 1;
+        ulong count = isRepeated ? Math.Min(cpu->Rcx, GuestMemory.SliceSize) : 1;
         if (count == 0) return;
         // Where a comparison ends is not known yet: one element is certain.
         if (compares) count = 1;

@@ -85,7 +85,17 @@ sealed unsafe class MemoryChecks(MemoryShadow shadow, IMisuseReports reports) : 
     /// <summary>The same for many bytes, of which none may be memory of this machine.</summary>
     public void CheckRange(Cpu* cpu, ulong address, ulong length, bool isWrite, ulong instruction)
     {
-        if (length != 0 && length < GuestMemory.SliceSize && IsWatched(cpu, address)) CheckBytes(cpu, address, length, isWrite, instruction, address);
+        if (length == 0 || !IsWatched(cpu, address)) return;
+        // The first byte that will fault is looked at as well: it may say which block it lies behind.
+        CheckBytes(cpu, address, Math.Min(length, Reachable(cpu, address, length) + 1), isWrite, instruction, address);
+    }
+
+    /// <summary>How much of a range is memory of this machine; what comes after it will fault.</summary>
+    ulong Reachable(Cpu* cpu, ulong address, ulong length)
+    {
+        if (length == 0 || !IsWatched(cpu, address)) return 0;
+        length = Math.Min(length, int.MaxValue);
+        return GuestMemory.TryTranslate(address, length, PageAccess.Read, out _, out ulong faultAddress) ? length : faultAddress - address;
     }
 
     public void RequireResident(Cpu* cpu, ulong address, PageAccess access, ulong instruction)
@@ -149,14 +159,16 @@ sealed unsafe class MemoryChecks(MemoryShadow shadow, IMisuseReports reports) : 
     /// <summary>Memory was copied as it is.</summary>
     public void Copied(Cpu* cpu, ulong from, ulong to, ulong length)
     {
-        if (length == 0 || length >= GuestMemory.SliceSize || !IsWatched(cpu, to)) return;
-        if (IsWatched(cpu, from)) Shadow.Copied(from, to, length);
+        length = Reachable(cpu, to, length);
+        ulong known = Math.Min(length, Reachable(cpu, from, length));
+        if (known != 0) Shadow.Copied(from, to, known);
         else Written(cpu, to, length);
     }
 
     public void Written(Cpu* cpu, ulong address, ulong length)
     {
-        if (length != 0 && length < GuestMemory.SliceSize && IsWatched(cpu, address)) Shadow.Remove(address, length, ByteState.Uninitialized);
+        length = Reachable(cpu, address, length);
+        if (length != 0) Shadow.Remove(address, length, ByteState.Uninitialized);
     }
 
     // ---- Calls of the kernel
