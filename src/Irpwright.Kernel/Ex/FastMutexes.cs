@@ -11,14 +11,6 @@ public sealed class FastMutexes
 
     internal FastMutexes(Machine machine) => this.machine = machine;
 
-    /// <summary>Prepares a fast mutex that nobody owns. IRQL &lt;= DISPATCH_LEVEL.</summary>
-    [WdkInline]
-    public void ExInitializeFastMutex(PFAST_MUTEX FastMutex)
-    {
-        FastMutex.Value = new FAST_MUTEX { Count = 1 };
-        machine.Dispatcher.KeInitializeEvent(new PKEVENT(EventOf(FastMutex).Address), EVENT_TYPE.SynchronizationEvent, false);
-    }
-
     /// <summary>Acquires a fast mutex and raises to APC_LEVEL. IRQL &lt;= APC_LEVEL.</summary>
     /// <exception cref="MachineHungException">The calling thread owns it already: it would wait for itself.</exception>
     [KernelExport(MaxIrql = APC_LEVEL)]

@@ -54,23 +54,6 @@ public sealed class RemoveLocks
             machine.Dispatcher.KeWaitForSingleObject(RemoveEventOf(RemoveLock), KWAIT_REASON.Executive, MODE.KernelMode, false, null);
     }
 
-    /// <summary>The header's name for <see cref="IoInitializeRemoveLockEx"/>.</summary>
-    [WdkInline]
-    public void IoInitializeRemoveLock(PIO_REMOVE_LOCK Lock, uint AllocateTag, uint MaxLockedMinutes, uint HighWatermark) =>
-        IoInitializeRemoveLockEx(Lock, AllocateTag, MaxLockedMinutes, HighWatermark, IO_REMOVE_LOCK.SizeOf);
-
-    /// <summary>The header's name for <see cref="IoAcquireRemoveLockEx"/>.</summary>
-    [WdkInline]
-    public NTSTATUS IoAcquireRemoveLock(PIO_REMOVE_LOCK RemoveLock, PVOID Tag) => IoAcquireRemoveLockEx(RemoveLock, Tag, default, 0, IO_REMOVE_LOCK.SizeOf);
-
-    /// <summary>The header's name for <see cref="IoReleaseRemoveLockEx"/>.</summary>
-    [WdkInline]
-    public void IoReleaseRemoveLock(PIO_REMOVE_LOCK RemoveLock, PVOID Tag) => IoReleaseRemoveLockEx(RemoveLock, Tag, IO_REMOVE_LOCK.SizeOf);
-
-    /// <summary>The header's name for <see cref="IoReleaseRemoveLockAndWaitEx"/>.</summary>
-    [WdkInline]
-    public void IoReleaseRemoveLockAndWait(PIO_REMOVE_LOCK RemoveLock, PVOID Tag) => IoReleaseRemoveLockAndWaitEx(RemoveLock, Tag, IO_REMOVE_LOCK.SizeOf);
-
     void Decrement(PIO_REMOVE_LOCK removeLock)
     {
         if (Interlocked.Decrement(ref removeLock.Common.IoCount) == 0)

@@ -111,12 +111,6 @@ public sealed class Dispatcher
     public NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, MODE WaitMode, BOOLEAN Alertable, long? Timeout) =>
         Wait(new ReadOnlySpan<PVOID>(in Object), WAIT_TYPE.WaitAny, WaitMode, Alertable, Timeout, default);
 
-    /// <summary>Another name of KeWaitForSingleObject.</summary>
-    /// <inheritdoc cref="KeWaitForSingleObject"/>
-    [WdkInline]
-    public NTSTATUS KeWaitForMutexObject(PKMUTANT Mutex, KWAIT_REASON WaitReason, MODE WaitMode, BOOLEAN Alertable, long? Timeout) =>
-        KeWaitForSingleObject(Mutex, WaitReason, WaitMode, Alertable, Timeout);
-
     /// <summary>
     /// Waits for one of several dispatcher objects, or until all of them can be had at once. IRQL &lt;= APC_LEVEL, or DISPATCH_LEVEL
     /// with a zero timeout.

@@ -13,10 +13,6 @@ public sealed class Irqls
     [KernelExport]
     public byte KeGetCurrentIrql() => machine.CurrentThread.Irql;
 
-    /// <summary>Raises the IRQL. <paramref name="NewIrql"/> must not be below the current one.</summary>
-    [WdkInline]
-    public void KeRaiseIrql(byte NewIrql, out byte OldIrql) => OldIrql = KfRaiseIrql(NewIrql);
-
     /// <summary>Raises the IRQL and returns the previous one.</summary>
     /// <exception cref="BugCheckException">IRQL_NOT_GREATER_OR_EQUAL when it would fall.</exception>
     [KernelExport]

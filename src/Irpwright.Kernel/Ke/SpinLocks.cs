@@ -14,10 +14,6 @@ public sealed class SpinLocks
     [KernelExport]
     public void KeInitializeSpinLock(PKSPIN_LOCK SpinLock) => GuestMemory.Ref<ulong>(SpinLock.Address) = 0;
 
-    /// <summary>Acquires a lock and raises to DISPATCH_LEVEL. IRQL &lt;= DISPATCH_LEVEL.</summary>
-    [WdkInline]
-    public void KeAcquireSpinLock(PKSPIN_LOCK SpinLock, out byte OldIrql) => OldIrql = KeAcquireSpinLockRaiseToDpc(SpinLock);
-
     /// <summary>Acquires a lock, raises to DISPATCH_LEVEL and returns the previous IRQL. IRQL &lt;= DISPATCH_LEVEL.</summary>
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
     public byte KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK SpinLock)

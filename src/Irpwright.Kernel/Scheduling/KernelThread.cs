@@ -164,7 +164,7 @@ public sealed unsafe class KernelThread : IDisposable
     }
 
     /// <summary>IF of the virtual processor is clear: DPCs and APCs, which are software interrupts, wait whatever the IRQL.</summary>
-    internal bool InterruptsDisabled { get; set; }
+    public bool InterruptsDisabled { get; internal set; }
 
     /// <summary>Whether a DPC may take the virtual processor.</summary>
     internal bool TakesDpcs => *irql < DISPATCH_LEVEL && !InterruptsDisabled;
