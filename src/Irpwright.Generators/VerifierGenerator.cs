@@ -94,14 +94,14 @@ public sealed class VerifierGenerator : IIncrementalGenerator
         text.Append("    }\n");
         foreach (Event e in events)
         {
-            // Only calls come with an index of who wants which.
+            // Only calls come with an index of who wants which, the tracker included where they return.
             bool isCall = e.Name is "DdiCalled" or "DdiReturned";
             string nobody = isCall ? $"watch{e.Name}.Length == 0 && !IsWatched(in e)" : $"watch{e.Name}.Length == 0";
             text.Append($$"""
 
                     public override void On(in {{e.Type}} e)
                     {
-                        {{(e.IsTracked ? "" : $"if ({nobody}) return;\n            ")}}lock (gate)
+                        {{(e.IsTracked && e.Name != "DdiReturned" ? "" : $"if ({nobody}) return;\n            ")}}lock (gate)
                         {
                             if (!Begin() || !Tracker.Before(in e)) return;
                             Tell(watch{{e.Name}}, in e);{{(isCall ? "\n                TellCall(in e);" : "")}}

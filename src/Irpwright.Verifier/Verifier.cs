@@ -122,7 +122,7 @@ public sealed partial class Verifier : KernelObserver
         foreach (KernelExport export in exports) table[export.Index] = [.. table[export.Index] ?? [], watch];
     }
 
-    bool IsWatched(in DdiReturned e) => returns[e.Export.Index] is not null;
+    bool IsWatched(in DdiReturned e) => returns[e.Export.Index] is not null || IrpTracker.Follows(e.Export);
 
     void TellCall(in DdiCalled e)
     {

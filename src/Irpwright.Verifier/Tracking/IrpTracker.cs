@@ -37,6 +37,9 @@ public sealed class IrpTracker
 
     internal IrpTracker(Machine machine) => this.machine = machine;
 
+    /// <summary>The remove locks of devices.</summary>
+    public RemoveLockTable RemoveLocks { get; } = new();
+
     /// <summary>The thread that causes the event, with its routines and locks.</summary>
     public ThreadContext Thread => context ?? throw new InvalidOperationException("The event happened outside of guest threads.");
 
@@ -474,9 +477,58 @@ public sealed class IrpTracker
 
     internal bool Before(in DdiCalled e)
     {
-        Thread.Call = new PendingCall(e.Export, e.Caller);
+        Thread.Call = new PendingCall(e.Export, e.Caller, e.Arguments.Count > 0 ? e.Arguments[0] : 0, e.Irql);
         return true;
     }
+
+    internal void After(in DdiCalled e)
+    {
+        if (LockRoutine.Of(e.Export) is { Acquires: false })
+        {
+            // ExReleaseResourceForThreadLite may name another thread.
+            if (!Thread.Released(e.Arguments[0])) ReleasedByOther(e.Arguments[0]);
+        }
+        else if (RemoveLockTable.Takes(e.Export))
+        {
+            bool creates = e.Export == KernelExports.IoInitializeRemoveLockEx;
+            RemoveLocks.Called(in e, creates ? CodePlace.Find(machine, e.Caller)?.Object ?? default : default, Thread.Frame?.Irp ?? default);
+        }
+    }
+
+    void ReleasedByOther(ulong address)
+    {
+        foreach (ThreadContext thread in threads.Values)
+        {
+            if (thread.Released(address)) return;
+        }
+    }
+
+    /// <summary>Whether the tracker has to hear that a routine has returned.</summary>
+    internal static bool Follows(KernelExport export) => Followed[export.Index];
+
+    static readonly bool[] Followed = [.. KernelExports.All.Select(export =>
+        LockRoutine.Of(export) is { Acquires: true } || RemoveLockTable.Follows(export)
+            || export == KernelExports.KeReleaseMutex || export == KernelExports.KeReleaseMutant)];
+
+    internal void After(in DdiReturned e)
+    {
+        if (LockRoutine.Of(e.Export) is { Acquires: true } acquired)
+        {
+            if (!acquired.MayFail || (byte)e.Result != 0) Thread.Acquired(e.Arguments[0], acquired.Kind, acquired.IsShared);
+        }
+        else if (RemoveLockTable.Follows(e.Export))
+        {
+            RemoveLocks.Returned(in e, Thread.Frame?.Irp ?? default);
+        }
+        else if (Follows(e.Export) && !IsOwnedMutex(new PVOID(e.Arguments[0])))
+        {
+            Thread.Released(e.Arguments[0]);
+        }
+    }
+
+    internal void After(in DeviceDeleted e) => RemoveLocks.Deleted(e.DeviceObject);
+
+    internal void After(in PoolAllocated e) => RemoveLocks.Allocated(e.Address, e.Size);
 
     internal bool Before(in EventSet e)
     {
@@ -504,17 +556,32 @@ public sealed class IrpTracker
         return true;
     }
 
+    /// <summary>A KMUTEX, as opposed to a mutant, which user mode may have.</summary>
+    internal static bool IsMutex(PVOID target) =>
+        GuestMemory.IsAccessible(target.Address, KMUTANT.SizeOf, PageAccess.Read)
+            && new PDISPATCHER_HEADER(target.Address).Type == KOBJECTS.MutantObject && new PKMUTANT(target.Address).ApcDisable != 0;
+
+    bool IsOwnedMutex(PVOID target) => IsMutex(target) && new PKMUTANT(target.Address).OwnerThread == Thread.Thread.Object;
+
+    internal void After(in WaitEnded e)
+    {
+        if (!IsOwnedMutex(e.Object) || Thread.Find(e.Object.Address) is not null) return;
+        Thread.Acquired(e.Object.Address, LockKind.Mutex);
+    }
+
     internal bool Before(in SpinLockAcquired e)
     {
-        Thread.Acquired(e.SpinLock.Address);
+        PendingCall call = Thread.Call;
+        ulong spinLock = e.SpinLock.Address;
+        bool isMeant = call.Argument == spinLock && call.Export is not null;
+        bool isQueued = isMeant && call.Export!.Name.StartsWith("KeAcquireInStackQueued", StringComparison.Ordinal);
+        LockKind kind = e.SpinLock == machine.Cancellation.SpinLock ? LockKind.CancelSpinLock
+            : isQueued ? LockKind.QueuedSpinLock : LockKind.SpinLock;
+        Thread.Acquired(spinLock, kind, irql: isMeant ? call.Irql : null);
         return true;
     }
 
-    internal bool Before(in SpinLockReleased e)
-    {
-        Thread.Released(e.SpinLock.Address);
-        return true;
-    }
+    internal void After(in SpinLockReleased e) => Thread.Released(e.SpinLock.Address);
 
     // ---- Objects that the kernel will come back to
 
@@ -578,10 +645,9 @@ public sealed class IrpTracker
 
     internal void After(in LookasideDeleted e) => Active.Remove(ActiveKind.Lookaside, e.Lookaside.Address);
 
-    internal bool Before(in ThreadEnded e)
+    internal void After(in ThreadEnded e)
     {
         threads.Remove(e.Thread.Id);
         context = null;
-        return true;
     }
 }

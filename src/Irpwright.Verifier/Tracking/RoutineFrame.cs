@@ -43,6 +43,9 @@ public sealed class RoutineFrame
     /// <summary>A routine that was called meanwhile did not give the IRQL back.</summary>
     public bool GotOtherIrql { get; internal set; }
 
+    /// <summary>A routine that was called meanwhile did not give them back.</summary>
+    public bool GotOtherApcDisable { get; internal set; }
+
     /// <summary>Irp->PendingReturned when a completion routine was called.</summary>
     public bool PendingReturned { get; internal set; }
 
@@ -84,7 +87,7 @@ public sealed class RoutineFrame
         Visit = null;
         Location = 0;
         Context = default;
-        GotOtherIrql = PendingReturned = MarkedBefore = Marked = false;
+        GotOtherApcDisable = GotOtherIrql = PendingReturned = MarkedBefore = Marked = false;
         EventSet = default;
         LastCompleted = default;
         SavedCall = default;
@@ -96,4 +99,6 @@ public sealed class RoutineFrame
 }
 
 /// <summary>A call from driver code that the kernel is about to carry out.</summary>
-readonly record struct PendingCall(KernelExport? Export, ulong Caller);
+/// <param name="Argument">The first argument; 0 if there is none.</param>
+/// <param name="Irql">IRQL at the call.</param>
+readonly record struct PendingCall(KernelExport? Export, ulong Caller, ulong Argument, byte Irql);

@@ -1,10 +1,10 @@
+using System.Runtime.InteropServices;
+
 namespace Irpwright.Verification.Tracking;
 
-/// <summary>A thread: the driver routines that run on it, innermost last, and the spin locks it holds.</summary>
+/// <summary>A thread: the driver routines that run on it, innermost last, and the locks it holds.</summary>
 public sealed class ThreadContext
 {
-    readonly record struct HeldLock(ulong Address, int Depth);
-
     readonly Machine machine;
     readonly List<RoutineFrame> frames = [];
     readonly List<HeldLock> locks = [];
@@ -38,14 +38,16 @@ public sealed class ThreadContext
     public SentIrp? SentBeforeWait => !WaitingFor.IsNull && waitDepth < sent.Count && sent[waitDepth] is { Irp.Number: not 0 } last ? last : null;
 
     /// <summary>Whether it holds a spin lock.</summary>
-    public bool Holds(ulong spinLock)
-    {
-        foreach (HeldLock held in locks)
-        {
-            if (held.Address == spinLock) return true;
-        }
-        return false;
-    }
+    public bool Holds(ulong spinLock) => Find(spinLock) is not null;
+
+    /// <summary>The routines that run, innermost last.</summary>
+    public ReadOnlySpan<RoutineFrame> Frames => CollectionsMarshal.AsSpan(frames)[..depth];
+
+    /// <summary>KernelApcDisable (low) and SpecialApcDisable of the thread.</summary>
+    public uint ApcDisable => Thread.Object.CombinedApcDisable;
+
+    /// <summary>Normal kernel APCs cannot interrupt the thread.</summary>
+    public bool AreApcsDisabled => Thread.Irql >= APC_LEVEL || ApcDisable != 0;
 
     /// <summary>The call into the kernel whose consequences the event is.</summary>
     internal PendingCall Call { get; set; }
@@ -66,17 +68,51 @@ public sealed class ThreadContext
         }
     }
 
-    /// <summary>A spin lock that the innermost routine has acquired and not released; 0 for none.</summary>
+    /// <summary>The locks that it holds, oldest first.</summary>
+    public ReadOnlySpan<HeldLock> Locks => CollectionsMarshal.AsSpan(locks);
+
+    /// <summary>Whether a lock is held by what runs now, not by what a DPC has interrupted, nor by a routine that ended with it.</summary>
+    internal bool IsOwn(in HeldLock held)
+    {
+        int interrupted = 0;
+        for (int i = depth; i > 0 && interrupted == 0; i--)
+        {
+            if (frames[i - 1].Kind == RoutineKind.Dpc) interrupted = i;
+        }
+        return held.Depth >= interrupted;
+    }
+
+    /// <summary>The spin lock that the innermost routine has acquired last and not released; 0 for none.</summary>
     public ulong SpinLockOfFrame
     {
         get
         {
             for (int i = locks.Count - 1; i >= 0; i--)
             {
-                if (locks[i].Depth == depth) return locks[i].Address;
+                if (locks[i].Depth == depth && locks[i].IsSpinLock) return locks[i].Address;
             }
             return 0;
         }
+    }
+
+    /// <summary>A lock that the innermost routine has acquired and not released.</summary>
+    internal HeldLock? HeldByFrame(Func<HeldLock, bool> isMeant)
+    {
+        foreach (HeldLock held in Locks)
+        {
+            if (held.Depth == depth && isMeant(held)) return held;
+        }
+        return null;
+    }
+
+    /// <summary>How the thread holds a lock; null if it does not.</summary>
+    public HeldLock? Find(ulong address)
+    {
+        for (int i = locks.Count - 1; i >= 0; i--)
+        {
+            if (locks[i].Address == address) return locks[i];
+        }
+        return null;
     }
 
     internal RoutineFrame Push(RoutineKind kind, ulong routine, PDRIVER_OBJECT driver)
@@ -84,7 +120,7 @@ public sealed class ThreadContext
         if (depth == frames.Count) frames.Add(new RoutineFrame(machine));
         RoutineFrame frame = frames[depth++];
         frame.Begin(kind, routine, driver, Thread.Irql);
-        frame.ApcDisable = Thread.Object.CombinedApcDisable;
+        frame.ApcDisable = ApcDisable;
         if (depth < sent.Count) sent[depth]?.Clear();
         frame.SavedCall = Call;
         Call = default;
@@ -108,7 +144,11 @@ public sealed class ThreadContext
     {
         RoutineFrame ended = frames[--depth];
         Call = ended.SavedCall;
-        if (ended.Irql != Thread.Irql && Frame is { } outer) outer.GotOtherIrql = true;
+        if (Frame is { } outer)
+        {
+            if (ended.Irql != Thread.Irql) outer.GotOtherIrql = true;
+            if (ended.ApcDisable != ApcDisable) outer.GotOtherApcDisable = true;
+        }
         // A lock that a routine left held is nobody's from now on.
         for (int i = 0; i < locks.Count; i++)
         {
@@ -131,16 +171,19 @@ public sealed class ThreadContext
 
     internal void EndWait() => WaitingFor = default;
 
-    internal void Acquired(ulong spinLock) => locks.Add(new HeldLock(spinLock, depth));
+    internal void Acquired(ulong address, LockKind kind, bool isShared = false, byte? irql = null) =>
+        locks.Add(new HeldLock(address, kind, depth, isShared, irql));
 
-    internal void Released(ulong spinLock)
+    /// <returns>False if the thread does not hold it.</returns>
+    internal bool Released(ulong address)
     {
         for (int i = locks.Count - 1; i >= 0; i--)
         {
-            if (locks[i].Address != spinLock) continue;
+            if (locks[i].Address != address) continue;
             locks.RemoveAt(i);
-            return;
+            return true;
         }
+        return false;
     }
 
     /// <summary>A cancel routine is called with the cancel spin lock held, and has to release it.</summary>
