@@ -28,7 +28,7 @@ public sealed class MemoryTests : IDisposable
         Assert.Equal(STATUS_SUCCESS, guest.Start(image, out Driver? driver));
         var device = new ScriptedDevice
         {
-            Otherwise = static request => request.MajorFunction == IRP_MJ_READ ? Respond.After(TimeSpan.FromMilliseconds(1)) : Respond.Now(),
+            Otherwise = static request => request.MajorFunction == IRP_MJ_READ ? Respond.After(TimeSpan.FromMilliseconds(200)) : Respond.Now(),
         };
         stack = DeviceStack.Build(machine, device, driver);
     }
