@@ -74,7 +74,7 @@ public sealed record RuleInfo(
 /// <summary>Where rules are documented.</summary>
 static class Pages
 {
-    const string Documentation = "https://learn.microsoft.com/windows-hardware/drivers/";
+    internal const string Documentation = "https://learn.microsoft.com/windows-hardware/drivers/";
 
     /// <summary>The page of the I/O verification errors.</summary>
     internal const string IoVerification = Documentation + "debugger/bug-check-0xc9--driver-verifier-iomanager-violation";

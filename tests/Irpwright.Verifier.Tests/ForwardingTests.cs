@@ -80,19 +80,11 @@ public class ForwardingTests
     public void Sending_above_DISPATCH_LEVEL_breaks_IwForwardedAboveDispatch(byte irql, string? rule)
     {
         using var bench = new Bench();
-        NTSTATUS status = STATUS_SUCCESS;
-        bench.Lower.Read = irp =>
-        {
-            byte here = irql;
-            bench.Lower.KeLowerIrql(DISPATCH_LEVEL);
-            status = bench.Lower.Complete(irp, STATUS_SUCCESS);
-            bench.Lower.KfRaiseIrql(here);
-            return status;
-        };
+        bench.Lower.Read = irp => bench.Lower.CompleteLater(irp);
         bench.Upper.Read = irp =>
         {
             byte previous = bench.Upper.KfRaiseIrql(irql);
-            bench.Upper.SkipDown(irp);
+            NTSTATUS status = bench.Upper.SkipDown(irp);
             bench.Upper.KeLowerIrql(previous);
             return status;
         };

@@ -52,7 +52,7 @@ public sealed partial class Probe(string? deviceName) : WdmDriver
             adding(this, PhysicalDeviceObject);
             return STATUS_SUCCESS;
         }
-        IoCreateDevice(DriverObject, 0, default, FILE_DEVICE_UNKNOWN, 0, false, out PDEVICE_OBJECT device);
+        IoCreateDevice(DriverObject, ExtensionSize, default, FILE_DEVICE_UNKNOWN, 0, false, out PDEVICE_OBJECT device);
         Device = device;
         Lower = IoAttachDeviceToDeviceStack(device, PhysicalDeviceObject);
         device.Flags |= DO_BUFFERED_IO;

@@ -9,7 +9,7 @@ public sealed class SamplesTests : IDisposable
 {
     const int DiskSize = 128 * 1024;
 
-    static readonly string Samples = TestFiles.FindFolder("samples", "native", "bin");
+    internal static readonly string Samples = TestFiles.FindFolder("samples", "native", "bin");
 
     readonly string file = Path.GetTempFileName();
 

@@ -114,7 +114,7 @@ sealed class PoolRules : IRuleCases
         new("IwQuotaFromDpc",
             Wrong: bench => bench.Act = () => bench.Upper.Later(() => bench.Upper.ExFreePool(bench.Upper.ExAllocatePoolWithQuotaTag(POOL_TYPE.NonPagedPoolNx, 16))),
             Right: bench => bench.Act = () => bench.Upper.ExFreePool(bench.Upper.ExAllocatePoolWithQuotaTag(POOL_TYPE.NonPagedPoolNx, 16)))
-            { Name = "ExAllocatePoolWithQuotaTag" },
+            { Name = "ExAllocatePoolWithQuotaTag", Also = ["IrqlExApcLte2"] },
         new("IwPoolLeakedAtUnload",
             Wrong: bench => bench.Act = () =>
             {

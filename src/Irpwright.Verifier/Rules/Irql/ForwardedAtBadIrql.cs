@@ -6,7 +6,22 @@ sealed class ForwardedAtBadIrql : Rule, IWatch<IrpForwarded>
     public static RuleInfo Definition { get; } = new(nameof(ForwardedAtBadIrql), RuleFamily.Irql, Error,
         Pages.Wdm(nameof(ForwardedAtBadIrql)), Codes.Io(0x23A),
         "A received IRP is sent on at DISPATCH_LEVEL with a major function whose dispatch routines need a lower IRQL.",
-        static () => new ForwardedAtBadIrql());
+        static () => new ForwardedAtBadIrql())
+    {
+        Covers = ["DV-C9-0x23A"],
+        Instead = "Send such requests at PASSIVE_LEVEL: release the lock first, or let a work item send them.",
+        Wrong = """
+            KeAcquireSpinLock(&Extension->Lock, &irql);
+            status = IoCallDriver(Extension->LowerDevice, Irp); // IRP_MJ_CREATE
+            KeReleaseSpinLock(&Extension->Lock, irql);
+            """,
+        Right = """
+            KeAcquireSpinLock(&Extension->Lock, &irql);
+            Extension->OpenCount++;
+            KeReleaseSpinLock(&Extension->Lock, irql);
+            status = IoCallDriver(Extension->LowerDevice, Irp);
+            """,
+    };
 
     public void On(in IrpForwarded e)
     {

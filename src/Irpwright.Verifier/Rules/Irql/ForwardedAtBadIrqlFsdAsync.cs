@@ -7,7 +7,22 @@ sealed class ForwardedAtBadIrqlFsdAsync : Rule, IWatch<IrpForwarded>
         Pages.Wdm(nameof(ForwardedAtBadIrqlFsdAsync)), Codes.Io(0x23A),
         "An IRP from IoBuildAsynchronousFsdRequest is sent at DISPATCH_LEVEL with a major function whose dispatch routines need a "
             + "lower IRQL.",
-        static () => new ForwardedAtBadIrqlFsdAsync());
+        static () => new ForwardedAtBadIrqlFsdAsync())
+    {
+        Instead = "Send the request at PASSIVE_LEVEL, or let a work item send it.",
+        Wrong = """
+            VOID Dpc(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
+            {
+                irp = IoBuildAsynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, lower, NULL, 0, NULL, NULL);
+                IoCallDriver(lower, irp);
+            """,
+        Right = """
+            VOID Work(PDEVICE_OBJECT DeviceObject, PVOID Context) // queued by the DPC
+            {
+                irp = IoBuildAsynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, lower, NULL, 0, NULL, NULL);
+                IoCallDriver(lower, irp);
+            """,
+    };
 
     public void On(in IrpForwarded e)
     {

@@ -7,7 +7,20 @@ sealed class ForwardedAtBadIrqlFsdSync : Rule, IWatch<IrpForwarded>
         Pages.Wdm(nameof(ForwardedAtBadIrqlFsdSync)), Codes.Io(0x23A),
         "An IRP from IoBuildSynchronousFsdRequest is sent at DISPATCH_LEVEL with a major function whose dispatch routines need a lower "
             + "IRQL.",
-        static () => new ForwardedAtBadIrqlFsdSync());
+        static () => new ForwardedAtBadIrqlFsdSync())
+    {
+        Instead = "Build and send the request at PASSIVE_LEVEL: it is finished in the thread that built it.",
+        Wrong = """
+            irp = IoBuildSynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, lower, NULL, 0, NULL, &done, &iosb);
+            KeAcquireSpinLock(&Extension->Lock, &irql);
+            status = IoCallDriver(lower, irp);
+            KeReleaseSpinLock(&Extension->Lock, irql);
+            """,
+        Right = """
+            irp = IoBuildSynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, lower, NULL, 0, NULL, &done, &iosb);
+            status = IoCallDriver(lower, irp);
+            """,
+    };
 
     public void On(in IrpForwarded e)
     {

@@ -9,7 +9,24 @@ sealed class IrqlReturn : Rule,
         Pages.Wdm(nameof(IrqlReturn)), Codes.Io(0x5),
         "A dispatch, completion or DPC routine returns at another IRQL than it was called at, or a cancel routine at another than "
             + "Irp->CancelIrql.",
-        static () => new IrqlReturn());
+        static () => new IrqlReturn())
+    {
+        Covers = ["DV-C9-0x05", "DV-C9-0x12", "DV-C4-0xFA", "CA-28144"],
+        Instead = "Lower the IRQL on every path that leaves the routine. A cancel routine passes Irp->CancelIrql to IoReleaseCancelSpinLock.",
+        Wrong = """
+            KeRaiseIrql(DISPATCH_LEVEL, &irql);
+            status = Start(Extension, Irp);
+            if (!NT_SUCCESS(status)) return status;
+            KeLowerIrql(irql);
+            return status;
+            """,
+        Right = """
+            KeRaiseIrql(DISPATCH_LEVEL, &irql);
+            status = Start(Extension, Irp);
+            KeLowerIrql(irql);
+            return status;
+            """,
+    };
 
     public void On(in DispatchReturned e) => Check();
 

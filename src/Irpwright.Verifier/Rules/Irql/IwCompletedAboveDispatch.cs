@@ -6,7 +6,21 @@ sealed class IwCompletedAboveDispatch : Rule, IWatch<IrpCompleting>
     public static RuleInfo Definition { get; } = new(nameof(IwCompletedAboveDispatch), RuleFamily.Irql, Error,
         Pages.IoVerification, Codes.Io(0xE),
         "IoCompleteRequest is called above DISPATCH_LEVEL.",
-        static () => new IwCompletedAboveDispatch());
+        static () => new IwCompletedAboveDispatch())
+    {
+        Covers = ["DV-C9-0x0E"],
+        Instead = "Complete requests in the DPC that the interrupt service routine queues.",
+        Wrong = """
+            BOOLEAN Isr(PKINTERRUPT Interrupt, PVOID Context)
+            {
+                IoCompleteRequest(Extension->CurrentIrp, IO_NO_INCREMENT);
+            """,
+        Right = """
+            VOID DpcForIsr(PKDPC Dpc, PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Context)
+            {
+                IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            """,
+    };
 
     public void On(in IrpCompleting e)
     {

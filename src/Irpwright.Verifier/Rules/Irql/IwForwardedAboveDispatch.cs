@@ -6,7 +6,21 @@ sealed class IwForwardedAboveDispatch : Rule, IWatch<IrpForwarded>
     public static RuleInfo Definition { get; } = new(nameof(IwForwardedAboveDispatch), RuleFamily.Irql, Error,
         Pages.IoVerification, Codes.Io(0x10),
         "IoCallDriver is called above DISPATCH_LEVEL.",
-        static () => new IwForwardedAboveDispatch());
+        static () => new IwForwardedAboveDispatch())
+    {
+        Covers = ["DV-C9-0x10", "DV-C9-0x301"],
+        Instead = "Send requests from a DPC or below.",
+        Wrong = """
+            BOOLEAN Isr(PKINTERRUPT Interrupt, PVOID Context)
+            {
+                IoCallDriver(Extension->LowerDevice, Extension->NextIrp);
+            """,
+        Right = """
+            VOID DpcForIsr(PKDPC Dpc, PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Context)
+            {
+                IoCallDriver(Extension->LowerDevice, Extension->NextIrp);
+            """,
+    };
 
     public void On(in IrpForwarded e)
     {
