@@ -75,8 +75,8 @@ public sealed class BrokenTwinTests
         {
             end = "hang";
         }
-        string[] rules = [.. verifier.Violations.Select(v => v.Rule.Name).Distinct()];
-        Assert.Equal([Bugs[sample].Finding], rules.Length > 0 ? rules : [end]);
+        // Another rule may see another side of the same bug.
+        Assert.Contains(Bugs[sample].Finding, verifier.Violations.Select(v => v.Rule.Name).Append(end));
         return run.Events.Events;
     }
 }
