@@ -162,7 +162,7 @@ public sealed unsafe class InterpreterTests : IDisposable
     [InlineData(new byte[] { 0x0F, 0x0B }, StopReason.IllegalInstruction)]
     [InlineData(new byte[] { 0x06 }, StopReason.IllegalInstruction)]
     [InlineData(new byte[] { 0x0F, 0x32 }, StopReason.Fault)]
-    [InlineData(new byte[] { 0x0F, 0x01, 0xF8 }, StopReason.Privileged)]
+    [InlineData(new byte[] { 0x0F, 0x01, 0x10 }, StopReason.Privileged)]
     [InlineData(new byte[] { 0xC5, 0xF8, 0x77 }, StopReason.Unimplemented)]
     [InlineData(new byte[] { 0xEC }, StopReason.Privileged)]
     [InlineData(new byte[] { 0xD9, 0xFE }, StopReason.Unimplemented)]
