@@ -20,11 +20,13 @@ public partial class BrokenSampleTests
         { "broken-lockheld", "broken-lockheld.sys -r read:0:4", "SpinLockSafe" },
         { "broken-mdl", "broken-mdl.sys -r ioctl:0x222403:ff0000000100000002000000:4", "IwPagesLeftLocked, IwPoolLeakedAtUnload" },
         { "broken-method", "broken-method.sys -r ioctl:0x22240b:00100000000000001000000041000000:4", "SYSTEM_SERVICE_EXCEPTION" },
-        { "broken-overrun", "broken-overrun.sys -r write:0:41004200430044004500460047004800490041004200430044004500460047004800490041004200", "BAD_POOL_HEADER" },
+        { "broken-overrun", "broken-overrun.sys -r write:0:41004200430044004500460047004800490041004200430044004500460047004800490041004200", "IwOutOfBounds" },
         { "broken-pending", "queue.sys broken-pending.sys -r read:0:16", "IwPendingNotPropagated" },
+        { "broken-power", "broken-power.sys --device root -r pnp:start -r power:D3", "IwPowerIrpCompletion" },
         { "broken-remove", "broken-remove.sys --device root -r pnp:surprise", "PnpIrpCompletion" },
         { "broken-removelock", "broken-removelock.sys -r write:0:0102 -r pnp:remove", "hang" },
         { "broken-status", "queue.sys broken-status.sys -r flush", "LowerDriverReturn" },
+        { "broken-touch", "broken-touch.sys -r read:0:16", "IwTouchedForeignIrp" },
         { "broken-unload", "broken-unload.sys -r write:0:01", "IwFreedActiveTimer, IwActiveAtUnload" },
     };
 
