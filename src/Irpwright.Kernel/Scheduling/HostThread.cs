@@ -5,7 +5,9 @@ namespace Irpwright.Kernel;
 /// <summary>
 /// Threads of the host for guest threads to run on, used again: to make one costs as much as a whole run of a small scenario.
 /// </summary>
+#pragma warning disable CA1001 // The semaphore lives as long as its thread, and has no handle to give back.
 sealed class HostThread
+#pragma warning restore CA1001
 {
     // The interpreter and C# drivers nest on the host stack; guest stacks run out long before that does. C# drivers may use about
     // eighty times what they have on Windows; more would only make the report of an endless recursion late.
