@@ -38,7 +38,7 @@ static class Schedules
         var bodies = new Action[threads];
         bodies[0] = () =>
         {
-            machine.SpinLocks.KeAcquireSpinLock(spinLock, out byte irql);
+            byte irql = machine.SpinLocks.KeAcquireSpinLockRaiseToDpc(spinLock);
             machine.SpinLocks.KeReleaseSpinLock(spinLock, irql);
             machine.Dispatcher.KeSetEvent(wake, IO_NO_INCREMENT, false);
         };
@@ -47,7 +47,7 @@ static class Schedules
             bodies[i] = () =>
             {
                 machine.Dispatcher.KeWaitForSingleObject(wake, KWAIT_REASON.Executive, MODE.KernelMode, false, null);
-                machine.SpinLocks.KeAcquireSpinLock(spinLock, out byte irql);
+                byte irql = machine.SpinLocks.KeAcquireSpinLockRaiseToDpc(spinLock);
                 machine.SpinLocks.KeReleaseSpinLock(spinLock, irql);
             };
         }

@@ -36,7 +36,7 @@ static class ReplayCommand
     }
 
     /// <summary>The replay strings in a file of results, or the one that was given.</summary>
-    static IReadOnlyList<string> Read(string argument)
+    static List<string> Read(string argument)
     {
         if (argument.Contains('@')) return [argument];
         if (!File.Exists(argument))

@@ -10,7 +10,6 @@ public sealed class GuestDrivers : IDriverImages
 {
     readonly Machine machine;
     readonly DriverImageLoader loader;
-    readonly GuestProcessor processor;
     // Those of images that are gone: the drivers were unloaded.
     readonly HashSet<(string Image, uint Function)> reached = [];
     // Where files were read from: what their drivers import from or start is looked for there, as Windows does in System32\drivers.
@@ -21,7 +20,7 @@ public sealed class GuestDrivers : IDriverImages
     {
         this.machine = machine;
         loader = new DriverImageLoader(machine, seed) { ReadModule = ReadNeighbour };
-        processor = new GuestProcessor(machine) { ImageAt = loader.ImageAt, DescribeMissing = address => loader.UnsupportedImportAt(address)?.ToString() };
+        var processor = new GuestProcessor(machine) { ImageAt = loader.ImageAt, DescribeMissing = address => loader.UnsupportedImportAt(address)?.ToString() };
         loader.CodeWithdrawn += processor.Flush;
         // A return address may already belong to the next line; the instruction that stopped does not.
         machine.BugChecks.LineAt = address => loader.LineAt(processor.IsAt(address) ? address : address - 1);
@@ -121,6 +120,7 @@ public sealed class GuestDrivers : IDriverImages
 
     void NoteReached()
     {
+        if (machine.Guest is not GuestProcessor processor) return;
         foreach (DriverImage image in loader.Images)
         {
             foreach (RuntimeFunction function in image.File.Functions)

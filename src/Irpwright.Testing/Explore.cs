@@ -138,7 +138,7 @@ public sealed class ExploredScenario
             IReadOnlyList<Failure> failures = explorer.Replay(replay);
             Failure? failure = failures.FirstOrDefault(f => wanted?.Invoke(f) ?? true);
             Finding? Found(Failure? f) => f is null ? null : new Finding(f, replay, 1);
-            return new(1, 0, 0, replay.Steps.Count, false, Found(failure), Found(failures.FirstOrDefault()));
+            return new(1, 0, 0, replay.Steps.Count, false, Found(failure), Found(failures.Count > 0 ? failures[0] : null));
         }
         ExplorationResult result = explorer.Explore(options.NewSearch(), cancellation);
         return result.Finding is { } found ? result with { Finding = explorer.Shrink(found) } : result;

@@ -37,7 +37,7 @@ public sealed class Scenarios
 
     static void LockBoth(Machine machine, PKSPIN_LOCK first, PKSPIN_LOCK second)
     {
-        machine.SpinLocks.KeAcquireSpinLock(first, out byte irql);
+        byte irql = machine.SpinLocks.KeAcquireSpinLockRaiseToDpc(first);
         machine.SpinLocks.KeAcquireSpinLockAtDpcLevel(second);
         machine.SpinLocks.KeReleaseSpinLockFromDpcLevel(second);
         machine.SpinLocks.KeReleaseSpinLock(first, irql);

@@ -121,7 +121,7 @@ static class Races
 
     static void Locked(Machine machine, PKSPIN_LOCK spinLock, Action body)
     {
-        machine.SpinLocks.KeAcquireSpinLock(spinLock, out byte irql);
+        byte irql = machine.SpinLocks.KeAcquireSpinLockRaiseToDpc(spinLock);
         body();
         machine.SpinLocks.KeReleaseSpinLock(spinLock, irql);
     }

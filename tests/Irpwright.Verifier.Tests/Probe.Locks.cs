@@ -141,8 +141,6 @@ public sealed partial class Probe
         return IoAttachDeviceToDeviceStack(device, Device);
     }
 
-    public new void IoDetachDevice(PDEVICE_OBJECT TargetDevice) => base.IoDetachDevice(TargetDevice);
-
     public void DeleteNoLink() => IoDeleteSymbolicLink(RTL_CONSTANT_STRING(@"\DosDevices\nothing"));
 
     public void AskForConfiguration() => IoGetConfigurationInformation();
