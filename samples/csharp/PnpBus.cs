@@ -463,6 +463,21 @@ public sealed class PnpBus : WdmDriver
             : BusDispatchBusPnp((PBUS_EXTENSION)DeviceObject.DeviceExtension, Irp);
     }
 
+    NTSTATUS BusPassDown(PBUS_EXTENSION Bus, PIRP Irp)
+    {
+        NTSTATUS status = IoAcquireRemoveLock(PIO_REMOVE_LOCK.To(ref Bus.RemoveLock), Irp);
+        if (!status.IsSuccess)
+        {
+            return BusComplete(Irp, status);
+        }
+
+        IoSkipCurrentIrpStackLocation(Irp);
+        status = IoCallDriver(Bus.LowerDevice, Irp);
+        IoReleaseRemoveLock(PIO_REMOVE_LOCK.To(ref Bus.RemoveLock), Irp);
+
+        return status;
+    }
+
     NTSTATUS BusDispatchPower(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     {
         var common = (PBUS_COMMON)DeviceObject.DeviceExtension;
@@ -479,9 +494,7 @@ public sealed class PnpBus : WdmDriver
             return BusComplete(Irp, isState ? STATUS_SUCCESS : Irp.IoStatus.Status);
         }
 
-        IoSkipCurrentIrpStackLocation(Irp);
-
-        return PoCallDriver(((PBUS_EXTENSION)DeviceObject.DeviceExtension).LowerDevice, Irp);
+        return BusPassDown((PBUS_EXTENSION)DeviceObject.DeviceExtension, Irp);
     }
 
     NTSTATUS BusDispatchSystemControl(PDEVICE_OBJECT DeviceObject, PIRP Irp)
@@ -493,9 +506,7 @@ public sealed class PnpBus : WdmDriver
             return BusComplete(Irp, Irp.IoStatus.Status);
         }
 
-        IoSkipCurrentIrpStackLocation(Irp);
-
-        return IoCallDriver(((PBUS_EXTENSION)DeviceObject.DeviceExtension).LowerDevice, Irp);
+        return BusPassDown((PBUS_EXTENSION)DeviceObject.DeviceExtension, Irp);
     }
 }
 

@@ -494,6 +494,21 @@ NTSTATUS BusDispatchPnp(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     return common->IsChild ? BusDispatchChildPnp((PCHILD_EXTENSION)common, Irp) : BusDispatchBusPnp((PBUS_EXTENSION)common, Irp);
 }
 
+static NTSTATUS BusPassDown(PBUS_EXTENSION Bus, PIRP Irp)
+{
+    NTSTATUS status = IoAcquireRemoveLock(&Bus->RemoveLock, Irp);
+
+    if (!NT_SUCCESS(status)) {
+        return BusComplete(Irp, status);
+    }
+
+    IoSkipCurrentIrpStackLocation(Irp);
+    status = IoCallDriver(Bus->LowerDevice, Irp);
+    IoReleaseRemoveLock(&Bus->RemoveLock, Irp);
+
+    return status;
+}
+
 NTSTATUS BusDispatchPower(PDEVICE_OBJECT DeviceObject, PIRP Irp)
 {
     PBUS_COMMON common = DeviceObject->DeviceExtension;
@@ -508,9 +523,7 @@ NTSTATUS BusDispatchPower(PDEVICE_OBJECT DeviceObject, PIRP Irp)
         return BusComplete(Irp, isState ? STATUS_SUCCESS : Irp->IoStatus.Status);
     }
 
-    IoSkipCurrentIrpStackLocation(Irp);
-
-    return PoCallDriver(((PBUS_EXTENSION)common)->LowerDevice, Irp);
+    return BusPassDown((PBUS_EXTENSION)common, Irp);
 }
 
 NTSTATUS BusDispatchSystemControl(PDEVICE_OBJECT DeviceObject, PIRP Irp)
@@ -521,7 +534,5 @@ NTSTATUS BusDispatchSystemControl(PDEVICE_OBJECT DeviceObject, PIRP Irp)
         return BusComplete(Irp, Irp->IoStatus.Status);
     }
 
-    IoSkipCurrentIrpStackLocation(Irp);
-
-    return IoCallDriver(((PBUS_EXTENSION)common)->LowerDevice, Irp);
+    return BusPassDown((PBUS_EXTENSION)common, Irp);
 }

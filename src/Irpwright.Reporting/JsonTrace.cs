@@ -166,10 +166,22 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
 
     public override void On(in DriverLoaded e) => Write(new() { Event = "driverLoaded", Driver = e.Name, Status = e.Status.Name });
 
+    public override void On(in DriverUnloading e) => Write(new() { Event = "driverUnloading", Driver = e.Name });
+
     public override void On(in DriverUnloaded e) => Write(new() { Event = "driverUnloaded", Driver = e.Name });
 
     public override void On(in DeviceCreated e) =>
         Write(new() { Event = "deviceCreated", Device = Name(e.DeviceObject), Driver = names.DriverOf(e.DeviceObject) });
+
+    public override void On(in AddDeviceCalled e) => Write(new()
+    {
+        Event = "addDeviceCalled", Device = Name(e.PhysicalDeviceObject), Routine = names.Routine(e.Routine.Address),
+    });
+
+    public override void On(in AddDeviceReturned e) => Write(new()
+    {
+        Event = "addDeviceReturned", Device = Name(e.PhysicalDeviceObject), Routine = names.Routine(e.Routine.Address), Status = e.Status.Name,
+    });
 
     public override void On(in DeviceAttached e) => Write(new()
     {
@@ -214,6 +226,9 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
     public override void On(in DdiCalled e) =>
         Write(new() { Event = "ddiCalled", Ddi = e.Export.Name, Caller = names.Caller(e.Caller), Irql = e.Irql });
 
+    public override void On(in DdiReturned e) =>
+        Write(new() { Event = "ddiReturned", Ddi = e.Export.Name, Caller = names.Caller(e.Caller), Irql = e.Irql });
+
     public override void On(in ThreadStarted e) =>
         Write(new() { Event = "threadStarted", Thread = ObjectNames.Thread(e.Thread), Text = e.Thread.Name });
 
@@ -250,6 +265,10 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
 
     public override void On(in TimerExpired e) => Write("timerExpired", names.Numbered("timer", e.Timer.Address));
 
+    public override void On(in TimerCancelled e) => Write("timerCancelled", names.Numbered("timer", e.Timer.Address));
+
+    public override void On(in DpcRemoved e) => Write("dpcRemoved", names.Numbered("dpc", e.Dpc.Address));
+
     public override void On(in DpcQueued e) => Write("dpcQueued", names.Numbered("dpc", e.Dpc.Address));
 
     public override void On(in DpcStarted e) => Write("dpcStarted", names.Numbered("dpc", e.Dpc.Address), e.Routine.Address);
@@ -267,6 +286,8 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
         Routine = names.Routine(e.Routine.Address),
         Claimed = e.Claimed,
     });
+
+    public override void On(in WorkItemQueued e) => Write("workItemQueued", names.Numbered("workitem", e.WorkItem.Address), e.Routine);
 
     public override void On(in WorkItemStarted e) => Write("workItemStarted", names.Numbered("workitem", e.WorkItem.Address), e.Routine);
 
@@ -306,6 +327,38 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
 
     public override void On(in PoolFreed e) =>
         Write(new() { Event = "poolFreed", Object = names.Numbered("pool", e.Address), Tag = PoolTag(e.Tag) });
+
+    public override void On(in LookasideInitialized e) =>
+        Write(new() { Event = "lookasideInitialized", Object = names.Numbered("lookaside", e.Lookaside.Address), Size = e.BlockSize });
+
+    public override void On(in LookasideDeleted e) => Write("lookasideDeleted", names.Numbered("lookaside", e.Lookaside.Address));
+
+    public override void On(in PagesLocked e) =>
+        Write(new() { Event = "pagesLocked", Object = names.Numbered("mdl", e.Mdl.Address), Length = e.Length });
+
+    public override void On(in PagesUnlocked e) => Write("pagesUnlocked", names.Numbered("mdl", e.Mdl.Address));
+
+    public override void On(in MdlMapped e) => Write("mdlMapped", names.Numbered("mdl", e.Mdl.Address));
+
+    public override void On(in MdlUnmapping e) => Write("mdlUnmapping", names.Numbered("mdl", e.Mdl.Address));
+
+    public override void On(in HandleOpened e) => Write("handleOpened", names.Numbered("handle", e.Handle.Value));
+
+    public override void On(in HandleClosed e) => Write("handleClosed", names.Numbered("handle", e.Handle.Value));
+
+    // What the processor sees byte by byte; the rules say what is wrong with it.
+
+    public override void On(in PoolBlockMisused e) => Write(new() { Event = "poolBlockMisused", Caller = names.Caller(e.Instruction) });
+
+    public override void On(in UninitializedUsed e) => Write(new() { Event = "uninitializedUsed", Caller = names.Caller(e.Instruction) });
+
+    public override void On(in PageableTouched e) => Write(new() { Event = "pageableTouched", Caller = names.Caller(e.Instruction), Irql = e.Irql });
+
+    public override void On(in LentIrpTouched e) =>
+        Write(new() { Event = "lentIrpTouched", Irp = names.Irp(e.Irp), Caller = names.Caller(e.Instruction) });
+
+    public override void On(in StackFrameLeft e) =>
+        Write(new() { Event = "stackFrameLeft", Irp = names.Irp(e.Irp), Caller = names.Caller(e.Instruction), Text = e.Holder });
 
     public override void On(in DebugPrinted e) => Write(new() { Event = "debugPrinted", Text = e.Text, Caller = names.Caller(e.Caller) });
 

@@ -16,7 +16,7 @@ static class CompiledSamples
     }
 
     /// <summary>Fewer schedules than by default: every sample is checked in each test run.</summary>
-    public static CheckResult Check(string name, int schedules = 2) =>
+    public static CheckResult Check(string name, int schedules = 1) =>
         new DriverCheck([Driver(name)], new CheckOptions { Schedules = schedules, Budget = TimeSpan.FromMinutes(5) }).Run();
 
     static string FindRoot()

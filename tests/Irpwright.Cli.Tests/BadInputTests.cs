@@ -56,7 +56,7 @@ public class BadInputTests
     [InlineData("Required command was not provided. See 'irpwright --help'.")]
     [InlineData("Name a driver or a --device. See 'irpwright run --help'.", "run")]
     [InlineData("Required argument missing for option: '--device'. See 'irpwright run --help'.", "run", "passthrough", "--device")]
-    [InlineData("--bogus: no option of that name. See 'irpwright run --help'.", "run", "--bogus")]
+    [InlineData("--bogus: no option of that name. See 'irpwright --help'.", "run", "--bogus")]
     [InlineData("--schedule now: 'now' is no schedule; there are free, fifo and random:SEED.", "run", "ramdisk", "--schedule", "now")]
     [InlineData("--schedule random: give a seed, as in random:1; the same seed repeats the run.", "run", "ramdisk", "--schedule", "random")]
     [InlineData("--schedule random:x: the seed 'x' is no number.", "run", "ramdisk", "--schedule", "random:x")]

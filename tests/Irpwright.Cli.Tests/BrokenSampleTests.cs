@@ -15,7 +15,7 @@ public partial class BrokenSampleTests
         { "broken-cancelset", "broken-cancelset.sys -r read:0:4:async -r write:0:01020304", "IwCompletedCancelable" },
         { "broken-errorpath", "broken-errorpath.sys --device ramdisk:64KiB -r read:0x20000:16", "DoubleCompletion" },
         { "broken-event", "broken-event.sys --device root -r pnp:start", "DoubleCompletion" },
-        { "broken-forgotten", "broken-forgotten.sys -r ioctl:0x22a00c:0200000005000000", "IrpProcessingComplete, CompleteRequest" },
+        { "broken-forgotten", "broken-forgotten.sys -r ioctl:0x22a00c:0200000005000000", "IrpProcessingComplete" },
         { "broken-freeirp", "broken-freeirp.sys -r read:0:16", "IwFreedNoIrp" },
         { "broken-lockheld", "broken-lockheld.sys -r read:0:4", "SpinLockSafe" },
         { "broken-mdl", "broken-mdl.sys -r ioctl:0x222403:ff0000000100000002000000:4", "IwPagesLeftLocked, IwPoolLeakedAtUnload" },

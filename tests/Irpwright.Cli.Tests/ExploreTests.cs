@@ -49,24 +49,24 @@ public class ExploreTests
     static string Scenario(string name) => $"{TestFiles.Assembly}#{name}";
 
     [Fact]
-    public void A_hang_is_found_and_replayed()
+    public void A_finding_is_shown_and_replayed()
     {
         string json = TestFiles.Temporary("results.json");
         Command found = Command.Run("explore", Scenario("LocksInTwoOrders"), "--json", json);
         Assert.Equal((1, ""), (found.ExitCode, found.Error));
-        Assert.Contains("HANG", found.Output, StringComparison.Ordinal);
+        Assert.Contains("IwLockOrder", found.Output, StringComparison.Ordinal);
         string reference = found.Lines[^1].Trim()["irpwright replay '".Length..^1];
 
         foreach (string argument in (string[])[reference, json])
         {
             Command again = Command.Run("replay", argument);
             Assert.Equal((1, ""), (again.ExitCode, again.Error));
-            Assert.Contains("HANG", again.Output, StringComparison.Ordinal);
+            Assert.Contains("IwLockOrder", again.Output, StringComparison.Ordinal);
         }
         using var document = JsonDocument.Parse(File.ReadAllText(json));
         JsonElement scenario = Assert.Single(document.RootElement.GetProperty("scenarios").EnumerateArray());
-        Assert.Equal("hang", scenario.GetProperty("finding").GetProperty("kind").GetString());
-        Assert.Equal(1, scenario.GetProperty("finding").GetProperty("preemptions").GetInt32());
+        Assert.Equal("rule", scenario.GetProperty("finding").GetProperty("kind").GetString());
+        Assert.Equal(0, scenario.GetProperty("finding").GetProperty("preemptions").GetInt32());
     }
 
     [Fact]
@@ -98,8 +98,8 @@ public class ExploreTests
     {
         Command found = Command.Run("explore", Scenario("LocksInTwoOrders"));
         string reference = found.Lines[^1].Trim()["irpwright replay '".Length..^1];
-        string line = Command.Run("replay", reference.Replace("LocksInTwoOrders", "LocksInOneOrder", StringComparison.Ordinal)).AssertComplains(3);
-        Assert.Contains("LocksInOneOrder is not what was recorded: step ", line, StringComparison.Ordinal);
+        string line = Command.Run("replay", reference.Replace("LocksInTwoOrders", "Awaits", StringComparison.Ordinal)).AssertComplains(3);
+        Assert.Contains("Awaits is not what was recorded: step ", line, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -113,7 +113,7 @@ public class ExploreTests
     public void What_is_no_scenario_is_refused()
     {
         Assert.Contains("no scenario 'Nothing'; it contains ", Command.Run("explore", Scenario("Nothing")).AssertComplains(2), StringComparison.Ordinal);
-        Assert.Contains("neither a file nor ASSEMBLY.dll#SCENARIO@SCHEDULE", Command.Run("replay", "nothing").AssertComplains(2), StringComparison.Ordinal);
-        Assert.Contains("was not written by irpwright explore --json", Command.Run("replay", TestFiles.Samples("README.md")).AssertComplains(2), StringComparison.Ordinal);
+        Assert.Contains("neither a file nor DRIVERS#SCENARIO@SCHEDULE", Command.Run("replay", "nothing").AssertComplains(2), StringComparison.Ordinal);
+        Assert.Contains("was not written by irpwright with --json", Command.Run("replay", TestFiles.Samples("README.md")).AssertComplains(2), StringComparison.Ordinal);
     }
 }

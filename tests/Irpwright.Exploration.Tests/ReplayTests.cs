@@ -36,7 +36,7 @@ public sealed class ReplayTests
     [InlineData(3)]
     public void Shrinking_leaves_no_more_preemptions_than_the_failure_needs(ulong seed)
     {
-        var explorer = new Explorer(new ScenarioRun(Races.LockOrder).Run);
+        var explorer = new Explorer(new ScenarioRun(Races.LockOrder, []).Run);
         Finding found = explorer.Explore(new SeededSearch(seed, static (s, _) => new RandomStrategy(s))).Finding!;
         Finding shrunk = explorer.Shrink(found);
         // One thread has to be stopped between its two locks.

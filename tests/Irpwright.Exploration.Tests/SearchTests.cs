@@ -40,7 +40,7 @@ public sealed class SearchTests
     [InlineData("cancel race")]
     public void The_ordinary_order_shows_none_of_them(string scenario)
     {
-        ExplorationResult result = Explore.Schedules(count: 1, seed: 1, Scenarios[scenario]).Run(null);
+        ExplorationResult result = Explore.Schedules(new ExploreOptions { Schedules = 1, Rules = [] }, Scenarios[scenario]).Run(null);
         Assert.Equal((1, (Finding?)null), (result.Runs, result.Finding));
     }
 

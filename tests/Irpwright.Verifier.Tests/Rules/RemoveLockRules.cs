@@ -8,8 +8,8 @@ sealed class RemoveLockRules : IRuleCases
             Wrong: bench => Locked(bench).Upper.Read = bench.Upper.SkipDown,
             Right: bench => Locked(bench)),
         Pnp("RemoveLockMnRemove2", IRP_MN_REMOVE_DEVICE,
-            (probe, irp) => probe.SkipDown(irp),
-            (probe, irp) => RemoveLocked(probe, irp)),
+            (probe, irp) => Delete(probe, probe.SkipDown(irp)),
+            (probe, irp) => Delete(probe, RemoveLocked(probe, irp))) with { Also = ["RemoveLockMnRemove"] },
         Pnp("RemoveLockMnSurpriseRemove", IRP_MN_SURPRISE_REMOVAL,
             (probe, irp) => probe.SkipDown(irp),
             (probe, irp) => probe.SkipDownLocked(irp)),
@@ -17,8 +17,8 @@ sealed class RemoveLockRules : IRuleCases
             (probe, irp) => probe.SkipDown(irp),
             (probe, irp) => probe.SkipDownLocked(irp)),
         Pnp("RemoveLockMnRemove", IRP_MN_REMOVE_DEVICE,
-            (probe, irp) => Detach(probe, probe.SkipDownLocked(irp)),
-            (probe, irp) => Detach(probe, RemoveLocked(probe, irp))),
+            (probe, irp) => Delete(probe, probe.SkipDownLocked(irp)),
+            (probe, irp) => Delete(probe, RemoveLocked(probe, irp))),
         Pnp("RemoveLock", IRP_MN_QUERY_CAPABILITIES,
             (probe, irp) =>
             {
@@ -116,9 +116,10 @@ sealed class RemoveLockRules : IRuleCases
         return status;
     }
 
-    static NTSTATUS Detach(Probe probe, NTSTATUS status)
+    static NTSTATUS Delete(Probe probe, NTSTATUS status)
     {
         probe.IoDetachDevice(probe.Lower);
+        probe.IoDeleteDevice(probe.Device);
         return status;
     }
 
