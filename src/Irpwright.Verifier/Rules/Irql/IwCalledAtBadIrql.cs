@@ -11,7 +11,11 @@ sealed class IwCalledAtBadIrql : Rule, IWatch<DdiCalled>
         "A kernel routine is called at an IRQL that its documentation does not allow.",
         static () => new IwCalledAtBadIrql())
     {
-        Covers = ["DV-C4-0xE5", "DV-C4-0x34", "DV-C4-0x36", "DV-C4-0x00020025", "BC-0x121-1", "BC-0x121-2", "BC-0x192"],
+        Covers =
+        [
+            "DV-C4-0xE5", "DV-C4-0x34", "DV-C4-0x36", "DV-C4-0x00020025", "BC-0x121-1", "BC-0x121-2", "BC-0x192", "DV-C4-0x70", "DV-C4-0x73",
+            "DV-C4-0x74", "DV-C4-0x76", "DV-C4-0x78", "DV-C4-0x79", "DV-C4-0x7E", "DV-C1-0x30", "DV-C1-0x31",
+        ],
         Instead = "Call it at an IRQL that its page allows: before the IRQL is raised or after it has been lowered, or from a work item.",
         Wrong = """
             KeAcquireSpinLock(&Extension->Lock, &irql);
