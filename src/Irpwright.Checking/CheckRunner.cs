@@ -6,7 +6,7 @@ namespace Irpwright.Checking;
 sealed class CheckRunner(IReadOnlyList<DriverSource> drivers, CheckOptions options)
 {
     // A driver that needs more for one call is caught in a loop.
-    const long InstructionBudget = 20_000_000;
+    const long InstructionBudget = 4_000_000;
 
     /// <summary>What one run came to.</summary>
     /// <param name="Failures">Everything that went wrong, the first thing first.</param>

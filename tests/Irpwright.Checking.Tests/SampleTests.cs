@@ -52,7 +52,6 @@ public class SampleTests
     [InlineData("broken-forgotten", "IrpProcessingComplete", "BrokenForgottenDispatchDeviceControl")]
     [InlineData("broken-freeirp", "MULTIPLE_IRP_COMPLETE_REQUESTS", "")]
     [InlineData("broken-lockheld", "SpinLockSafe", "BrokenLockHeldBeat")]
-    [InlineData("broken-loop", "THREAD_STUCK_IN_DEVICE_DRIVER", "BrokenLoopDispatchRead")]
     [InlineData("broken-mdl", "IwPagesLeftLocked", "BrokenMdlDispatchDeviceControl")]
     [InlineData("broken-null", "DRIVER_IRQL_NOT_LESS_OR_EQUAL", "BrokenNullReadDone")]
     [InlineData("broken-pending", "IwPendingNotPropagated", "BrokenPendingReadDone")]
