@@ -18,7 +18,7 @@ public enum FailureKind : byte
 }
 
 /// <summary>What went wrong in a run.</summary>
-/// <param name="Name">Of the bug check or rule, or of the exception's type. Failures of the same kind and name are the same one.</param>
+/// <param name="Name">Of the bug check or rule, or of the exception's type. Failures of the same kind, name and place are the same one.</param>
 /// <param name="Sentence">What happened.</param>
 /// <param name="Page">Documentation; null where there is none.</param>
 public sealed record Failure(FailureKind Kind, string Name, string Sentence, string? Page = null)
