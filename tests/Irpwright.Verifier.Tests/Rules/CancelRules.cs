@@ -143,7 +143,7 @@ sealed class CancelRules : IRuleCases
             }) { Driver = "lower" },
     ];
 
-    static void Finish(Bench bench)
+    internal static void Finish(Bench bench)
     {
         bench.Lower.IoSetCancelRoutine(bench.Kept, default);
         bench.Lower.Complete(bench.Kept, STATUS_SUCCESS);

@@ -272,12 +272,12 @@ sealed class CompletionRules : IRuleCases
             Wrong: bench => AllocationRules.Own(bench, () =>
                 bench.Upper.Complete(bench.Upper.BuildControl(Code, bench.Upper.NewEvent(), bench.Upper.NewStatusBlock()), STATUS_CANCELLED)),
             Right: bench => PendingRules.Threaded(bench, control: true, static (probe, done) => probe.Wait(done))),
-        new("IwStatusBlockOnLeftStack",
+        new("IwStackLeftInFlight",
             Wrong: bench => SendControl(bench, block: OnStack(bench)),
-            Right: bench => SendControl(bench, block: bench.Upper.NewStatusBlock)),
-        new("IwEventOnLeftStack",
+            Right: bench => SendControl(bench, block: bench.Upper.NewStatusBlock)) { Name = "a status block" },
+        new("IwStackLeftInFlight",
             Wrong: bench => SendControl(bench, done: () => new PKEVENT(OnStack(bench)().Address)),
-            Right: bench => SendControl(bench, done: bench.Upper.NewEvent)),
+            Right: bench => SendControl(bench, done: bench.Upper.NewEvent)) { Name = "an event" },
     ];
 
     static Func<PIRP, NTSTATUS> CompleteWmi(Bench bench) => irp =>
@@ -377,7 +377,7 @@ sealed class CompletionRules : IRuleCases
     static void OwnAndWait(Bench bench, bool built, bool sets, bool registers, bool onError, bool whenAwaited = false)
     {
         PKEVENT done = default;
-        if (whenAwaited) FailWhenAwaited(bench, () => done);
+        if (whenAwaited) CompleteWhenAwaited(bench, () => done, IRP_MJ_FLUSH_BUFFERS, STATUS_DEVICE_NOT_READY);
         else bench.CompleteLater(IRP_MJ_FLUSH_BUFFERS, STATUS_DEVICE_NOT_READY);
         bench.Upper.Read = irp =>
         {
@@ -394,16 +394,17 @@ sealed class CompletionRules : IRuleCases
         };
     }
 
-    static void FailWhenAwaited(Bench bench, Func<PKEVENT> awaited)
+    /// <summary>The function driver completes requests of a kind when a thread waits for an event.</summary>
+    internal static void CompleteWhenAwaited(Bench bench, Func<PKEVENT> awaited, byte major, NTSTATUS status)
     {
-        bench.Keep(IRP_MJ_FLUSH_BUFFERS);
+        bench.Keep(major);
         bench.Act = () =>
         {
             using DeviceHandle handle = DeviceHandle.Open(bench.Machine, Bench.DeviceName);
             bench.Machine.Scheduler.Start("completer", ThreadKind.User, () =>
             {
                 while (!Probe.IsAwaited(awaited())) bench.Lower.Delay();
-                bench.Lower.Complete(bench.Kept, STATUS_DEVICE_NOT_READY);
+                bench.Lower.Complete(bench.Kept, status);
             });
             handle.Read(new byte[16]);
         };
