@@ -13,10 +13,12 @@ public readonly struct CodePlace(Machine machine, PDRIVER_OBJECT driver, ulong r
     public ulong Address => routine != 0 ? routine : call;
 
     /// <summary>The driver's name; null when nobody knows it.</summary>
-    public string? DriverName => (Find(machine, routine) ?? Find(machine, call) ?? Loaded(driver))?.Name;
+    public string? DriverName => Driver?.Name;
 
     /// <summary>Whether it is in the code of a driver.</summary>
-    public bool IsIn(PDRIVER_OBJECT driverObject) => (Find(machine, routine) ?? Find(machine, call) ?? Loaded(driver))?.Object == driverObject;
+    public bool IsIn(PDRIVER_OBJECT driverObject) => Driver?.Object == driverObject;
+
+    internal Driver? Driver => Find(machine, routine) ?? Find(machine, call) ?? Loaded(driver);
 
     Driver? Loaded(PDRIVER_OBJECT driverObject) => driverObject.IsNull ? null : machine.Drivers.Find(driverObject);
 

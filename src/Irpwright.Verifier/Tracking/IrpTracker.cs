@@ -68,7 +68,13 @@ public sealed class IrpTracker
             : null;
 
     /// <summary>Whether the code that called the kernel belongs to a driver.</summary>
-    public bool IsCalledBy(PDRIVER_OBJECT driver) => CodePlace.Find(machine, Thread.Call.Caller) is { } caller && caller.Object == driver;
+    public bool IsCalledBy(PDRIVER_OBJECT driver) => CallingDriver is { } caller && caller.Object == driver;
+
+    /// <summary>
+    /// The driver that called the kernel. A routine's last call may be a jump, which comes back to the kernel: then it is the driver whose
+    /// routine runs.
+    /// </summary>
+    internal Driver? CallingDriver => Thread.Call.Export is null ? null : CodePlace.Find(machine, Thread.Call.Caller) ?? Thread.Caller.Driver;
 
     /// <summary>The driver's routine that returned.</summary>
     public RoutineFrame Frame => frame ?? throw new InvalidOperationException("The event is no routine's end.");
@@ -240,6 +246,8 @@ public sealed class IrpTracker
         record.Forwards++;
         if (record.Forwards == 1) record.OriginalFileObject = e.Irp.Tail.Overlay.OriginalFileObject;
         Owner = record.Owner;
+        // Who sends it although a lower driver has it is the sender all the same.
+        Owner = Overtaken ?? Owner;
         record.Name = record.Name with { MajorFunction = record.LocationAt(location).MajorFunction };
         if (Owner is { } sender)
         {

@@ -7,8 +7,8 @@ using ProcessStartInfo = System.Diagnostics.ProcessStartInfo;
 namespace Irpwright.Verification.Tests;
 
 /// <summary>
-/// Goal: rules see compiled drivers as they see those in C#. Method: tests/native/rules.c has for each rule a dispatch routine that breaks it
-/// and one that is right.
+/// Goal: rules see compiled drivers as they see those in C#. Method: tests/native/rules-*.c have for each rule a dispatch routine that breaks
+/// it and one that is right.
 /// </summary>
 public sealed partial class CompiledRuleTests
 {
@@ -19,13 +19,21 @@ public sealed partial class CompiledRuleTests
 
     static readonly string Folder = Path.Combine(RuleDocument.Root, "tests", "native");
 
-    /// <summary>The rules that rules.c has a case of.</summary>
-    internal static IReadOnlyList<string> Rules { get; } =
-        [.. Case().Matches(File.ReadAllText(Path.Combine(Folder, "rules.c"))).Select(m => m.Groups[1].Value).Where(rule => rule != "Rule")];
+    /// <summary>The drivers that have a case of a rule, by rule.</summary>
+    static readonly SortedDictionary<string, string> Drivers = new(
+        (from source in Directory.GetFiles(Folder, "rules-*.c")
+            from Match found in Case().Matches(File.ReadAllText(source))
+            select (found.Groups[1].Value, Path.GetFileNameWithoutExtension(source))).ToDictionary(StringComparer.Ordinal), StringComparer.Ordinal);
 
-    /// <summary>What follows from the mistake may break other rules, too.</summary>
-    static readonly string[] MayAlso =
-        ["IwForwardedWhileBelow", "IwLeftStackLocations", "IwSentNoIrp", "IoAllocateFree", "IoReuseIrp2", "IwFreedInUse", "IwReinitializedInUse"];
+    /// <summary>The rules that there is a case of.</summary>
+    internal static IReadOnlyCollection<string> Rules => Drivers.Keys;
+
+    /// <summary>Rules that the wrong routine cannot help breaking as well: it is registered for nothing that frees the IRP either.</summary>
+    static readonly Dictionary<string, string> Also = new(StringComparer.Ordinal)
+    {
+        ["IoAllocateIrpSignalEventInCompletion3"] = "IoAllocateForward",
+        ["IoBuildFsdIrpSignalEventInCompletion3"] = "IoBuildFsdForward",
+    };
 
     /// <summary>Routines that are to blame, other than the dispatch routine.</summary>
     static readonly Dictionary<string, string> Blamed = new(StringComparer.Ordinal)
@@ -48,11 +56,10 @@ public sealed partial class CompiledRuleTests
         bench.Do();
 
         string[] broken = [.. bench.Verifier.Violations.Select(v => v.Rule.Name).Distinct()];
-        if (MayAlso.Contains(rule)) Assert.Contains(rule, broken);
-        else Assert.Equal([rule], broken);
+        Assert.Equal(Also.TryGetValue(rule, out string? also) ? [rule, also] : [rule], broken.OrderBy(name => name != rule));
         Violation violation = bench.Verifier.Violations.First(v => v.Rule.Name == rule);
-        Assert.Equal("rules", violation.Driver);
-        Assert.StartsWith($"rules!{Blamed.GetValueOrDefault(rule, $"Wrong{rule}")}", violation.Symbol, StringComparison.Ordinal);
+        Assert.Equal(Drivers[rule], violation.Driver);
+        Assert.StartsWith($"{Drivers[rule]}!{Blamed.GetValueOrDefault(rule, $"Wrong{rule}")}", violation.Symbol, StringComparison.Ordinal);
     }
 
     [Theory, MemberData(nameof(Names))]
@@ -65,14 +72,14 @@ public sealed partial class CompiledRuleTests
     }
 
     [Fact]
-    public void The_driver_knows_no_other_cases()
+    public void A_driver_knows_no_other_cases()
     {
         using Bench bench = NewBench("MarkIrpPending", right: true);
         Assert.Equal(STATUS_NOT_FOUND, Select(bench, "NoSuchRule", right: true));
     }
 
     [Fact]
-    public async Task Rebuilding_gives_the_checked_in_image_byte_for_byte()
+    public async Task Rebuilding_gives_the_checked_in_images_byte_for_byte()
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "the build script needs a Unix shell");
         string[] record = await File.ReadAllLinesAsync(Path.Combine(Folder, "bin", "BUILD.txt"), TestContext.Current.CancellationToken);
@@ -84,9 +91,7 @@ public sealed partial class CompiledRuleTests
         try
         {
             Assert.NotNull(await RunScript(rebuilt.FullName));
-            Assert.Equal(
-                await File.ReadAllBytesAsync(Path.Combine(Folder, "bin", "rules.sys"), TestContext.Current.CancellationToken),
-                await File.ReadAllBytesAsync(Path.Combine(rebuilt.FullName, "rules.sys"), TestContext.Current.CancellationToken));
+            // With the size and SHA-256 of every image.
             Assert.Equal(record, await File.ReadAllLinesAsync(Path.Combine(rebuilt.FullName, "BUILD.txt"), TestContext.Current.CancellationToken));
         }
         finally
@@ -99,9 +104,9 @@ public sealed partial class CompiledRuleTests
     static Bench NewBench(string rule, bool right)
     {
         RuleInfo info = RuleCatalog.Find(rule) ?? throw new InvalidOperationException($"{rule} is no rule.");
-        var bench = new Bench(filterCount: 0, rules: [.. RuleCatalog.Default.Append(info).Distinct()]);
+        var bench = new Bench(filterCount: rule == "IwSentPastDevice" ? 1 : 0, rules: [.. RuleCatalog.Default.Append(info).Distinct()]);
         var guest = new GuestDrivers(bench.Machine);
-        Assert.True(guest.TryRead(Path.Combine(Folder, "bin", "rules.sys"), out DriverImage? image, out ImageDiagnostic? error), error?.ToString());
+        Assert.True(guest.TryRead(Path.Combine(Folder, "bin", $"{Drivers[rule]}.sys"), out DriverImage? image, out ImageDiagnostic? error), error?.ToString());
         Assert.Equal(STATUS_SUCCESS, guest.Start(image!, out Driver? driver));
         bench.Machine.Run(() => Assert.Equal(STATUS_SUCCESS, bench.Machine.Drivers.AddDevice(driver!, bench.Lower.Device)));
         Assert.Equal(STATUS_SUCCESS, Select(bench, rule, right));
@@ -126,8 +131,12 @@ public sealed partial class CompiledRuleTests
     {
         switch (rule)
         {
-            case "PendedCompletedRequest2" or "IwForwardedWhileBelow" when !right:
+            case "PendedCompletedRequest2" when !right:
                 bench.KeepReads();
+                break;
+            case "IwForwardedWhileBelow" when !right:
+                bench.KeepReads();
+                bench.ActDuringRead(_ => bench.Lower.Complete(bench.Kept, STATUS_SUCCESS));
                 break;
             case "PendedCompletedRequest2" or "IwForwardedWhileBelow" or "IwPendingNotPropagated" or "CompletionEventChecking"
                 or "SignalEventInCompletion" or "SignalEventInCompletion2" or "SignalEventInCompletion3":
@@ -141,6 +150,63 @@ public sealed partial class CompiledRuleTests
                 break;
             case "IoBuildDeviceControlWait" or "IwEventSetBeforeSending" or "IoBuildDeviceIoControlSetEvent" or "IwWaitedForOtherEvent":
                 bench.CompleteLater(IRP_MJ_DEVICE_CONTROL);
+                break;
+            case "IoBuildDeviceControlWaitTimeout":
+                KeepUntilCancelled(bench, IRP_MJ_DEVICE_CONTROL);
+                break;
+            case "IoBuildSynchronousFsdRequestWaitTimeout" or "IoAllocateIrpSignalEventInCompletionTimeout" or "IoBuildFsdIrpSignalEventInCompletionTimeout":
+                KeepUntilCancelled(bench, IRP_MJ_FLUSH_BUFFERS);
+                break;
+            case "IoAllocateIrpSignalEventInCompletion2" or "IoAllocateIrpSignalEventInCompletion3"
+                or "IoBuildFsdIrpSignalEventInCompletion2" or "IoBuildFsdIrpSignalEventInCompletion3":
+                CompletionRules.CompleteWhenAwaited(bench, () => EventOf(bench), IRP_MJ_FLUSH_BUFFERS, STATUS_DEVICE_NOT_READY);
+                break;
+            case "IwStackLeftInFlight":
+                CompletionRules.CompleteWhenAwaited(bench, () => EventOf(bench), IRP_MJ_DEVICE_CONTROL, STATUS_SUCCESS);
+                break;
+            case "IwForwardedAboveDispatch":
+                bench.Lower.Read = irp => bench.Lower.CompleteLater(irp);
+                break;
+            case "IwCancelableWhileBelow":
+                bench.KeepReads();
+                bench.ActDuringRead(_ => CancelRules.Finish(bench));
+                break;
+            case "StartIoCancel":
+                bench.ActDuringRead(read => read.Cancel());
+                break;
+            case "IrqlReturn":
+                OnTop(bench, static (top, irp) =>
+                {
+                    NTSTATUS status = top.SkipDown(irp);
+                    top.KeLowerIrql(PASSIVE_LEVEL);
+                    return status;
+                });
+                break;
+            case "IwCompletionRoutineCopied":
+                OnTop(bench, static (top, irp) => top.CopyDown(irp));
+                break;
+            case "WmiComplete":
+                bench.Send(IRP_MJ_SYSTEM_CONTROL, IRP_MN_QUERY_ALL_DATA, new() { WMI = new() { ProviderId = bench.Lower.Device.AttachedDevice.Address } });
+                break;
+            case "IwAnsweredForBus":
+                bench.Send(IRP_MJ_PNP, IRP_MN_QUERY_BUS_INFORMATION);
+                break;
+            case "IwFailedPnpSentDown":
+                bench.Send(IRP_MJ_PNP, IRP_MN_START_DEVICE);
+                break;
+            case "IwFailedPowerSentDown":
+                bench.Send(IRP_MJ_POWER, IRP_MN_QUERY_POWER, PowerTo(SYSTEM_POWER_STATE.PowerSystemSleeping3));
+                break;
+            case "IwPowerIrpCompletion" or "MarkDevicePower":
+                bench.Send(IRP_MJ_POWER, IRP_MN_SET_POWER, PowerTo(SYSTEM_POWER_STATE.PowerSystemWorking));
+                break;
+            case "IwPnpNotSupportedAgain":
+                SucceedOnTop(bench);
+                bench.Send(IRP_MJ_PNP, IRP_MN_QUERY_CAPABILITIES);
+                break;
+            case "IwPowerNotSupportedAgain":
+                SucceedOnTop(bench);
+                bench.Send(IRP_MJ_POWER, IRP_MN_QUERY_POWER, PowerTo(SYSTEM_POWER_STATE.PowerSystemSleeping3));
                 break;
             case "IoSetCompletionExCompleteIrp":
                 bench.Machine.Pool.FailAllocation = static (_, tag) => tag == RegistrationTag;
@@ -179,16 +245,56 @@ public sealed partial class CompiledRuleTests
     static IO_STACK_LOCATION.ParametersUnion PowerTo(SYSTEM_POWER_STATE state) =>
         new() { Power = new() { Type = POWER_STATE_TYPE.SystemPowerState, State = new() { SystemState = state } } };
 
+    /// <summary>The event in the device extension of the compiled driver.</summary>
+    static PKEVENT EventOf(Bench bench) => new(bench.Lower.Device.AttachedDevice.DeviceExtension.Address + 8);
+
+    /// <summary>The function driver keeps requests of a kind until they are cancelled.</summary>
+    static void KeepUntilCancelled(Bench bench, byte major)
+    {
+        bench.Lower.Cancelled = irp =>
+        {
+            bench.Lower.IoReleaseCancelSpinLock(irp.CancelIrql);
+            bench.Lower.Complete(irp, STATUS_CANCELLED);
+        };
+        bench.Lower.Other = irp =>
+        {
+            if (Probe.Major(irp) != major) return bench.Lower.Complete(irp, STATUS_SUCCESS);
+            bench.Lower.IoMarkIrpPending(irp);
+            bench.Lower.IoSetCancelRoutine(irp, bench.Lower.Cancel);
+            return STATUS_PENDING;
+        };
+    }
+
+    /// <summary>A filter on top.</summary>
+    static Probe AddTop(Bench bench)
+    {
+        var top = new Probe(null);
+        bench.Machine.Run(() => bench.Add(top));
+        return top;
+    }
+
+    static void OnTop(Bench bench, Func<Probe, PIRP, NTSTATUS> read)
+    {
+        Probe top = AddTop(bench);
+        top.Read = irp => read(top, irp);
+    }
+
+    /// <summary>The filter on top has handled the request with success.</summary>
+    static void SucceedOnTop(Bench bench)
+    {
+        Probe top = AddTop(bench);
+        top.Other = irp =>
+        {
+            if (Probe.Major(irp) is IRP_MJ_PNP or IRP_MJ_POWER) irp.IoStatus.Status = STATUS_SUCCESS;
+            return top.SkipDown(irp);
+        };
+    }
+
     /// <summary>A filter on top, under which the request is cancelled before the compiled driver gets it; in the end it is completed.</summary>
     static void CancelBefore(Bench bench, bool right)
     {
-        var top = new Probe(null);
+        Probe top = AddTop(bench);
         PIRP cancelled = default;
-        bench.Machine.Run(() =>
-        {
-            Assert.Equal(STATUS_SUCCESS, bench.Machine.Drivers.Load(top, "top", out Driver? loaded));
-            Assert.Equal(STATUS_SUCCESS, bench.Machine.Drivers.AddDevice(loaded!, bench.Lower.Device));
-        });
         top.Read = irp =>
         {
             cancelled = irp;

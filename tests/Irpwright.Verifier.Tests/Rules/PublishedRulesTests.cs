@@ -6,21 +6,6 @@ public class PublishedRulesTests
     /// <summary>Only a compiled driver has sections, and accesses that can be watched.</summary>
     static readonly string[] CompiledOnly = ["IwPageableCompletionRoutine", .. RuleCatalog.All.Where(rule => rule.Family == RuleFamily.Memory).Select(rule => rule.Name)];
 
-    /// <summary>Rules about rows of class P0 that no compiled driver breaks yet.</summary>
-    static readonly string[] NotCompiledYet =
-    [
-        "ForwardedAtBadIrql", "ForwardedAtBadIrqlAllocate", "ForwardedAtBadIrqlFsdAsync", "ForwardedAtBadIrqlFsdSync",
-        "IwCompletedAboveDispatch", "IwForwardedAboveDispatch", "IwForwardedWithoutInterrupts", "IrqlReturn", "IwThreadedAtApcLevel",
-        "SpinLockSafe",
-        "IoAllocateIrpSignalEventInCompletion2", "IoAllocateIrpSignalEventInCompletion3",
-        "IoAllocateIrpSignalEventInCompletionTimeout", "IoBuildDeviceControlWaitTimeout", "IoBuildFsdIrpSignalEventInCompletion2",
-        "IoBuildFsdIrpSignalEventInCompletion3", "IoBuildFsdIrpSignalEventInCompletionTimeout", "IoBuildSynchronousFsdRequestWaitTimeout",
-        "IoSetCompletionRoutineNonPnpDriver", "IwBuiltWithBadBuffer", "IwCancelableWhileBelow", "IwCompletionRoutineCopied", "IwCreateWithClosedFile",
-        "IwEventOnLeftStack", "IwStatusBlockOnLeftStack", "IwUninitializedStatus", "MarkDevicePower", "RequestedPowerIrp", "StartIoCancel",
-        "WmiComplete",
-        "IwAnsweredForBus", "IwFailedPnpSentDown", "IwFailedPowerSentDown", "IwInitialStatusMissing", "IwPnpNotSupportedAgain", "IwPowerIrpCompletion", "IwPowerNotSupportedAgain", "IwSentPastDevice", "IwSentToNoDevice",
-    ];
-
     [Fact]
     public void Every_published_row_is_a_rule_or_covered_by_one_or_explained() => Assert.Empty(PublishedRules.All
         .Where(row => RuleDocument.AnswerTo(row) == RuleDocument.Answer.NotYet)
@@ -66,8 +51,7 @@ public class PublishedRulesTests
             .Where(rule => important.Contains(rule.Name) || rule.Covers.Any(important.Contains))
             .Select(rule => rule.Name)
             .Except(CompiledRuleTests.Rules)
-            .Except(MemoryTests.Rules)
-            .Except(NotCompiledYet));
+            .Except(MemoryTests.Rules));
     }
 
     [Fact]

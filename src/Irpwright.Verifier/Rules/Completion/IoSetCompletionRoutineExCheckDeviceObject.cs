@@ -22,7 +22,7 @@ sealed class IoSetCompletionRoutineExCheckDeviceObject : Rule, IWatchCalls
     public void Called(in DdiCalled e)
     {
         PDEVICE_OBJECT device = new(e.Arguments[0]);
-        if (CodePlace.Find(Machine, e.Caller) is not { } caller || device.DriverObject == caller.Object) return;
+        if (Tracker.CallingDriver is not { } caller || device.DriverObject == caller.Object) return;
         Report(Tracker.Caller, Tracker.At(e.Arguments[1])?.Name ?? default,
             $"{Tracker.Caller} called IoSetCompletionRoutineEx with a device of {Machine.Drivers.Find(device.DriverObject)?.Name ?? "no driver"}: "
                 + "its own driver may be unloaded before the routine has run.");

@@ -28,7 +28,7 @@ sealed class IoSetCompletionRoutineNonPnpDriver : Rule, IWatch<IrpForwarded>
         ulong routine = location.CompletionRoutine.Address;
         if ((location.Control & IrpRecord.Invoke) == 0 || Tracker.Owner is { Skipped: true } || !looked.Add(routine)) return;
         if (CodePlace.Find(Machine, routine) is not { } driver || !driver.Object.DriverExtension.AddDevice.IsNull) return;
-        if (CodePlace.Find(Machine, Tracker.Thread.Call.Caller) != driver) return;
+        if (Tracker.CallingDriver != driver) return;
         looked.Remove(routine);
         Report(Tracker.Caller, Tracker.Irp.Name,
             $"{Tracker.Caller} sent {Tracker.Irp} with a routine of IoSetCompletionRoutine; {driver.Name} has no AddDevice routine and may be "

@@ -7,7 +7,7 @@ abstract class RegistrationRule : Rule, IWatchReturns
 
     public void Returned(in DdiReturned e)
     {
-        if (Tracker.At(e.Arguments[1])?.Owner is { } owner && CodePlace.Find(Machine, e.Caller)?.Object == owner.Driver)
+        if (Tracker.At(e.Arguments[1])?.Owner is { } owner && Tracker.IsCalledBy(owner.Driver))
             owner.Registration = (NTSTATUS)(int)e.Result;
     }
 }
