@@ -112,11 +112,13 @@ static class Battery
     static IEnumerable<CheckScenario> ControlRequests(DriverProfile profile)
     {
         if (!profile.Handles(IRP_MJ_DEVICE_CONTROL)) yield break;
-        foreach (uint code in profile.ControlCodes)
+        foreach (ControlRequest request in profile.ControlRequests)
         {
+            uint code = request.Code;
             yield return new($"control-0x{code:X8}", $"control request 0x{code:X8} with buffers of every size", bench => Opened(bench, handle =>
             {
-                foreach ((uint input, uint output) in ControlLengths)
+                if (request.Input is not null) bench.Do(handle, Control(bench, request));
+                foreach ((uint input, uint output) in LengthsAround(request))
                 {
                     foreach (byte pattern in Patterns) bench.Do(handle, Control(bench, code, input, output, pattern));
                 }
@@ -140,9 +142,17 @@ static class Battery
         }));
     }
 
+    /// <summary>Those that suit any request, and those around what is known of this one.</summary>
+    static IEnumerable<(uint Input, uint Output)> LengthsAround(ControlRequest request)
+    {
+        uint input = request.InputLength ?? 0, output = request.OutputLength ?? 0;
+        (uint, uint)[] around = [(input, output), (input - 1, output), (input + 1, output), (input, output - 1), (input, output + 1), (input, 0), (0, output)];
+        return ControlLengths.Concat(around.Where(lengths => lengths is (< uint.MaxValue, < uint.MaxValue))).Distinct();
+    }
+
     static IEnumerable<CheckScenario> LowerAnswers(DriverProfile profile)
     {
-        if (!profile.IsPlugAndPlay) yield break;
+        if (!profile.IsAboveScriptedDevice) yield break;
         foreach (LowerDevice lower in LowerDevice.All)
         {
             yield return new($"lower-{lower.Name.Replace(' ', '-')}", $"requests above a device that {lower.Name}", bench => Opened(bench, handle =>
@@ -350,20 +360,28 @@ static class Battery
     {
         foreach ((string name, byte major) in Transfers(profile)) yield return (name, bench => Transfer(bench, major, DefaultLength));
         if (!profile.Handles(IRP_MJ_DEVICE_CONTROL)) yield break;
-        foreach (uint code in profile.ControlCodes) yield return ($"control-0x{code:X}", bench => Control(bench, code, 64, 64));
+        foreach (ControlRequest request in profile.ControlRequests) yield return ($"control-0x{request.Code:X}", bench => Control(bench, request));
     }
 
     /// <summary>Devices below that leave requests outstanding; a software driver has none below, and does so by itself or not.</summary>
     static IReadOnlyList<LowerDevice> Pending(DriverProfile profile) =>
-        profile.IsPlugAndPlay ? [LowerDevice.Later, LowerDevice.Never] : [LowerDevice.Now];
+        profile.IsAboveScriptedDevice ? [LowerDevice.Later, LowerDevice.Never] : [LowerDevice.Now];
 
     static string Below(DriverProfile profile, LowerDevice lower) =>
-        !profile.IsPlugAndPlay ? "" : lower == LowerDevice.Never ? "-held" : "-later";
+        !profile.IsAboveScriptedDevice ? "" : lower == LowerDevice.Never ? "-held" : "-later";
 
-    static string Above(DriverProfile profile, LowerDevice lower) => profile.IsPlugAndPlay ? $", above a device that {lower.Name}" : "";
+    static string Above(DriverProfile profile, LowerDevice lower) => profile.IsAboveScriptedDevice ? $", above a device that {lower.Name}" : "";
 
     static IoRequest Transfer(CheckBench bench, byte major, uint length, long offset = 0, uint misalignment = 0) =>
         new(major, bench.UserBuffer(length, misalignment: misalignment), length, offset);
+
+    static IoRequest Control(CheckBench bench, ControlRequest request)
+    {
+        uint input = request.InputLength ?? 64, output = request.OutputLength ?? 64;
+        IoRequest made = Control(bench, request.Code, input, output);
+        if (request.Input is { } bytes && input > 0) bytes.Span.CopyTo(GuestMemory.Write(made.Input, (int)input));
+        return made;
+    }
 
     static IoRequest Control(CheckBench bench, uint code, uint input, uint output, byte pattern = 0x5A, uint misalignment = 0) =>
         new(IRP_MJ_DEVICE_CONTROL, output == 0 ? 0 : bench.UserBuffer(output, misalignment: misalignment), output, 0, code,

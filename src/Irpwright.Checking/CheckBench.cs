@@ -14,18 +14,20 @@ public sealed class CheckBench
     // Time is virtual: long enough for any device, timer or retry.
     static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
+    readonly CheckStack stack;
     readonly DriverService[] services;
-    readonly List<Driver> software = [];
     readonly DriverService lowerService;
 
-    internal CheckBench(Machine machine, IReadOnlyList<DriverSource> drivers, LowerDevice lower)
+    internal CheckBench(Machine machine, CheckStack stack, LowerDevice lower)
     {
+        this.stack = stack;
         Machine = machine;
         Guest = new GuestDrivers(machine);
-        services = [.. drivers.Select(driver => driver.ServiceIn(machine, Guest, driver.Name))];
+        services = [.. stack.Drivers.Select(driver => driver.ServiceIn(machine, Guest, driver.Name))];
         machine.Faults.Spared = [LowerName];
-        lowerService = DriverService.Of(machine, LowerName, () => Lower = NewLower(lower));
+        lowerService = stack.Device?.ServiceIn(machine, Guest, LowerName) ?? DriverService.Of(machine, LowerName, () => Lower = NewLower(lower));
         Lower = NewLower(lower);
+        stack.Furnish(machine);
     }
 
     static ScriptedDevice NewLower(LowerDevice lower) =>
@@ -41,31 +43,62 @@ public sealed class CheckBench
     /// <summary>The device that drivers with AddDevice are attached to; null if there are none.</summary>
     public DeviceNode? Node { get; private set; }
 
-    /// <summary>The device right above the PDO, below the drivers under test; it is there if there is a node.</summary>
+    /// <summary>The device right above the PDO, below the drivers under test; it is there if there is a node, unless the stack has its own device.</summary>
     public ScriptedDevice Lower { get; private set; }
 
     /// <summary>The drivers under test that are loaded, lowest first.</summary>
     public IEnumerable<Driver> Drivers => services.Select(service => service.Loaded).OfType<Driver>();
 
-    /// <summary>Loads the drivers, and starts the device of those that have AddDevice.</summary>
+    /// <summary>Whether the device below takes part in Plug and Play.</summary>
+    internal bool IsPlugAndPlay => Node is not null && Machine.Drivers.Handles(Node.PhysicalDevice.DriverObject, IRP_MJ_PNP);
+
+    /// <summary>Loads the drivers, and starts the device of those that are attached to it.</summary>
     /// <returns>False if one refused, see <see cref="Refusal"/>: with faults that is its right.</returns>
     public bool Load()
     {
         Refusal = null;
-        software.Clear();
-        var attached = new List<DriverService>();
-        foreach (DriverService service in services)
+        if (stack.Device is not null && lowerService.Load() is var loaded && lowerService.Loaded is null)
+            return Refuse($"DriverEntry of {stack.Device.Text} returned {loaded.Name}");
+        List<DriverService> lower = stack.Device is null ? [lowerService] : [], upper = [];
+        DriverService? function = null;
+        bool isAttached = false;
+        for (int i = 0; i < services.Length; i++)
         {
-            NTSTATUS status = service.Load();
-            if (service.Loaded is not { } driver) return Refuse($"DriverEntry of {service.Name} returned {status.Name}");
-            if (driver.Object.DriverExtension.AddDevice.IsNull) software.Add(driver);
-            else attached.Add(service);
+            NTSTATUS status = services[i].Load();
+            if (services[i].Loaded is not { } driver) return Refuse($"DriverEntry of {services[i].Name} returned {status.Name}");
+            DriverPlace place = stack.Drivers[i].PlaceInStack;
+            bool hasAddDevice = !driver.Object.DriverExtension.AddDevice.IsNull;
+            if (place == DriverPlace.Software || (place == DriverPlace.Unsaid && !hasAddDevice)) continue;
+            if (!hasAddDevice) return Refuse($"{services[i].Name} has no AddDevice routine, so it cannot be attached to the device");
+            isAttached = true;
+            if (place == DriverPlace.Function) function = services[i];
+            else (function is null ? lower : upper).Add(services[i]);
         }
-        if (attached.Count == 0) return true;
-        Machine.PlugAndPlay.Install(NodeId, new DeviceInstallation { LowerFilters = [lowerService, .. attached] });
-        Node = Machine.PlugAndPlay.Report(new DeviceDescription(NodeId));
-        NTSTATUS started = Machine.PlugAndPlay.Start(Node);
+        if (!isAttached) return true;
+        Machine.PlugAndPlay.Install(NodeId, new DeviceInstallation { LowerFilters = lower, Function = function, UpperFilters = upper });
+        if (stack.Device is null) Node = Report();
+        else if (lowerService.Loaded!.Object.DeviceObject is { IsNull: false } device) Node = Machine.PlugAndPlay.Report(Oldest(device), NodeId);
+        else return Refuse($"{stack.Device.Text} made no device in DriverEntry that others could be attached to");
+        NTSTATUS started = IsPlugAndPlay ? Machine.PlugAndPlay.Start(Node) : Machine.PlugAndPlay.AddDrivers(Node);
         return started.IsSuccess || Refuse($"the device was not started: {started.Name}");
+    }
+
+    DeviceNode Report()
+    {
+        InterruptLine[] lines = [.. stack.InterruptLines.Select(Machine.Interrupts.Line)];
+        DeviceNode node = Machine.PlugAndPlay.Report(new DeviceDescription(NodeId)
+        {
+            Resources = [.. stack.Resources, .. lines.Select(line => DeviceResource.Interrupt(line.Vector, line.Irql))],
+        });
+        if (lines is [var first, ..]) Machine.Interrupts.Assign(node.PhysicalDevice, first);
+        return node;
+    }
+
+    // Later ones are often control devices.
+    static PDEVICE_OBJECT Oldest(PDEVICE_OBJECT device)
+    {
+        while (!device.NextDevice.IsNull) device = device.NextDevice;
+        return device;
     }
 
     bool Refuse(string refusal)
@@ -95,6 +128,12 @@ public sealed class CheckBench
 
     /// <summary>Opens a device as a program does; null if a driver refuses.</summary>
     public DeviceHandle? Open(string name) => DeviceHandle.TryOpen(Machine, name, out DeviceHandle? handle).IsSuccess ? handle : null;
+
+    /// <summary>Opens the first device.</summary>
+    /// <exception cref="IOException">A driver refuses, or there is none.</exception>
+    public DeviceHandle Open() => DeviceNames is [var first, ..]
+        ? DeviceHandle.Open(Machine, first)
+        : throw new IOException("The drivers have no device that programs can open.");
 
     /// <summary>Takes everything down again in the documented order.</summary>
     public void Unload()

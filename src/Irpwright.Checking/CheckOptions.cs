@@ -22,7 +22,10 @@ public sealed record CheckOptions
     public MuteList Mutes { get; init; } = new();
 
     /// <summary>Which scenarios to run, by what their ids begin with; all, if empty.</summary>
-    public string Filter { get; init; } = "";
+    public IReadOnlyList<string> Include { get; init; } = [];
+
+    /// <summary>Which of those to leave out, in the same way.</summary>
+    public IReadOnlyList<string> Exclude { get; init; } = [];
 
     /// <summary>Scenarios at the same time.</summary>
     public int Workers { get; init; } = Environment.ProcessorCount;

@@ -2,18 +2,19 @@ using System.Globalization;
 
 namespace Irpwright.Checking;
 
-/// <summary>One run of a check as text: <c>DRIVER[,DRIVER...][+0xCODE...]#SCENARIO@SCHEDULE</c>.</summary>
-/// <param name="Drivers">As the user named them, lowest first.</param>
+/// <summary>One run of a check as text: <c>check:INPUT[,INPUT...][+0xCODE...]#SCENARIO@SCHEDULE</c>.</summary>
+/// <param name="Inputs">Drivers, lowest first, a stack file, assemblies with scenarios: as the user named them.</param>
 /// <param name="ControlCodes">That the user named.</param>
-public sealed record CheckReplay(IReadOnlyList<string> Drivers, IReadOnlyList<uint> ControlCodes, string Scenario, Schedule Schedule)
+public sealed record CheckReplay(IReadOnlyList<string> Inputs, IReadOnlyList<uint> ControlCodes, string Scenario, Schedule Schedule)
 {
-    internal CheckReplay(IReadOnlyList<DriverSource> drivers, IReadOnlyList<uint> controlCodes, string scenario, Schedule schedule)
-        : this([.. drivers.Select(driver => driver.Text)], controlCodes, scenario, schedule) { }
+    const string Prefix = "check:";
 
     /// <summary>Reads what <see cref="ToString"/> wrote; null if it is a replay string of another kind.</summary>
     /// <exception cref="FormatException">The text is damaged; says where.</exception>
     public static CheckReplay? Parse(string text)
     {
+        if (!text.StartsWith(Prefix, StringComparison.Ordinal)) return null;
+        text = text[Prefix.Length..];
         int at = text.LastIndexOf('@'), hash = at < 0 ? -1 : text.LastIndexOf('#', at);
         if (hash <= 0) return null;
         string[] parts = text[..hash].Split('+');
@@ -29,5 +30,5 @@ public sealed record CheckReplay(IReadOnlyList<string> Drivers, IReadOnlyList<ui
     }
 
     public override string ToString() =>
-        $"{string.Join(',', Drivers)}{string.Concat(ControlCodes.Select(code => $"+0x{code:X}"))}#{Scenario}@{Schedule}";
+        $"{Prefix}{string.Join(',', Inputs)}{string.Concat(ControlCodes.Select(code => $"+0x{code:X}"))}#{Scenario}@{Schedule}";
 }

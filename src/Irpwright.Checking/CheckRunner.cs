@@ -3,7 +3,7 @@ using Irpwright.Reporting;
 namespace Irpwright.Checking;
 
 /// <summary>Runs one scenario on a machine of its own.</summary>
-sealed class CheckRunner(IReadOnlyList<DriverSource> drivers, CheckOptions options)
+sealed class CheckRunner(CheckStack stack, CheckOptions options)
 {
     // A driver that needs more for one call is caught in a loop.
     const long InstructionBudget = 4_000_000;
@@ -20,7 +20,7 @@ sealed class CheckRunner(IReadOnlyList<DriverSource> drivers, CheckOptions optio
         Action<Violation>? see = null, Action<Exception?>? tell = null)
     {
         using var machine = new Machine(new MachineOptions { Name = "check", Strategy = strategy, InstructionBudget = InstructionBudget, ChecksMemory = true });
-        var bench = new CheckBench(machine, drivers, scenario.Lower);
+        var bench = new CheckBench(machine, stack, scenario.Lower);
         var failures = new List<Failure>();
         Verifier verifier = Verifier.Attach(machine, options.Rules, options.Mutes);
         verifier.Found = violation =>

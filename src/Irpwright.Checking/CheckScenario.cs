@@ -14,5 +14,8 @@ public sealed record CheckScenario(string Id, string Title, Action<CheckBench> A
     /// <summary>Whether it is run again for each place in the drivers where a kernel routine could fail, with that failing once.</summary>
     public bool WithFaults { get; init; }
 
+    /// <summary>Whether an exception of its own only means, in a run in which a kernel routine fails, that it could not go on.</summary>
+    public bool GivesUpOnFaults { get; init; }
+
     public override string ToString() => Id;
 }

@@ -15,18 +15,22 @@ public sealed class DriverCheck
     const int ShrinkAttempts = 60;
     // Beyond that many codes, races of each with each would take all the time.
     const int MostControlCodes = 64;
+    const string Interrupted = "the check was interrupted";
 
-    readonly IReadOnlyList<DriverSource> drivers;
+    readonly CheckStack stack;
     readonly CheckOptions options;
     readonly CheckRunner runner;
 
+    public DriverCheck(CheckStack stack, CheckOptions options)
+    {
+        this.stack = stack;
+        this.options = options;
+        runner = new CheckRunner(stack, options);
+    }
+
     /// <param name="drivers">Lowest first.</param>
     public DriverCheck(IReadOnlyList<DriverSource> drivers, CheckOptions options)
-    {
-        this.drivers = drivers;
-        this.options = options;
-        runner = new CheckRunner(drivers, options);
-    }
+        : this(CheckStack.Of(drivers), options) { }
 
     /// <summary>Told how many scenarios there are.</summary>
     public Action<int>? Planned { get; init; }
@@ -37,33 +41,53 @@ public sealed class DriverCheck
     /// <summary>Told when a scenario is over; from several threads.</summary>
     public Action<CheckScenario>? Ended { get; init; }
 
+    /// <summary>Told when a scenario fails in a way that it did not before; from several threads. Other scenarios may show the same.</summary>
+    public Action<CheckScenario, Failure>? Found { get; init; }
+
     /// <summary>A failure of one scenario and the run that shows it.</summary>
     sealed record Raw(Failure Failure, Schedule Schedule, bool WasExplored);
 
     sealed record ScenarioOutcome(IReadOnlyList<Raw> Failures, long Runs, int Faults, int Muted, string? Skipped);
 
-    /// <summary>Runs the battery.</summary>
-    /// <exception cref="DriverCheckException">The drivers do not come up even when nothing disturbs them.</exception>
+    /// <summary>What would be run, without running it.</summary>
+    /// <exception cref="DriverCheckException">The drivers do not come up even when nothing disturbs them, or nothing is left to run.</exception>
+    public (DriverProfile Profile, IReadOnlyList<CheckScenario> Scenarios) Plan()
+    {
+        DriverProfile profile = Examine();
+        CheckScenario[] all = [.. AllFor(profile)];
+        CheckScenario[] chosen = [.. all.Where(s => (options.Include.Count == 0 || options.Include.Any(Begins(s))) && !options.Exclude.Any(Begins(s)))];
+        // A name that is misspelt would go unnoticed.
+        if (options.Include.Concat(options.Exclude).FirstOrDefault(prefix => !all.Any(s => Begins(s)(prefix))) is { } unknown)
+            throw new DriverCheckException($"No scenario's name begins with '{unknown}'.");
+        return (profile, chosen.Length > 0 ? chosen : throw new DriverCheckException("No scenario is left to run."));
+
+        static Func<string, bool> Begins(CheckScenario scenario) => prefix => scenario.Id.StartsWith(prefix, StringComparison.Ordinal);
+    }
+
+    IEnumerable<CheckScenario> AllFor(DriverProfile profile) =>
+        profile.Role == DriverRole.None ? stack.Scenarios : Battery.For(profile).Concat(stack.Scenarios);
+
+    /// <summary>Runs the scenarios.</summary>
+    /// <param name="cancellation">Ends the check early; what was found until then is in the result.</param>
+    /// <inheritdoc cref="Plan"/>
     public CheckResult Run(CancellationToken cancellation = default)
     {
         var clock = Stopwatch.StartNew();
         var coverage = new Coverage();
-        DriverProfile profile = Examine();
-        CheckScenario[] scenarios = [.. Battery.For(profile).Where(s => s.Id.StartsWith(options.Filter, StringComparison.Ordinal))];
-        if (scenarios.Length == 0) throw new DriverCheckException($"No scenario's name begins with '{options.Filter}'.");
-        Planned?.Invoke(scenarios.Length);
-        var outcomes = new ScenarioOutcome?[scenarios.Length];
+        (DriverProfile profile, IReadOnlyList<CheckScenario> scenarios) = Plan();
+        Planned?.Invoke(scenarios.Count);
+        var outcomes = new ScenarioOutcome?[scenarios.Count];
         // Not Parallel.For, which hands out ranges: what the budget cuts off is to be the end of the battery.
         int next = -1;
-        Thread[] workers = [.. Enumerable.Range(0, Math.Clamp(options.Workers, 1, scenarios.Length)).Select(_ => new Thread(Work))];
+        Thread[] workers = [.. Enumerable.Range(0, Math.Clamp(options.Workers, 1, scenarios.Count)).Select(_ => new Thread(Work))];
         foreach (Thread worker in workers) worker.Start();
         foreach (Thread worker in workers) worker.Join();
-        cancellation.ThrowIfCancellationRequested();
-        return Collect(profile, scenarios, outcomes, coverage);
+        string unfinished = cancellation.IsCancellationRequested ? Interrupted : "the budget was spent";
+        return Collect(profile, scenarios, outcomes, coverage, unfinished);
 
         void Work()
         {
-            for (int i; (i = Interlocked.Increment(ref next)) < scenarios.Length;)
+            for (int i; (i = Interlocked.Increment(ref next)) < scenarios.Count;)
             {
                 if (clock.Elapsed > options.Budget || cancellation.IsCancellationRequested) return;
                 Begun?.Invoke(scenarios[i]);
@@ -109,6 +133,7 @@ public sealed class DriverCheck
                 Add(finding.Failure, finding.Schedule, true);
             }
         }
+        if (cancellation.IsCancellationRequested) skipped ??= Interrupted;
         return new(found, runs, sites.Length, muted, skipped);
 
         void Note(CheckRunner.Outcome outcome, RecordingStrategy recorded, bool explored)
@@ -120,17 +145,24 @@ public sealed class DriverCheck
         void Add(Failure failure, Schedule schedule, bool explored)
         {
             if (failure.Kind == FailureKind.Unsupported) skipped ??= failure.Sentence;
-            else if (!found.Any(raw => raw.Failure.IsTheSameAs(failure))) found.Add(new(failure, schedule, explored));
+            if (failure.Kind == FailureKind.Unsupported || IsGivingUp(scenario, failure, schedule) || found.Any(raw => raw.Failure.IsTheSameAs(failure))) return;
+            found.Add(new(failure, schedule, explored));
+            Found?.Invoke(scenario, failure);
         }
     }
 
-    CheckResult Collect(DriverProfile profile, CheckScenario[] scenarios, ScenarioOutcome?[] outcomes, Coverage coverage)
+    static bool IsGivingUp(CheckScenario scenario, Failure failure, Schedule schedule) =>
+        scenario.GivesUpOnFaults && failure.Kind == FailureKind.Scenario && schedule.Steps.Any(IsFault);
+
+    static bool IsFault(ScheduleStep step) => step is { Answer: > 0, Site: { } site } && site.StartsWith(FaultInjection.SitePrefix, StringComparison.Ordinal);
+
+    CheckResult Collect(DriverProfile profile, IReadOnlyList<CheckScenario> scenarios, ScenarioOutcome?[] outcomes, Coverage coverage, string unfinished)
     {
         var findings = new List<CheckFinding>();
         var skipped = new List<SkippedScenario>();
-        for (int i = 0; i < scenarios.Length; i++)
+        for (int i = 0; i < scenarios.Count; i++)
         {
-            if (outcomes[i] is not { } outcome) skipped.Add(new(scenarios[i].Id, "the budget was spent"));
+            if (outcomes[i] is not { } outcome) skipped.Add(new(scenarios[i].Id, unfinished));
             else if (outcome.Skipped is { } reason) skipped.Add(new(scenarios[i].Id, reason));
             foreach (Raw raw in outcomes[i]?.Failures ?? [])
             {
@@ -141,7 +173,7 @@ public sealed class DriverCheck
         }
         ScenarioOutcome[] done = [.. outcomes.OfType<ScenarioOutcome>()];
         return new(profile, [.. findings.OrderBy(f => f.Severity)], [.. scenarios.Where((_, i) => outcomes[i] is not null)], done.Sum(o => o.Runs), done.Sum(o => o.Faults), done.Sum(o => o.Muted),
-            skipped, coverage.Result(drivers.Sum(d => d.Image?.Functions.Length ?? 0)));
+            skipped, coverage.Result(stack.Drivers.Sum(d => d.Image?.Functions.Length ?? 0)));
     }
 
     CheckFinding Finding(CheckScenario scenario, Raw raw)
@@ -153,7 +185,7 @@ public sealed class DriverCheck
             schedule = explorer.Shrink(new Finding(raw.Failure, schedule, 1), ShrinkAttempts).Schedule;
         }
         RuleInfo? rule = raw.Failure.Kind == FailureKind.Rule ? RuleCatalog.Find(raw.Failure.Name) : null;
-        string replay = new CheckReplay(drivers, options.ControlCodes, scenario.Id, schedule).ToString();
+        string replay = new CheckReplay(stack.Inputs, options.ControlCodes, scenario.Id, schedule).ToString();
         return new(raw.Failure, scenario, schedule, rule, rule?.Severity ?? Severity.Error,
             runner.Describe(scenario, schedule, raw.Failure, replay), replay, 1);
     }
@@ -164,18 +196,19 @@ public sealed class DriverCheck
     /// <exception cref="DriverCheckException">There is no such scenario for these drivers.</exception>
     public IReadOnlyList<CheckFinding> Replay(string scenarioId, Schedule schedule)
     {
-        CheckScenario scenario = Battery.For(Examine()).FirstOrDefault(s => s.Id == scenarioId)
+        CheckScenario scenario = AllFor(Examine()).FirstOrDefault(s => s.Id == scenarioId)
             ?? throw new DriverCheckException($"These drivers have no scenario '{scenarioId}': the replay string was made for others, or by another version.");
         var strategy = new ReplayStrategy(schedule);
         IReadOnlyList<Failure> failures = runner.Run(scenario, strategy, CheckRunner.WithFaults(schedule), null).Failures;
         strategy.RequireEnd();
-        return [.. failures.Select(failure => Finding(scenario, new Raw(failure, schedule, false)))];
+        return [.. failures.Where(failure => !IsGivingUp(scenario, failure, schedule)).Select(failure => Finding(scenario, new Raw(failure, schedule, false)))];
     }
 
     /// <summary>Loads the drivers once, undisturbed, and looks at what they are.</summary>
     /// <exception cref="DriverCheckException">They refuse.</exception>
     public DriverProfile Examine()
     {
+        if (stack.Drivers.Count == 0) return new(DriverRole.None, [], [], [], true);
         // What drivers that do not even survive this are taken for: loading them shows the rest.
         DriverProfile profile = new(DriverRole.Software, [], [], [], false);
         string? refusal = Try(bench =>
@@ -183,12 +216,15 @@ public sealed class DriverCheck
             if (!bench.Load()) return;
             byte[] majorFunctions = [.. Enumerable.Range(0, IRP_MJ_MAXIMUM_FUNCTION + 1).Select(i => (byte)i)
                 .Where(major => bench.Drivers.Any(driver => bench.Machine.Drivers.Handles(driver.Object, major)))];
-            IEnumerable<uint> codes = options.ControlCodes.Concat(drivers.Where(d => d.Image is not null)
-                .SelectMany(d => ImageReport.ControlCodesOf(d.Image!)).Select(code => code.Value)).Distinct().Take(MostControlCodes);
             DriverRole role = bench.Node is not { } node ? DriverRole.Software
                 : node.Children.Count > 0 ? DriverRole.Bus
+                : stack.Device is not null ? DriverRole.Filter
                 : DriverRole.Function;
-            profile = new(role, bench.DeviceNames, majorFunctions, [.. codes], bench.Drivers.All(d => !d.Object.DriverUnload.IsNull));
+            profile = new(role, bench.DeviceNames, majorFunctions, ControlRequests(), bench.Drivers.All(d => !d.Object.DriverUnload.IsNull))
+            {
+                IsPlugAndPlay = bench.IsPlugAndPlay,
+                IsAboveScriptedDevice = bench.Node is not null && stack.Device is null,
+            };
         });
         if (refusal is not null) throw new DriverCheckException($"{refusal}: there is nothing to check.");
         if (profile.Role == DriverRole.Function)
@@ -203,9 +239,17 @@ public sealed class DriverCheck
         }
         return profile;
 
-        string? Try(Action<CheckBench> act) => new CheckRunner(drivers, new CheckOptions { Rules = [] })
+        string? Try(Action<CheckBench> act) => new CheckRunner(stack, new CheckOptions { Rules = [] })
             .Run(new CheckScenario("examine", "", act), new FifoStrategy(), false, null).Refusal;
     }
+
+    ControlRequest[] ControlRequests() =>
+    [
+        .. stack.ControlRequests
+            .Concat(options.ControlCodes.Select(code => new ControlRequest(code)))
+            .Concat(stack.Drivers.Where(d => d.Image is not null).SelectMany(d => ImageReport.ControlCodesOf(d.Image!)).Select(code => new ControlRequest(code.Value)))
+            .DistinctBy(request => request.Code).Take(MostControlCodes),
+    ];
 
     /// <summary>Everything works but the first call at one site.</summary>
     sealed class OneFault(string site) : IScheduleStrategy

@@ -3,6 +3,8 @@ namespace Irpwright.Checking;
 /// <summary>What a driver is for, as far as it shows.</summary>
 public enum DriverRole
 {
+    /// <summary>There is no driver: scenarios bring theirs.</summary>
+    None,
     /// <summary>Creates its devices in DriverEntry and takes no part in Plug and Play.</summary>
     Software,
     /// <summary>Sends requests of programs on to the driver below.</summary>
@@ -16,12 +18,16 @@ public enum DriverRole
 /// <summary>What the battery has to know of the drivers: found out by loading them once.</summary>
 /// <param name="Devices">Names that programs can open.</param>
 /// <param name="MajorFunctions">IRP_MJ_* that the topmost driver has dispatch routines for.</param>
-/// <param name="ControlCodes">Control codes that the images compare with, and those that the user named.</param>
+/// <param name="ControlRequests">With codes that the images compare with, and those that the user named.</param>
 /// <param name="CanUnload">Whether every driver has an Unload routine.</param>
 public sealed record DriverProfile(
-    DriverRole Role, IReadOnlyList<string> Devices, IReadOnlyList<byte> MajorFunctions, IReadOnlyList<uint> ControlCodes, bool CanUnload)
+    DriverRole Role, IReadOnlyList<string> Devices, IReadOnlyList<byte> MajorFunctions, IReadOnlyList<ControlRequest> ControlRequests, bool CanUnload)
 {
-    public bool IsPlugAndPlay => Role != DriverRole.Software;
+    /// <summary>Whether the device below answers as a scenario wants.</summary>
+    public bool IsAboveScriptedDevice { get; init; }
+
+    /// <summary>Whether there is a device that is started, stopped and removed.</summary>
+    public bool IsPlugAndPlay { get; init; }
 
     public bool Handles(byte majorFunction) => MajorFunctions.Contains(majorFunction);
 }

@@ -24,6 +24,11 @@ public sealed class DriverSource
     /// <summary>The image of a compiled driver; null for a C# driver.</summary>
     public PortableExecutable? Image { get; }
 
+    public DriverPlace PlaceInStack { get; private init; }
+
+    /// <summary>The same driver by another name of its service, in a place that is known.</summary>
+    public DriverSource As(string service, DriverPlace place) => new(Text, service, Image, create) { PlaceInStack = place };
+
     /// <summary>A compiled driver.</summary>
     public static DriverSource Of(string text, PortableExecutable image) => new(text, Path.GetFileNameWithoutExtension(image.Name), image, null);
 

@@ -3,6 +3,8 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using Irpwright.Checking;
 using Irpwright.Checking.Reports;
+using Irpwright.Cli.Stacks;
+using Irpwright.Exploration;
 using Irpwright.Verification;
 
 namespace Irpwright.Cli;
@@ -10,7 +12,8 @@ namespace Irpwright.Cli;
 /// <summary><c>irpwright check</c>.</summary>
 static class CheckCommand
 {
-    const double DefaultBudgetSeconds = 60;
+    static readonly TimeSpan DefaultBudget = TimeSpan.FromSeconds(60);
+    static readonly TimeSpan MaximumBudget = TimeSpan.FromDays(1);
 
     public const string Examples = """
         Finds out what the drivers are, puts them through every scenario that fits, and reports what breaks a rule, stops the
@@ -19,9 +22,15 @@ static class CheckCommand
 
         Examples:
           irpwright check mydriver.sys
-          irpwright check function.sys filter.sys --budget 300s --sarif findings.sarif
+          irpwright check function.sys filter.sys --budget 5m --sarif findings.sarif
           irpwright check MyDrivers.dll:MyFilter --ioctl 0x222004
-          irpwright check mydriver.sys --mute IwCalledAtBadIrql@mydriver --scenarios pnp
+          irpwright check mydriver.sys --list
+          irpwright check mydriver.sys --scenarios pnp --skip pnp-surprise --mute IwCalledAtBadIrql@mydriver
+          irpwright check mystack.json                 places, registry, hardware, control requests: docs/stack-json.md
+          irpwright check Scenarios.dll                each [Scenario] with a Machine, as explore takes them
+          irpwright check mydriver.sys Scenarios.dll   each [Scenario] with a CheckBench, next to the others
+
+        Options win over what a stack file says; --ioctl, --mute and --skip add to it.
 
         Exit codes:
           0 nothing found, 1 findings, 2 bad usage or input, 3 could not decide: not everything ran
@@ -29,15 +38,17 @@ static class CheckCommand
 
     public static Command Create(Terminal terminal)
     {
-        var drivers = new Argument<string[]>("DRIVER")
+        var inputs = new Argument<string[]>("DRIVER|STACK.json|ASSEMBLY.dll")
         {
             Arity = ArgumentArity.OneOrMore,
-            Description = $"Drivers, bottom up: .sys files, Assembly.dll:Type, or built in: {string.Join(", ", DriverSources.BuiltInNames)}",
+            Description = $"Drivers, bottom up: .sys files, Assembly.dll:Type, or built in: {string.Join(", ", DriverSources.BuiltInNames)}; or a file that describes the stack; and assemblies with scenarios",
         };
-        var budget = Option("--budget", "SECONDS", "Begin no scenario after that time [default: 60s]");
-        var seed = new Option<ulong>("--seed") { HelpName = "N", Description = "Chooses the interleavings [default: 1]", DefaultValueFactory = _ => 1 };
-        var schedules = new Option<int>("--schedules") { HelpName = "N", Description = "Interleavings for each race [default: 100]", DefaultValueFactory = _ => 100 };
-        var scenarios = Option("--scenarios", "PREFIX", "Only scenarios whose names begin so");
+        var list = new Option<bool>("--list") { Description = "Name the scenarios, and run none" };
+        var scenarios = Many("--scenarios", "PREFIX", "Only scenarios whose names begin so; may be given several times");
+        var skip = Many("--skip", "PREFIX", "Leave out scenarios whose names begin so");
+        var budget = Option("--budget", "TIME", "Begin no scenario after that time, as 60s or 5m [default: 60s]");
+        var seed = new Option<ulong?>("--seed") { HelpName = "N", Description = "Chooses the interleavings [default: 1]" };
+        var schedules = new Option<int?>("--schedules") { HelpName = "N", Description = "Interleavings for each race [default: 100]" };
         var ioctl = Many("--ioctl", "CODE", "A control code to send, besides those that show in the image; may be given several times");
         var mute = Many("--mute", "ENTRY", "Known, not to be reported: RULE, @DRIVER, RULE@DRIVER or RULE@DRIVER!FUNCTION");
         var muteFile = Option("--mute-file", "FILE", "The same, an entry on each line; # begins a comment");
@@ -47,22 +58,28 @@ static class CheckCommand
         var junit = Option("--junit", "FILE", "Write scenarios and findings to a file as JUnit XML");
         var command = new Command("check", "Find out what is wrong with drivers.")
         {
-            drivers, budget, seed, schedules, scenarios, ioctl, mute, muteFile, advice, json, sarif, junit,
+            inputs, list, scenarios, skip, budget, seed, schedules, ioctl, mute, muteFile, advice, json, sarif, junit,
         };
         command.SetAction(parsed =>
         {
-            string[] names = parsed.GetValue(drivers) ?? [];
+            CheckInput input = CheckInput.Read(parsed.GetValue(inputs) ?? []);
+            StackFile? file = input.File;
+            string[] only = parsed.GetValue(scenarios) ?? [];
             var options = new CheckOptions
             {
-                Seed = parsed.GetValue(seed),
-                Schedules = parsed.GetValue(schedules) is > 0 and var count ? count : throw CommandException.BadInput("--schedules: give a number, at least 1."),
-                Budget = ParseBudget(parsed.GetValue(budget)),
-                Filter = parsed.GetValue(scenarios) ?? "",
+                Seed = parsed.GetValue(seed) ?? file?.Seed ?? 1,
+                Schedules = (parsed.GetValue(schedules) ?? file?.Schedules ?? 100) is > 0 and var count
+                    ? count
+                    : throw CommandException.BadInput("--schedules: give a number, at least 1."),
+                Budget = parsed.GetValue(budget) is { } time ? ParseBudget(time) : file?.Budget ?? DefaultBudget,
+                Include = only.Length > 0 ? only : file?.Include ?? [],
+                Exclude = [.. file?.Exclude ?? [], .. parsed.GetValue(skip) ?? []],
                 ControlCodes = [.. (parsed.GetValue(ioctl) ?? []).Select(ParseCode)],
-                Mutes = ParseMutes(parsed.GetValue(mute) ?? [], parsed.GetValue(muteFile)),
-                Rules = parsed.GetValue(advice) ? RuleCatalog.All : null,
+                Mutes = ParseMutes(file, parsed.GetValue(mute) ?? [], parsed.GetValue(muteFile)),
+                Rules = parsed.GetValue(advice) || file?.Advice == true ? RuleCatalog.All : null,
             };
-            return Run(terminal, names, options, parsed.GetValue(json), parsed.GetValue(sarif), parsed.GetValue(junit));
+            if (parsed.GetValue(list)) return List(terminal, input.Stack, options);
+            return Run(terminal, input.Stack, options, parsed.GetValue(json), parsed.GetValue(sarif), parsed.GetValue(junit));
         });
         return command;
     }
@@ -72,53 +89,55 @@ static class CheckCommand
     static Option<string[]> Many(string name, string help, string description) =>
         new(name) { HelpName = help, Description = description, Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = false };
 
-    static int Run(Terminal terminal, string[] names, CheckOptions options, string? jsonFile, string? sarifFile, string? junitFile)
+    static int List(Terminal terminal, CheckStack stack, CheckOptions options)
     {
-        DriverSource[] drivers = [.. names.Select(DriverSources.Find)];
-        DriverSources.RequireImports(drivers);
-        using ResultWriter? json = jsonFile is null ? null : ResultWriter.ToFile("--json", jsonFile);
-        using ResultWriter? sarif = sarifFile is null ? null : ResultWriter.ToFile("--sarif", sarifFile);
-        using ResultWriter? junit = junitFile is null ? null : ResultWriter.ToFile("--junit", junitFile);
+        (DriverProfile profile, IReadOnlyList<CheckScenario> scenarios) = Undecided(() => new DriverCheck(stack, options).Plan());
+        terminal.Output.Write($"{string.Join(' ', stack.Inputs)}: {CheckText.Describe(profile)}\n\n");
+        foreach (string line in CheckText.List(scenarios)) terminal.Output.Write($"{line}\n");
+        return ExitCode.Clean;
+    }
+
+    static int Run(Terminal terminal, CheckStack stack, CheckOptions options, string? jsonFile, string? sarifFile, string? junitFile)
+    {
+        using ResultWriter? json = FileFor("--json", jsonFile), sarif = FileFor("--sarif", sarifFile), junit = FileFor("--junit", junitFile);
         using var cancellation = new CancellationTokenSource();
         using var signal = PosixSignalRegistration.Create(PosixSignal.SIGINT, context =>
         {
             context.Cancel = true;
             cancellation.Cancel();
         });
-        CheckResult result = Check(terminal, drivers, options, cancellation.Token);
+        CheckResult result = Undecided(() => Check(terminal, stack, options, cancellation.Token));
         int exitCode = result.HasViolations ? ExitCode.Violation : result.Skipped.Count > 0 ? ExitCode.Undecided : ExitCode.Clean;
-        terminal.Output.Write($"{string.Join(' ', names)}: {CheckText.Describe(result.Profile)}\n");
+        string title = string.Join(' ', stack.Inputs);
+        terminal.Output.Write($"{title}: {CheckText.Describe(result.Profile)}\n");
         foreach (CheckFinding finding in result.Findings) terminal.Output.Write($"\n{string.Join('\n', finding.Report)}\n");
         terminal.Output.Write('\n');
         foreach (string line in CheckText.Summarise(result)) terminal.Output.Write($"{line}\n");
-        json?.Write(CheckJson.Of(result, names, exitCode).Serialize());
-        sarif?.Write(SarifText(result, names));
-        if (junit is not null) CheckJUnit.Write(junit, result, $"irpwright check {string.Join(' ', names)}");
-        json?.Complete();
-        sarif?.Complete();
-        junit?.Complete();
+
+        string[] checkedFiles = stack.Drivers.Count > 0 ? [.. stack.Drivers.Select(driver => driver.Text)] : [.. stack.Inputs];
+        json?.Write(CheckJson.Of(result, checkedFiles, exitCode).Serialize());
+        sarif?.Write(SarifText(result, checkedFiles));
+        if (junit is not null) CheckJUnit.Write(junit, result, $"irpwright check {title}");
+        foreach (ResultWriter? file in (ResultWriter?[])[json, sarif, junit]) file?.Complete();
+        if (cancellation.IsCancellationRequested) throw new CommandException(ExitCode.Interrupted, "interrupted; the results are incomplete.");
         return exitCode;
     }
 
-    static CheckResult Check(Terminal terminal, DriverSource[] drivers, CheckOptions options, CancellationToken cancellation)
+    static ResultWriter? FileFor(string option, string? path) => path is null ? null : ResultWriter.ToFile(option, path);
+
+    static CheckResult Check(Terminal terminal, CheckStack stack, CheckOptions options, CancellationToken cancellation)
     {
         ProgressBar? bar = null;
         try
         {
-            var check = new DriverCheck(drivers, options)
+            var check = new DriverCheck(stack, options)
             {
                 Planned = count => bar = ProgressBar.Start(terminal, count, "scenarios"),
+                Begun = scenario => bar?.Name(scenario.Id),
+                Found = (scenario, failure) => bar?.Say(CheckText.Announce(scenario, failure)),
                 Ended = _ => bar?.Advance(),
             };
             return check.Run(cancellation);
-        }
-        catch (DriverCheckException e)
-        {
-            throw CommandException.Undecided(e.Message);
-        }
-        catch (OperationCanceledException e)
-        {
-            throw new CommandException(ExitCode.Interrupted, "interrupted; nothing was reported.", e);
         }
         finally
         {
@@ -126,29 +145,51 @@ static class CheckCommand
         }
     }
 
-    static string SarifText(CheckResult result, string[] names)
+    static T Undecided<T>(Func<T> check)
+    {
+        try
+        {
+            return check();
+        }
+        catch (DriverCheckException e)
+        {
+            throw CommandException.Undecided(e.Message);
+        }
+    }
+
+    static string Version => typeof(CheckCommand).Assembly.GetName().Version?.ToString(3) ?? "0";
+
+    static string SarifText(CheckResult result, string[] files)
     {
         var text = new MemoryStream();
-        CheckSarif.Write(text, result, names, typeof(CheckCommand).Assembly.GetName().Version?.ToString(3) ?? "0");
+        CheckSarif.Write(text, result, files, Version);
         return System.Text.Encoding.UTF8.GetString(text.ToArray()) + "\n";
     }
 
-    static TimeSpan ParseBudget(string? text)
+    static TimeSpan ParseBudget(string text) => TryParseBudget(text, out TimeSpan budget)
+        ? budget
+        : throw CommandException.BadInput($"--budget {text}: give seconds or minutes, more than 0 and at most a day, as in 60s or 5m.");
+
+    /// <summary>Reads <c>60</c>, <c>60s</c> or <c>5m</c>.</summary>
+    public static bool TryParseBudget(string text, out TimeSpan budget)
     {
-        if (text is null) return TimeSpan.FromSeconds(DefaultBudgetSeconds);
-        string digits = text.EndsWith('s') ? text[..^1] : text;
-        if (!double.TryParse(digits, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double seconds) || seconds is <= 0 or > 86_400)
-            throw CommandException.BadInput($"--budget {text}: give seconds, more than 0 and at most 86400, as in 60s.");
-        return TimeSpan.FromSeconds(seconds);
+        budget = default;
+        double unit = text.EndsWith('m') ? 60 : 1;
+        string digits = text is [.. var before, 's' or 'm'] ? before : text;
+        if (!double.TryParse(digits, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double count)) return false;
+        if (count <= 0 || count * unit > MaximumBudget.TotalSeconds) return false;
+        budget = TimeSpan.FromSeconds(count * unit);
+        return true;
     }
 
     static uint ParseCode(string text) => RequestSpec.TryNumber(text, out long code) && code is >= 0 and <= uint.MaxValue
         ? (uint)code
         : throw CommandException.BadInput($"--ioctl {text}: '{text}' is no control code; write 0x222004.");
 
-    static MuteList ParseMutes(string[] entries, string? file)
+    static MuteList ParseMutes(StackFile? stack, string[] entries, string? file)
     {
         var mutes = new MuteList();
+        stack?.MuteIn(mutes);
         try
         {
             foreach (string entry in entries) mutes.Add(entry);

@@ -47,6 +47,16 @@ static class DriverAssembly
         }
     }
 
+    /// <summary>What makes a piece of hardware in a machine.</summary>
+    /// <param name="name">Of a public class with a constructor that takes a Machine and connects to it.</param>
+    public static Action<Machine> HardwareOf(string path, string name)
+    {
+        Type[] models = [.. TypesOf(path).Where(t => !t.IsAbstract && t.IsVisible && t.GetConstructor([typeof(Machine)]) is not null)];
+        Type found = Array.Find(models, t => t.FullName == name || t.Name == name) ?? throw CommandException.BadInput(
+            $"{path}: no hardware '{name}'; it contains {(models.Length == 0 ? "no public class with a constructor that takes a Machine" : Names(models))}.");
+        return machine => Activator.CreateInstance(found, machine);
+    }
+
     static Type[] DriversOf(string path) => [.. TypesOf(path).Where(t => !t.IsAbstract && t.IsSubclassOf(typeof(WdmDriver)))];
 
     /// <summary>The types of an assembly, by name.</summary>

@@ -20,26 +20,28 @@ static class DriverSources
     public static IEnumerable<string> BuiltInNames => BuiltIn.Keys;
 
     /// <summary>Finds and reads a driver; nothing of it runs yet.</summary>
+    /// <param name="folder">That paths are relative to; the current one, if empty.</param>
     /// <exception cref="CommandException">Says what is wrong with the name or the file.</exception>
-    public static DriverSource Find(string text)
+    public static DriverSource Find(string text, string folder = "")
     {
         if (DriverAssembly.TrySplit(text, out string path, out string type))
         {
+            path = Path.Combine(folder, path);
             DriverAssembly.Create(path, type);
-            return DriverSource.Of(text, type[(type.LastIndexOf('.') + 1)..], () => DriverAssembly.Create(path, type));
+            return DriverSource.Of($"{path}:{type}", type[(type.LastIndexOf('.') + 1)..], () => DriverAssembly.Create(path, type));
         }
-        if (BuiltIn.TryGetValue(text, out Func<WdmDriver>? create) && !File.Exists(text))
+        if (BuiltIn.TryGetValue(text, out Func<WdmDriver>? create) && !File.Exists(Path.Combine(folder, text)))
             return DriverSource.Of(text, text.ToLowerInvariant(), create);
-        return FindImage(text);
+        return FindImage(text, Path.Combine(folder, text));
     }
 
-    static DriverSource FindImage(string path)
+    static DriverSource FindImage(string text, string path)
     {
-        if (path.StartsWith('-')) throw CommandException.BadInput($"{path}: no option of that name. See 'irpwright --help'.");
-        if (!path.AsSpan().ContainsAny('.', '/', '\\') && !File.Exists(path) && !Directory.Exists(path))
+        if (text.StartsWith('-')) throw CommandException.BadInput($"{text}: no option of that name. See 'irpwright --help'.");
+        if (!text.AsSpan().ContainsAny('.', '/', '\\') && !File.Exists(path) && !Directory.Exists(path))
         {
             throw CommandException.BadInput(
-                $"{path}: no driver of that name; built in: {string.Join(", ", BuiltInNames)}. Or give a .sys file, or Assembly.dll:Type.");
+                $"{text}: no driver of that name; built in: {string.Join(", ", BuiltInNames)}. Or give a .sys file, or Assembly.dll:Type.");
         }
         if (path.EndsWith(".dll", StringComparison.OrdinalIgnoreCase) && File.Exists(path))
             throw CommandException.BadInput($"{path}: name the driver class in it, as {path}:Type.");

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using Irpwright.Exploration;
+using Irpwright.Kernel;
 using Irpwright.Testing;
 
 namespace Irpwright.Cli;
@@ -59,7 +60,7 @@ static class ExploreCommand
                 Shard = part,
                 Shards = parts,
             };
-            IReadOnlyList<AssemblyScenario> scenarios = ScenarioAssembly.Find(parsed.GetValue(assembly)!);
+            IReadOnlyList<AssemblyScenario<Machine>> scenarios = ScenarioAssembly.Find<Machine>(parsed.GetValue(assembly)!);
             using ResultWriter? file = parsed.GetValue(json) is { } path ? ResultWriter.ToFile("--json", path) : null;
             int exitCode = Explore(terminal, scenarios, options, file);
             file?.Complete();
@@ -87,7 +88,7 @@ static class ExploreCommand
         throw CommandException.BadInput($"--shard {text}: give I/N, as in 1/8, with I from 1 to N.");
     }
 
-    static int Explore(Terminal terminal, IReadOnlyList<AssemblyScenario> scenarios, ExploreOptions options, ResultWriter? file)
+    static int Explore(Terminal terminal, IReadOnlyList<AssemblyScenario<Machine>> scenarios, ExploreOptions options, ResultWriter? file)
     {
         using var interrupted = new CancellationTokenSource();
         using var signal = PosixSignalRegistration.Create(PosixSignal.SIGINT, context =>
@@ -98,7 +99,7 @@ static class ExploreCommand
         using ProgressBar? bar = ProgressBar.Start(terminal, options.Schedules * scenarios.Count);
         var results = new List<ScenarioJson>();
         int exitCode = ExitCode.Clean;
-        foreach (AssemblyScenario scenario in scenarios)
+        foreach (AssemblyScenario<Machine> scenario in scenarios)
         {
             ExploredScenario explored = Testing.Explore.Schedules(options, scenario.Run);
             ExplorationResult result;

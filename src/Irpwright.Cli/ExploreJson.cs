@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Irpwright.Exploration;
+using Irpwright.Kernel;
 
 namespace Irpwright.Cli;
 
@@ -17,7 +18,7 @@ sealed record ExploreJson
 
 sealed record ScenarioJson(string Scenario, long Schedules, long Redundant, long TooLong, bool Exhaustive, FindingJson? Finding)
 {
-    public static ScenarioJson Of(AssemblyScenario scenario, ExplorationResult result) => new(
+    public static ScenarioJson Of(AssemblyScenario<Machine> scenario, ExplorationResult result) => new(
         scenario.Name, result.Runs, result.Redundant, result.TooLong, result.IsExhaustive,
         result.Finding is { } finding ? FindingJson.Of(scenario, finding) : null);
 }
@@ -25,7 +26,7 @@ sealed record ScenarioJson(string Scenario, long Schedules, long Redundant, long
 sealed record FindingJson(
     string Kind, string Name, string Sentence, string? Page, long Schedule, int Preemptions, int Steps, string Replay)
 {
-    public static FindingJson Of(AssemblyScenario scenario, Finding finding) => new(
+    public static FindingJson Of(AssemblyScenario<Machine> scenario, Finding finding) => new(
         char.ToLowerInvariant(finding.Failure.Kind.ToString()[0]) + finding.Failure.Kind.ToString()[1..],
         finding.Failure.Name, finding.Failure.Sentence, finding.Failure.Page,
         finding.Run, finding.Schedule.Preemptions, finding.Schedule.Steps.Count, FindingText.Reference(scenario, finding));

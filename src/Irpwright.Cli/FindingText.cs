@@ -1,4 +1,5 @@
 using Irpwright.Exploration;
+using Irpwright.Kernel;
 using Irpwright.Testing;
 
 namespace Irpwright.Cli;
@@ -8,7 +9,7 @@ static class FindingText
 {
     /// <param name="preemptionBound">Of the search; null for none.</param>
     public static void Write(
-        TextWriter output, AssemblyScenario scenario, ExploredScenario explored, ExplorationResult result, int? preemptionBound)
+        TextWriter output, AssemblyScenario<Machine> scenario, ExploredScenario explored, ExplorationResult result, int? preemptionBound)
     {
         if (result.Finding is not { } finding)
         {
@@ -24,7 +25,7 @@ static class FindingText
     }
 
     /// <summary>What <c>irpwright replay</c> takes.</summary>
-    public static string Reference(AssemblyScenario scenario, Finding finding) => $"{scenario.Assembly}#{scenario.Name}@{finding.Schedule}";
+    public static string Reference(AssemblyScenario<Machine> scenario, Finding finding) => $"{scenario.Assembly}#{scenario.Name}@{finding.Schedule}";
 
     public static void Write(TextWriter output, Failure failure, IReadOnlyList<string> story)
     {

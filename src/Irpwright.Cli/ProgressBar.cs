@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Spectre.Console;
 
 namespace Irpwright.Cli;
@@ -10,9 +11,15 @@ sealed class ProgressBar : IDisposable
 
     readonly CancellationTokenSource done = new();
     readonly Task bar;
+    readonly ConcurrentQueue<string> lines = new();
+    string what;
     long count;
 
-    ProgressBar(Terminal terminal, long total, string what) => bar = Task.Run(() => Wait(terminal, total, what));
+    ProgressBar(Terminal terminal, long total, string what)
+    {
+        this.what = what;
+        bar = Task.Run(() => Wait(terminal, total));
+    }
 
     /// <summary>Null where nobody would see it.</summary>
     public static ProgressBar? Start(Terminal terminal, long total, string what = "requests") =>
@@ -20,19 +27,30 @@ sealed class ProgressBar : IDisposable
 
     public void Advance() => Interlocked.Increment(ref count);
 
-    async Task Wait(Terminal terminal, long total, string what)
+    /// <summary>Says what is going on, before the bar.</summary>
+    public void Name(string what) => Volatile.Write(ref this.what, what);
+
+    /// <summary>Puts a line above the bar, once there is one.</summary>
+    public void Say(string line) => lines.Enqueue(line);
+
+    async Task Wait(Terminal terminal, long total)
     {
-        if (!await Elapsed(Patience).ConfigureAwait(false)) await Show(terminal, total, what).ConfigureAwait(false);
+        if (!await Elapsed(Patience).ConfigureAwait(false)) await Show(terminal, total).ConfigureAwait(false);
     }
 
     // Apart, so that a short run never loads what draws the bar.
-    Task Show(Terminal terminal, long total, string what)
+    Task Show(Terminal terminal, long total)
     {
         IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(terminal.Error) });
         return console.Progress().AutoClear(true).StartAsync(async context =>
         {
             ProgressTask task = context.AddTask(what, maxValue: total);
-            do task.Value = Interlocked.Read(ref count);
+            do
+            {
+                while (lines.TryDequeue(out string? line)) console.WriteLine(line);
+                task.Description = Markup.Escape(Volatile.Read(ref what));
+                task.Value = Interlocked.Read(ref count);
+            }
             while (!await Elapsed(Interval).ConfigureAwait(false));
         });
     }

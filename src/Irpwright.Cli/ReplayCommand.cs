@@ -1,7 +1,9 @@
 using System.CommandLine;
 using System.Text.Json;
 using Irpwright.Checking;
+using Irpwright.Cli.Stacks;
 using Irpwright.Exploration;
+using Irpwright.Kernel;
 using Irpwright.Testing;
 using Irpwright.Verification;
 
@@ -14,7 +16,7 @@ static class ReplayCommand
         Makes one run again, exactly, that check or explore has found something in, and tells what happens in it.
 
         Examples:
-          irpwright replay 'mydriver.sys#pnp-surprise-read-later@iw1AiMTIgAABPRgD...'
+          irpwright replay 'check:mydriver.sys#pnp-surprise-read-later@iw1AiMTIgAABPRgD...'
           irpwright replay 'MyDriver.Tests.dll#CancelWhileCompleting@iw1AyMCBEH...'
           irpwright replay results.json
 
@@ -40,7 +42,7 @@ static class ReplayCommand
     {
         if (argument.Contains('@')) return [argument];
         if (!File.Exists(argument))
-            throw CommandException.BadInput($"{argument}: neither a file nor DRIVERS#SCENARIO@SCHEDULE, as check and explore print it.");
+            throw CommandException.BadInput($"{argument}: neither a file nor a replay string, as check and explore print it.");
         try
         {
             using var json = JsonDocument.Parse(File.ReadAllText(argument));
@@ -74,11 +76,9 @@ static class ReplayCommand
 
     static int Replay(Terminal terminal, string text)
     {
-        // Scenarios of explore are in an assembly; check names drivers.
-        bool isExplored = text.Split('#', '@')[0].EndsWith(".dll", StringComparison.OrdinalIgnoreCase);
         try
         {
-            return isExplored ? ReplayScenario(terminal, text) : ReplayCheck(terminal, text);
+            return CheckReplay.Parse(text) is { } replay ? ReplayCheck(terminal, replay) : ReplayScenario(terminal, text);
         }
         catch (FormatException e)
         {
@@ -94,14 +94,10 @@ static class ReplayCommand
         }
     }
 
-    static int ReplayCheck(Terminal terminal, string text)
+    static int ReplayCheck(Terminal terminal, CheckReplay replay)
     {
-        CheckReplay replay = CheckReplay.Parse(text)
-            ?? throw CommandException.BadInput($"{text}: is no replay string; it is DRIVERS#SCENARIO@SCHEDULE, as check prints it.");
-        DriverSource[] drivers = [.. replay.Drivers.Select(DriverSources.Find)];
-        DriverSources.RequireImports(drivers);
         IReadOnlyList<CheckFinding> findings =
-            new DriverCheck(drivers, new CheckOptions { ControlCodes = replay.ControlCodes, Rules = RuleCatalog.All }).Replay(replay.Scenario, replay.Schedule);
+            new DriverCheck(CheckInput.Read(replay.Inputs).Stack, new CheckOptions { ControlCodes = replay.ControlCodes, Rules = RuleCatalog.All }).Replay(replay.Scenario, replay.Schedule);
         foreach (CheckFinding finding in findings) terminal.Output.Write($"{string.Join('\n', finding.Report)}\n\n");
         if (findings.Count == 0) terminal.Output.Write("nothing went wrong\n");
         return findings.Count == 0 ? ExitCode.Clean : ExitCode.Violation;
@@ -110,7 +106,9 @@ static class ReplayCommand
     static int ReplayScenario(Terminal terminal, string text)
     {
         int at = text.LastIndexOf('@');
-        IReadOnlyList<AssemblyScenario> scenarios = ScenarioAssembly.Find(text[..at]);
+        if (!text[..at].Split('#')[0].EndsWith(".dll", StringComparison.OrdinalIgnoreCase))
+            throw CommandException.BadInput($"{text}: is no replay string; it is check:DRIVERS#SCENARIO@SCHEDULE or ASSEMBLY.dll#SCENARIO@SCHEDULE, as check and explore print it.");
+        IReadOnlyList<AssemblyScenario<Machine>> scenarios = ScenarioAssembly.Find<Machine>(text[..at]);
         if (scenarios.Count > 1) throw CommandException.BadInput($"{text[..at]}: is more than one scenario; give the name behind #.");
         var schedule = Schedule.Parse(text[(at + 1)..]);
         ExploredScenario explored = Explore.Replay(text[(at + 1)..], scenarios[0].Run);

@@ -21,7 +21,7 @@ public class DriverCheckTests
     [Fact]
     public void Each_call_site_that_can_fail_fails_once()
     {
-        CheckResult result = new DriverCheck([CompiledSamples.Driver("queue")], new CheckOptions { Filter = "load" }).Run();
+        CheckResult result = new DriverCheck([CompiledSamples.Driver("queue")], new CheckOptions { Include = ["load"] }).Run();
         Assert.True(result.Faults >= 3, $"{result.Faults} call sites");
         Assert.Empty(result.Findings);
     }
@@ -30,7 +30,7 @@ public class DriverCheckTests
     public void A_driver_that_does_not_look_whether_it_got_memory_is_found_and_the_run_says_which_call_failed()
     {
         DriverSource careless = DriverSource.Of("careless", "careless", () => new Careless());
-        CheckResult result = new DriverCheck([careless], new CheckOptions { Filter = "load" }).Run();
+        CheckResult result = new DriverCheck([careless], new CheckOptions { Include = ["load"] }).Run();
         CheckFinding finding = Assert.Single(result.Findings);
         Assert.Equal(FailureKind.BugCheck, finding.Failure.Kind);
         Assert.Contains(finding.Schedule.Steps, step =>
@@ -93,8 +93,8 @@ public class DriverCheckTests
     }
 
     [Theory]
-    [InlineData("a.sys,b.sys+0x222004#load@", "This is no replay string")]
-    [InlineData("a.sys+222004#load@iw1", "'222004' in the replay string is no control code.")]
+    [InlineData("check:a.sys,b.sys+0x222004#load@", "This is no replay string")]
+    [InlineData("check:a.sys+222004#load@iw1", "'222004' in the replay string is no control code.")]
     public void A_damaged_replay_string_says_where(string text, string message) =>
         Assert.Contains(message, Assert.Throws<FormatException>(() => CheckReplay.Parse(text)).Message, StringComparison.Ordinal);
 
@@ -103,7 +103,7 @@ public class DriverCheckTests
     {
         CheckReplay replay = new(["a.sys", "B.dll:Filter"], [0x222004, 0x22200B], "control-0x00222004", new Schedule([], false));
         CheckReplay read = CheckReplay.Parse(replay.ToString())!;
-        Assert.Equal(replay.Drivers, read.Drivers);
+        Assert.Equal(replay.Inputs, read.Inputs);
         Assert.Equal(replay.ControlCodes, read.ControlCodes);
         Assert.Equal(replay.Scenario, read.Scenario);
         Assert.Equal(replay.ToString(), read.ToString());

@@ -39,16 +39,17 @@ public class CheckTests
     }
 
     [Theory]
-    [InlineData("--budget", "soon", "give seconds")]
+    [InlineData("--budget", "soon", "give seconds or minutes")]
     [InlineData("--ioctl", "read", "is no control code")]
     [InlineData("--mute", "NoRule", "is no rule")]
     [InlineData("--mute-file", "/does/not/exist", "exist")]
     [InlineData("--schedules", "0", "at least 1")]
     [InlineData("--scenarios", "nothing-begins-so", "No scenario's name begins with")]
+    [InlineData("--skip", "nothing-begins-so", "No scenario's name begins with")]
     public void A_wrong_option_is_one_line_that_says_what_to_do(string option, string value, string message)
     {
         Command check = Command.Run("check", TestFiles.Sample("csq"), option, value);
-        Assert.Contains(message, check.AssertComplains(option == "--scenarios" ? ExitCode.Undecided : ExitCode.BadInput), StringComparison.Ordinal);
+        Assert.Contains(message, check.AssertComplains(option is "--scenarios" or "--skip" ? ExitCode.Undecided : ExitCode.BadInput), StringComparison.Ordinal);
     }
 
     [Fact]

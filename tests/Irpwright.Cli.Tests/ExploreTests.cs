@@ -113,7 +113,7 @@ public class ExploreTests
     public void What_is_no_scenario_is_refused()
     {
         Assert.Contains("no scenario 'Nothing'; it contains ", Command.Run("explore", Scenario("Nothing")).AssertComplains(2), StringComparison.Ordinal);
-        Assert.Contains("neither a file nor DRIVERS#SCENARIO@SCHEDULE", Command.Run("replay", "nothing").AssertComplains(2), StringComparison.Ordinal);
+        Assert.Contains("neither a file nor a replay string", Command.Run("replay", "nothing").AssertComplains(2), StringComparison.Ordinal);
         Assert.Contains("was not written by irpwright with --json", Command.Run("replay", TestFiles.Samples("README.md")).AssertComplains(2), StringComparison.Ordinal);
     }
 }

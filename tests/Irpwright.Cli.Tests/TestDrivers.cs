@@ -118,3 +118,36 @@ public sealed class Configured : WdmDriver
         return status.IsSuccess ? (NTSTATUS)GuestMemory.Ref<int>(value.Address.Address + 0xC) : status;
     }
 }
+
+/// <summary>Crashes when a control request is exactly as it wants it.</summary>
+public sealed class Guarded : WdmDriver
+{
+    public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+    {
+        NTSTATUS status = IoCreateDevice(DriverObject, 0, RTL_CONSTANT_STRING(@"\Device\Guarded0"), FILE_DEVICE_UNKNOWN, 0, false, out _);
+        if (!status.IsSuccess) return status;
+        DriverObject.MajorFunction[IRP_MJ_CREATE] = DriverObject.MajorFunction[IRP_MJ_CLEANUP] = DriverObject.MajorFunction[IRP_MJ_CLOSE] = Routine(Complete);
+        DriverObject.MajorFunction[IRP_MJ_DEVICE_CONTROL] = Routine(DispatchDeviceControl);
+        DriverObject.DriverUnload = Routine(Unload);
+        return STATUS_SUCCESS;
+    }
+
+    void Unload(PDRIVER_OBJECT DriverObject) => IoDeleteDevice(DriverObject.DeviceObject);
+
+    NTSTATUS DispatchDeviceControl(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        PIO_STACK_LOCATION stack = IoGetCurrentIrpStackLocation(Irp);
+        bool isIt = stack.Parameters.DeviceIoControl is { InputBufferLength: 8, OutputBufferLength: 12 }
+            && GuestMemory.Ref<ulong>(Irp.AssociatedIrp.SystemBuffer.Address) == 0x0000000B_00000007;
+        if (isIt) KeBugCheck(BugCheckCode.MANUALLY_INITIATED_CRASH);
+        return Complete(DeviceObject, Irp);
+    }
+
+    NTSTATUS Complete(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        Irp.IoStatus.Status = STATUS_SUCCESS;
+        Irp.IoStatus.Information = 0;
+        IoCompleteRequest(Irp, IO_NO_INCREMENT);
+        return STATUS_SUCCESS;
+    }
+}

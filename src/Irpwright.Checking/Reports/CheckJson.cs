@@ -39,7 +39,7 @@ public sealed record CheckJson
         Drivers = drivers,
         Role = result.Profile.Role.ToString().ToLowerInvariant(),
         Devices = result.Profile.Devices,
-        ControlCodes = [.. result.Profile.ControlCodes.Select(code => $"0x{code:X8}")],
+        ControlCodes = [.. result.Profile.ControlRequests.Select(request => $"0x{request.Code:X8}")],
         Findings = [.. result.Findings.Select(FindingJson.Of)],
         Scenarios = [.. result.Ran.Select(scenario => scenario.Id)],
         Runs = result.Runs,

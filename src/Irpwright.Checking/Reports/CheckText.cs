@@ -6,8 +6,9 @@ public static class CheckText
     /// <summary>One line: what the battery takes the drivers for.</summary>
     public static string Describe(DriverProfile profile)
     {
+        if (profile.Role == DriverRole.None) return "scenarios with drivers of their own";
         string devices = profile.Devices.Count == 0 ? "no device that programs can open" : string.Join(", ", profile.Devices.Take(3)) + (profile.Devices.Count > 3 ? ", ..." : "");
-        string codes = profile.ControlCodes.Count switch
+        string codes = profile.ControlRequests.Count switch
         {
             0 => "",
             1 => ", 1 control code",
@@ -23,6 +24,17 @@ public static class CheckText
         DriverRole.Function => "function driver",
         _ => "bus driver",
     };
+
+    /// <summary>A line for each scenario: its name and what it does.</summary>
+    public static IReadOnlyList<string> List(IReadOnlyList<CheckScenario> scenarios)
+    {
+        int width = scenarios.Max(scenario => scenario.Id.Length);
+        return [.. scenarios.Select(scenario => scenario.Title == scenario.Id ? scenario.Id : $"{scenario.Id.PadRight(width)}  {scenario.Title}")];
+    }
+
+    /// <summary>One line while the check goes on: what a scenario shows.</summary>
+    public static string Announce(CheckScenario scenario, Failure failure) =>
+        $"{failure.Name}{(failure.Place is { } place ? $"  {place}" : "")}  in {scenario.Id}";
 
     /// <summary>The last lines: how much was done, and what was not.</summary>
     public static IReadOnlyList<string> Summarise(CheckResult result)

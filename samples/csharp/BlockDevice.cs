@@ -1,9 +1,7 @@
-using Irpwright.Kernel;
-
-namespace Irpwright.Samples.Tests;
+namespace Irpwright.Samples;
 
 /// <summary>The hardware of the sample startio: 16 blocks, of which the n-th is filled with n.</summary>
-sealed class BlockDevice : IDeviceModel
+public sealed class BlockDevice : IDeviceModel
 {
     public const int BlockSize = 512, BlockCount = 16;
 
