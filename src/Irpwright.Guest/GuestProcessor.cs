@@ -13,6 +13,7 @@ namespace Irpwright.Guest;
 
 /// <summary>Runs compiled drivers in a machine: connects the interpreter with the machine's kernel.</summary>
 /// <remarks>Each guest thread has its own processor state; calls nest (guest to kernel to guest) on one stack.</remarks>
+[SkipLocalsInit] // copies of a processor's state are large
 public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisposable
 {
     /// <summary>Home space for the four register arguments, which every callee may use.</summary>
@@ -62,16 +63,19 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
         ulong stackTop = 0, ulong stackLimit = 0)
     {
         GuestThread guest = thread.GuestState as GuestThread ?? new GuestThread(this, thread);
+        return stackTop != 0 ? Borrow(guest, address, rcx, rdx, r8, r9, stackArguments, stackTop, stackLimit)
+            : Call(guest, address, rcx, rdx, r8, r9, stackArguments, guest.Cpu->Rsp);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    ulong Borrow(GuestThread guest, ulong address, ulong rcx, ulong rdx, ulong r8, ulong r9, ReadOnlySpan<ulong> stackArguments, ulong stackTop, ulong stackLimit)
+    {
         Cpu* cpu = guest.Cpu;
-        if (stackTop != 0)
-        {
-            Cpu interrupted = *cpu;
-            cpu->StackLimit = stackLimit;
-            ulong result = Call(guest, address, rcx, rdx, r8, r9, stackArguments, stackTop);
-            Resume(cpu, &interrupted);
-            return result;
-        }
-        return Call(guest, address, rcx, rdx, r8, r9, stackArguments, guest.Cpu->Rsp);
+        Cpu interrupted = *cpu;
+        cpu->StackLimit = stackLimit;
+        ulong result = Call(guest, address, rcx, rdx, r8, r9, stackArguments, stackTop);
+        Resume(cpu, &interrupted);
+        return result;
     }
 
     /// <summary>Whatever borrowed the processor between two instructions: everything is as before when it is done.</summary>
@@ -88,20 +92,31 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
         Cpu* cpu = guest.Cpu;
         ulong rsp = cpu->Rsp;
         ulong rip = cpu->Rip;
-        guest.Callers[guest.Depth] = (rip, rsp, stack);
-        cpu->Rsp = stack;
-        if (guest.Depth++ == 0)
+        if (guest.Depth == 0)
         {
             guest.Left = machine.Options.InstructionBudget;
             cpu->Budget = Quantum;
         }
-        int depth = guest.Depth;
+        guest.Enter(rip, rsp, stack);
+        cpu->Rsp = stack;
         PushFrame(cpu, stackArguments);
         if (machine.Shadow is not null) CheckState.Forget(cpu);
         cpu->Rcx = rcx;
         cpu->Rdx = rdx;
         cpu->Gpr[8] = r8;
         cpu->Gpr[9] = r9;
+        RunHandled(guest, address);
+        guest.Depth--;
+        cpu->Rsp = rsp;
+        cpu->Rip = rip;
+        return cpu->Rax;
+    }
+
+    // Inlined, it would have all that its caller needs kept in memory, where exception handlers look for it.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    void RunHandled(GuestThread guest, ulong address)
+    {
+        int depth = guest.Depth;
         Level? level = null;
         bool returned = false;
         try
@@ -134,13 +149,10 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
         {
             if (!returned) exceptions.Abandon(guest, depth, level);
         }
-        guest.Depth--;
-        cpu->Rsp = rsp;
-        cpu->Rip = rip;
-        return cpu->Rax;
     }
 
     // Returns when the guest code does.
+    [MethodImpl(MethodImplOptions.NoInlining)] // for the same reason
     void Run(GuestThread guest, ulong address)
     {
         Cpu* cpu = guest.Cpu;
@@ -148,12 +160,18 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
         while (reason == StopReason.BudgetSpent && (guest.Left -= Quantum) > 0)
         {
             cpu->Budget = Quantum;
-            Cpu interrupted = *cpu;
-            machine.Scheduler.Preempt(guest.Thread, QuantumTicks);
-            Resume(cpu, &interrupted);
+            Preempt(guest);
             reason = Interpreter.Run(cpu, cpu->Rip);
         }
         if (reason != StopReason.Returned) throw Stopped(cpu, reason);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    void Preempt(GuestThread guest)
+    {
+        Cpu interrupted = *guest.Cpu;
+        machine.Scheduler.Preempt(guest.Thread, QuantumTicks);
+        Resume(guest.Cpu, &interrupted);
     }
 
     /// <summary>
@@ -170,14 +188,15 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
     }
 
     // At the callee's first instruction rsp + 8 is a multiple of 16: [rsp] return address, home space, further arguments.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     void PushFrame(Cpu* cpu, ReadOnlySpan<ulong> stackArguments)
     {
         ulong size = (HomeSpace + 8 * (ulong)stackArguments.Length + 15) & ~15UL;
         ulong top = (cpu->Rsp & ~15UL) - size;
         if (top - 8 < cpu->StackLimit) throw machine.BugChecks.KernelStackOverflow(cpu->Rip);
         for (int i = 0; i < stackArguments.Length; i++) GuestMemory.Ref<ulong>(top + HomeSpace + 8 * (ulong)i) = stackArguments[i];
+        GuestMemory.Ref<ulong>(top - 8) = interpreter.ReturnAddress;
         cpu->Rsp = top - 8;
-        GuestMemory.Ref<ulong>(cpu->Rsp) = interpreter.ReturnAddress;
     }
 
     /// <summary>What Windows would end with, or that we do not know.</summary>
@@ -364,6 +383,7 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
             Cpu = owner.interpreter.CreateCpu();
             Cpu->Rsp = thread.StackBase;
             Cpu->StackLimit = thread.StackLimit;
+            Cpu->AmpleStack = thread.HostStackLimit;
             Cpu->GsBase = thread.Pcr.Address;
             Cpu->Irql = thread.IrqlCell;
             Cpu->SharedUserData = owner.machine.Memory.SharedUserData;
@@ -386,18 +406,16 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
         internal Cpu* Cpu { get; }
 
         /// <summary>Nesting of calls from the kernel into the guest.</summary>
-        internal int Depth
-        {
-            get;
-            set
-            {
-                if (value == Callers.Length) Array.Resize(ref callers, 2 * value);
-                field = value;
-            }
-        }
+        internal int Depth { get; set; }
 
         /// <summary>For each nested call: where the guest was when it called the kernel, and where the stack of the call begins.</summary>
         internal (ulong Rip, ulong Rsp, ulong Top)[] Callers => callers;
+
+        internal void Enter(ulong rip, ulong rsp, ulong top)
+        {
+            if (Depth == callers.Length) Array.Resize(ref callers, 2 * Depth);
+            callers[Depth++] = (rip, rsp, top);
+        }
 
         /// <summary>The exception for which frames are being left.</summary>
         internal EXCEPTION_RECORD Passing { get; set; }

@@ -18,6 +18,8 @@ sealed unsafe class CheckedInstructionSet<TMode>(MemoryChecks checks) : IInstruc
     public Handler Link => instructions.Link;
     public Handler Jump => instructions.Jump;
     public Handler Stale => instructions.Stale;
+    public Handler Miss => instructions.Miss;
+    public delegate*<Cpu*, ulong, Op*> Unknown => instructions.Unknown;
 
     public int Emit(Chain chain, ReadOnlySpan<Instruction> run, ReadOnlySpan<uint> live)
     {

@@ -8,29 +8,33 @@ namespace Irpwright.Guest.Processor;
 static unsafe class Branch
 {
     /// <summary>The operation for a guest address; never null.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Op* Find(Cpu* cpu, ulong rip)
     {
-        ulong offset = rip - cpu->CodeBase;
-        if (offset < GuestMemory.SliceSize)
-        {
-            Op** page = cpu->CodePages[offset >> GuestMemory.PageShift];
-            if (page != null)
-            {
-                Op* op = page[offset & (GuestMemory.PageSize - 1)];
-                if (op != null) return op;
-            }
-        }
-        return FindSlowly(cpu, rip);
+        Op* op = TryFind(cpu, rip);
+        return op != null ? op : FindSlowly(cpu, rip);
+    }
+
+    /// <summary>The operation for a guest address that was met before.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Op* TryFind(Cpu* cpu, ulong rip)
+    {
+        if ((rip ^ cpu->CodeBase) >= GuestMemory.SliceSize) return null;
+        Op** page = cpu->CodePages[(uint)rip >> GuestMemory.PageShift];
+        return page == null ? null : page[rip & (GuestMemory.PageSize - 1)];
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    static Op* FindSlowly(Cpu* cpu, ulong rip) => Interpreter.Of(cpu).Translate(cpu, rip);
+    public static Op* FindSlowly(Cpu* cpu, ulong rip) => Interpreter.Of(cpu).Translate(cpu, rip);
 
     /// <summary>The chain ends; the reason is recorded.</summary>
     public static Op* Halt(Cpu* cpu, Op* op) => null;
 
-    public static Op* EndRun(Cpu* cpu, Op* op) => Stop.Because(cpu, op, StopReason.Returned);
+    public static Op* EndRun(Cpu* cpu, Op* op)
+    {
+        cpu->Rip = cpu->CodeBase + op->Offset;
+        cpu->Stop = StopReason.Returned;
+        return null;
+    }
 }
 
 /// <summary>jmp call ret jcc setcc cmovcc, and calls into C#.</summary>
@@ -96,10 +100,10 @@ static unsafe class Branch<TMode> where TMode : struct, IMode
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    static Op* JumpIndirect(Cpu* cpu, Op* op)
+    static Op* JumpIndirect<TFrom>(Cpu* cpu, Op* op) where TFrom : struct, IOperand
     {
-        byte* from = RegisterOrMemory.Locate<TMode>(cpu, op, 8, PageAccess.Read);
-        if (from == null) return TMode.Missed(cpu, op);
+        byte* from = TFrom.Locate<TMode>(cpu, op, 8, PageAccess.Read);
+        if (TFrom.CanFault && from == null) return TMode.Missed(cpu, op);
         return GoTo(cpu, *(ulong*)from);
     }
 
@@ -116,10 +120,10 @@ static unsafe class Branch<TMode> where TMode : struct, IMode
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    static Op* CallIndirect(Cpu* cpu, Op* op)
+    static Op* CallIndirect<TFrom>(Cpu* cpu, Op* op) where TFrom : struct, IOperand
     {
-        byte* from = RegisterOrMemory.Locate<TMode>(cpu, op, 8, PageAccess.Read);
-        if (from == null) return TMode.Missed(cpu, op);
+        byte* from = TFrom.Locate<TMode>(cpu, op, 8, PageAccess.Read);
+        if (TFrom.CanFault && from == null) return TMode.Missed(cpu, op);
         ulong target = *(ulong*)from;
         ulong stack = cpu->Rsp - 8;
         byte* to = TMode.Translate(cpu, op, stack, 8, PageAccess.Write);
@@ -143,8 +147,13 @@ static unsafe class Branch<TMode> where TMode : struct, IMode
     static Op* GoTo(Cpu* cpu, ulong target)
     {
         if (--cpu->Budget < 0) return Stop.At(cpu, target, StopReason.BudgetSpent);
-        return TMode.Next(cpu, Branch.Find(cpu, target));
+        Op* op = Branch.TryFind(cpu, target);
+        if (op == null) return cpu->OnUnknown(cpu, target);
+        return TMode.Next(cpu, op);
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static Op* Unknown(Cpu* cpu, ulong target) => TMode.Next(cpu, Branch.FindSlowly(cpu, target));
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     static Op* Set<TCondition>(Cpu* cpu, Op* op) where TCondition : struct, ICondition
@@ -204,9 +213,15 @@ static unsafe class Branch<TMode> where TMode : struct, IMode
                 chain.LinkTo(instruction.NearBranchTarget);
                 return true;
             case Mnemonic.Jmp or Mnemonic.Call when instruction.IsJmpNearIndirect || instruction.IsCallNearIndirect:
-                ref Op indirect = ref chain.AddWithRegisterOrMemory<TMode>(instruction, 0);
+                ref Op indirect = ref chain.AddWithOperands<TMode>(instruction);
                 indirect.Immediate = instruction.NextIP;
-                indirect.Handler = instruction.Mnemonic == Mnemonic.Call ? &CallIndirect : &JumpIndirect;
+                bool calls = instruction.Mnemonic == Mnemonic.Call;
+                indirect.Handler = OperandEncoding.FormOf(instruction, indirect) switch
+                {
+                    Form.Register => calls ? &CallIndirect<First> : &JumpIndirect<First>,
+                    Form.Near => calls ? &CallIndirect<Near> : &JumpIndirect<Near>,
+                    _ => calls ? &CallIndirect<Far> : &JumpIndirect<Far>,
+                };
                 return true;
             case Mnemonic.Ret:
                 ref Op ret = ref chain.Add(instruction);

@@ -18,7 +18,7 @@ namespace Irpwright.Guest.Processor;
 [StructLayout(LayoutKind.Explicit, Size = SizeOf)]
 public unsafe partial struct Cpu
 {
-    public const int SizeOf = 0x340;
+    public const int SizeOf = 0x380;
 
     /// <summary>What an interrupt saves and restores comes first; behind it is what belongs to the processor, not to what runs on it.</summary>
     internal const int ThreadSize = 0x290;
@@ -133,6 +133,16 @@ public unsafe partial struct Cpu
 
     /// <summary><c>out</c> and <c>outs</c>.</summary>
     [FieldOffset(0x318)] public delegate*<Cpu*, ushort, int, ulong, void> OnPortWrite;
+
+    // Ways on that a handler jumps to when it finds nothing: calling them would have it save registers first, every time.
+    [FieldOffset(0x328)] internal Handler OnMiss;
+    [FieldOffset(0x330)] internal delegate*<Cpu*, ulong, Op*> OnUnknown;
+
+    /// <summary>Host address of the machine's slice.</summary>
+    [FieldOffset(0x338)] internal byte* Host;
+
+    /// <summary>Host address above which the stack is certainly deep enough for a run; below it, the runtime is asked, which takes longer.</summary>
+    [FieldOffset(0x340)] public nuint AmpleStack;
 
     /// <summary>The processor's number, as <c>rdtscp</c> and <c>cpuid</c> tell it.</summary>
     [FieldOffset(0x2F8)] public uint Number;

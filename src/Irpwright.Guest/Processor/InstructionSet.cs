@@ -17,6 +17,11 @@ unsafe interface IInstructionSet
     /// <summary>Continues with what its instruction is now.</summary>
     Handler Stale { get; }
 
+    /// <summary>Finds the operand that a handler missed, and runs it again.</summary>
+    Handler Miss { get; }
+    /// <summary>Translates what is at an address, and continues there.</summary>
+    delegate*<Cpu*, ulong, Op*> Unknown { get; }
+
     /// <summary>Appends the operations of the first instruction, or of the first two if they are one operation.</summary>
     /// <param name="live">Per instruction the flags that somebody reads.</param>
     /// <returns>The number of instructions taken.</returns>
@@ -30,6 +35,8 @@ sealed unsafe class InstructionSet<TMode> : IInstructionSet where TMode : struct
     public Handler Link => &Branch<TMode>.Link;
     public Handler Jump => &Branch<TMode>.Continue;
     public Handler Stale => &Branch<TMode>.Stale;
+    public Handler Miss => &GuestAccess<TMode>.Miss;
+    public delegate*<Cpu*, ulong, Op*> Unknown => &Branch<TMode>.Unknown;
 
     public int Emit(Chain chain, ReadOnlySpan<Instruction> run, ReadOnlySpan<uint> live)
     {

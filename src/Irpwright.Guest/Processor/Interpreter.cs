@@ -17,6 +17,7 @@ namespace Irpwright.Guest.Processor;
 public sealed unsafe class Interpreter : IDisposable
 {
     readonly ulong codeBase;
+    readonly IInstructionSet instructions;
     readonly Translator translator;
     GCHandle self;
 
@@ -33,7 +34,7 @@ public sealed unsafe class Interpreter : IDisposable
         this.codeBase = codeBase;
         ReturnAddress = codeBase + 0xFFFF0;
         Checks = checks;
-        IInstructionSet instructions = (threaded, checks) switch
+        instructions = (threaded, checks) switch
         {
             (true, null) => new InstructionSet<Threaded>(),
             (false, null) => new InstructionSet<Looped>(),
@@ -60,7 +61,11 @@ public sealed unsafe class Interpreter : IDisposable
         cpu->Interpreter = GCHandle.ToIntPtr(self);
         cpu->CodeBase = codeBase;
         cpu->CodePages = translator.CodePages;
+        cpu->Host = GuestMemory.HostBase + (codeBase & GuestMemory.HostMask);
+        cpu->OnMiss = instructions.Miss;
+        cpu->OnUnknown = instructions.Unknown;
         cpu->Budget = long.MaxValue;
+        cpu->AmpleStack = nuint.MaxValue;
         cpu->Mxcsr = 0x1F80;
         cpu->Rflags = Rflag.Interrupt;
         cpu->Cr0 = SystemRegisters.InitialCr0;
@@ -81,7 +86,8 @@ public sealed unsafe class Interpreter : IDisposable
     /// <returns>Never <see cref="StopReason.None"/>; the details are in <paramref name="cpu"/>.</returns>
     public static StopReason Run(Cpu* cpu, ulong rip)
     {
-        if (!RuntimeHelpers.TryEnsureSufficientExecutionStack())
+        byte here;
+        if ((nuint)(&here) < cpu->AmpleStack && !RuntimeHelpers.TryEnsureSufficientExecutionStack())
         {
             cpu->Rip = rip;
             return StopReason.HostStackOverflow;

@@ -36,12 +36,9 @@ unsafe struct Threaded : IMode
     public static byte* Translate(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
         GuestAccess.Translate(cpu, address, size, access);
 
-    // Marked NoInlining, it would not end in a jump: the runtime keeps such frames on the stack.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static Op* Missed(Cpu* cpu, Op* op) => GuestAccess.Find(cpu, op, &Skip)(cpu, op);
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    static Op* Skip(Cpu* cpu, Op* op) => Next(cpu, op + 1);
+    // By a pointer, as the compiler inlined it otherwise. (Marked NoInlining, it would not end in a jump.)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Op* Missed(Cpu* cpu, Op* op) => cpu->OnMiss(cpu, op);
 
     public static byte* TranslateNow(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
         GuestAccess.TranslateNow(cpu, op, address, size, access);
@@ -57,9 +54,8 @@ unsafe struct Looped : IMode
     public static byte* Translate(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
         GuestAccess.Translate(cpu, address, size, access);
 
-    public static Op* Missed(Cpu* cpu, Op* op) => GuestAccess.Find(cpu, op, &Skip)(cpu, op);
-
-    static Op* Skip(Cpu* cpu, Op* op) => op + 1;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Op* Missed(Cpu* cpu, Op* op) => cpu->OnMiss(cpu, op);
 
     public static byte* TranslateNow(Cpu* cpu, Op* op, ulong address, int size, PageAccess access) =>
         GuestAccess.TranslateNow(cpu, op, address, size, access);
@@ -79,10 +75,9 @@ static unsafe class GuestAccess
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static byte* Translate(Cpu* cpu, ulong address, int size, PageAccess access)
     {
-        ulong offset = address - GuestMemory.KernelBase;
-        byte* host = GuestMemory.HostBase + (offset & GuestMemory.HostMask);
+        byte* host = cpu->Host + (uint)address;
         // In this form the compiler lets the good case run straight through.
-        if (((address ^ cpu->CodeBase) & OutsideKernel) != 0 || !IsAllowed(offset, size, access)) host = Miss(cpu, address, size, access);
+        if (((address ^ cpu->CodeBase) & OutsideKernel) != 0 || !IsAllowed(address, size, access)) host = Miss(cpu, address, size, access);
         return host;
     }
 
@@ -95,14 +90,14 @@ static unsafe class GuestAccess
         ((address ^ cpu->CodeBase) & OutsideKernel) == 0 || ((address ^ (cpu->CodeBase - GuestMemory.KernelBase + GuestMemory.UserBase)) & OutsideSlice) == 0;
 
     static bool IsOpen(ulong address, int size, PageAccess access) =>
-        address - GuestMemory.KernelBase < GuestMemory.KernelSpan && IsAllowed(address - GuestMemory.KernelBase, size, access);
+        address - GuestMemory.KernelBase < GuestMemory.KernelSpan && IsAllowed(address, size, access);
 
     /// <summary>Asks both pages of an access that straddles; usually that is the same byte twice, which is cheaper than a branch.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static bool IsAllowed(ulong offset, int size, PageAccess access)
+    static bool IsAllowed(ulong address, int size, PageAccess access)
     {
-        int both = GuestMemory.KernelPages[offset >> GuestMemory.PageShift];
-        if (size > 1) both &= GuestMemory.KernelPages[(offset + (uint)size - 1) >> GuestMemory.PageShift];
+        int both = GuestMemory.KernelPageZero[address >> GuestMemory.PageShift];
+        if (size > 1) both &= GuestMemory.KernelPageZero[(address + (uint)size - 1) >> GuestMemory.PageShift];
         return (both & (int)access) != 0;
     }
 
@@ -176,6 +171,16 @@ static unsafe class GuestAccess
         Stop.Fault(cpu, op, faultAddress, access);
         return null;
     }
+}
+
+/// <summary>The slow way of a handler that found no operand.</summary>
+static unsafe class GuestAccess<TMode> where TMode : struct, IMode
+{
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static Op* Miss(Cpu* cpu, Op* op) => GuestAccess.Find(cpu, op, &Skip)(cpu, op);
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* Skip(Cpu* cpu, Op* op) => TMode.Next(cpu, op + 1);
 }
 
 /// <summary>Ways to end a chain. All return null, which is what a handler then returns.</summary>

@@ -199,7 +199,7 @@ public sealed unsafe class KernelThread : IDisposable
     internal bool IsRunaway;
 
     /// <summary>Host address below which nested calls must not go: what is left then is for ending with a report.</summary>
-    internal nuint HostStackLimit;
+    public nuint HostStackLimit { get; internal set; }
 
     /// <summary>DPCs queued to this thread's processor, next first; guarded by the DPC queue's lock.</summary>
     internal readonly LinkedList<PKDPC> Dpcs = [];

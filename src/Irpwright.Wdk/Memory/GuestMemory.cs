@@ -81,7 +81,8 @@ public static unsafe class GuestMemory
     // aligned values that lie in one page, a reference costs two comparisons and one lookup. Everything else takes Translate.
     const int WindowBits = 40;
     const ulong KernelPrefix = KernelBase >> WindowBits;
-    static readonly byte* KernelPageZero = KernelPages - (KernelBase >> PageShift);
+    /// <summary><see cref="KernelPages"/> by address >> 12, of which nothing is cut off.</summary>
+    public static readonly byte* KernelPageZero = KernelPages - (KernelBase >> PageShift);
     static readonly byte* KernelZero = HostBase - KernelBase;
 
     /// <summary>A reference to the <typeparamref name="T"/> at a guest address; the memory must be readable.</summary>
