@@ -19,53 +19,49 @@ sealed class CheckRunner(CheckStack stack, CheckOptions options)
     internal Outcome Run(CheckScenario scenario, IScheduleStrategy strategy, bool withFaults, Coverage? coverage, Action<Machine>? attach = null,
         Action<Violation>? see = null, Action<Exception?>? tell = null)
     {
-        using var machine = new Machine(new MachineOptions { Name = "check", Strategy = strategy, InstructionBudget = InstructionBudget, ChecksMemory = true });
-        var bench = new CheckBench(machine, stack, scenario.Lower);
-        var failures = new List<Failure>();
-        Verifier verifier = Verifier.Attach(machine, options.Rules, options.Mutes);
-        verifier.Found = violation =>
+        CheckBench? bench = null;
+        int muted = 0;
+        var run = new ScenarioRun(machine =>
         {
-            if (!IsOfDriversUnderTest(violation) || IsUnwinding(machine)) return;
-            failures.Add(Failures.Of(violation));
-            see?.Invoke(violation);
-        };
-        coverage?.Attach(machine);
-        attach?.Invoke(machine);
-        Exception? stop = null;
-        try
+            machine.Faults.IsOn = withFaults;
+            scenario.Act(bench!);
+            machine.Faults.IsOn = false;
+        })
         {
-            machine.Run(() =>
+            Options = new MachineOptions { Name = "check", InstructionBudget = InstructionBudget, ChecksMemory = true },
+            Rules = options.Rules,
+            Mutes = options.Mutes,
+            Concerns = IsOfDriversUnderTest,
+            Found = see,
+            Ended = (stop, mutedCount) =>
             {
-                machine.Faults.IsOn = withFaults;
-                scenario.Act(bench);
-                machine.Faults.IsOn = false;
-                ((ControlledScheduler)machine.Scheduler).RunToRest();
-            });
-            verifier.Finish();
-        }
-        catch (ScheduleException)
+                muted = mutedCount;
+                coverage?.Collect(bench!.Guest);
+                tell?.Invoke(stop);
+            },
+        };
+        IReadOnlyList<Failure> failures = run.Run(strategy, machine =>
         {
-            throw;
-        }
-        catch (Exception e)
-        {
-            stop = e;
-            failures.Add(Failures.Of(e));
-        }
-        coverage?.Collect(bench.Guest);
-        tell?.Invoke(stop);
-        return new(failures, bench.Refusal, verifier.MutedCount);
+            bench = new CheckBench(machine, stack, scenario.Lower);
+            coverage?.Attach(machine);
+            attach?.Invoke(machine);
+        });
+        return new(Explained(failures), bench!.Refusal, muted);
     }
 
     // The device below is ours.
     static bool IsOfDriversUnderTest(Violation violation) => violation.Driver != CheckBench.LowerName;
 
-    // Other threads that the stop of the machine ends do so at the same time, in no order.
-    static bool IsUnwinding(Machine machine) =>
-        machine.BugChecks.StopReason is not null && machine.BugChecks.Report?.Thread != machine.TryGetCurrentThread()?.Name;
+    // A rule that says why nothing moves any more says it all.
+    static IReadOnlyList<Failure> Explained(IReadOnlyList<Failure> failures)
+    {
+        int hang = failures.TakeWhile(failure => failure.Kind != FailureKind.Hang).Count();
+        return hang < failures.Count - 1 ? [.. failures.Where((_, i) => i != hang)] : failures;
+    }
 
     /// <summary>Makes a recorded run again and reports what it was recorded for.</summary>
-    internal IReadOnlyList<string> Describe(CheckScenario scenario, Schedule schedule, Failure failure, string replay)
+    /// <returns>The failure as this run shows it: with the addresses of a machine that is alone.</returns>
+    internal (Failure Failure, IReadOnlyList<string> Report) Describe(CheckScenario scenario, Schedule schedule, Failure failure, string replay)
     {
         var lines = new List<string>();
         ObjectNames? names = null;
@@ -73,14 +69,15 @@ sealed class CheckRunner(CheckStack stack, CheckOptions options)
         (Violation Violation, IReadOnlyList<string> Irp, IReadOnlyList<string> Steps)? seen = null;
         try
         {
-            Run(scenario, new ReplayStrategy(schedule), WithFaults(schedule), null, Attach, See, Tell);
+            Outcome again = Run(scenario, new ReplayStrategy(schedule), WithFaults(schedule), null, Attach, See, Tell);
+            failure = again.Failures.FirstOrDefault(failure.IsTheSameAs) ?? failure;
         }
         catch (ReplayException e)
         {
             // Something is decided outside of the machine: what was seen is still worth a line.
             lines.AddRange([failure.ToString(), "", $"  It was seen once, and could not be shown again: {e.Message}."]);
         }
-        return lines;
+        return (failure, lines);
 
         void Attach(Machine machine)
         {
@@ -91,7 +88,7 @@ sealed class CheckRunner(CheckStack stack, CheckOptions options)
         // While the IRP is still as it was.
         void See(Violation violation)
         {
-            if (seen is not null || !Failures.Of(violation).IsTheSameAs(failure)) return;
+            if (seen is not null || !ScenarioRun.Of(violation).IsTheSameAs(failure)) return;
             IReadOnlyList<string> irp = violation.Irp != 0 && GuestMemory.IsAccessible(violation.Irp, IRP.SizeOf, PageAccess.Read)
                 ? IrpText.Describe(names!, new PIRP(violation.Irp))
                 : [];

@@ -186,8 +186,8 @@ public sealed class DriverCheck
         }
         RuleInfo? rule = raw.Failure.Kind == FailureKind.Rule ? RuleCatalog.Find(raw.Failure.Name) : null;
         string replay = new CheckReplay(stack.Inputs, options.ControlCodes, scenario.Id, schedule).ToString();
-        return new(raw.Failure, scenario, schedule, rule, rule?.Severity ?? Severity.Error,
-            runner.Describe(scenario, schedule, raw.Failure, replay), replay, 1);
+        (Failure failure, IReadOnlyList<string> report) = runner.Describe(scenario, schedule, raw.Failure, replay);
+        return new(failure, scenario, schedule, rule, rule?.Severity ?? Severity.Error, report, replay, 1);
     }
 
     /// <summary>Makes a recorded run again.</summary>

@@ -29,11 +29,16 @@ public sealed record Failure(FailureKind Kind, string Name, string Sentence, str
     /// <summary>What an exception that ended a run stands for.</summary>
     public static Failure Of(Exception e) => e switch
     {
-        BugCheckException { Report: var report } => new(FailureKind.BugCheck, report.Code.ToString(), report.Explanation, PageOf(report.Code)),
+        BugCheckException { Report: var report } => new(FailureKind.BugCheck, report.Code.ToString(), report.Explanation, PageOf(report.Code))
+        {
+            Place = report.CallStack.Select(frame => frame.Symbol).FirstOrDefault(IsInDriver),
+        },
         MachineHungException => new(FailureKind.Hang, "HANG", e.Message),
         MachineUnsupportedException => new(FailureKind.Unsupported, "UNSUPPORTED", e.Message),
         _ => new(FailureKind.Scenario, e.GetType().Name, e.Message),
     };
+
+    static bool IsInDriver(string symbol) => symbol.Contains('!') && !symbol.StartsWith("nt!", StringComparison.Ordinal);
 
     static string PageOf(BugCheckCode code) => "https://learn.microsoft.com/windows-hardware/drivers/debugger/bug-check-"
         + $"0x{(uint)code:x}--{code.ToString().ToLowerInvariant().Replace('_', '-')}";

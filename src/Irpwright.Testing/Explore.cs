@@ -62,7 +62,7 @@ public static class Explore
     {
         var text = new StringWriter();
         var record = new RecordingStrategy(new RandomStrategy(seed));
-        IReadOnlyList<Failure> failures = new ScenarioRun(scenario, []).Run(record, machine =>
+        IReadOnlyList<Failure> failures = new ScenarioRun(scenario) { Rules = [] }.Run(record, machine =>
         {
             var names = new ObjectNames(machine);
             machine.Events.Add(names);
@@ -128,7 +128,7 @@ public sealed class ExploredScenario
     /// <param name="progress">Told after each run how many there have been.</param>
     public ExplorationResult Run(Func<Failure, bool>? wanted, Action<long>? progress = null, CancellationToken cancellation = default)
     {
-        var runner = new ScenarioRun(scenario, options.Rules);
+        var runner = new ScenarioRun(scenario) { Rules = options.Rules };
         var explorer = new Explorer(runner.Run)
         {
             Schedules = options.Schedules, StepLimit = options.StepLimit, Wanted = wanted, Progress = progress,
@@ -145,7 +145,7 @@ public sealed class ExploredScenario
     }
 
     /// <summary>The story of a schedule: what happens to each IRP, a line per step.</summary>
-    public IReadOnlyList<string> Tell(Schedule schedule) => new ScenarioRun(scenario, options.Rules).Tell(schedule);
+    public IReadOnlyList<string> Tell(Schedule schedule) => new ScenarioRun(scenario) { Rules = options.Rules }.Tell(schedule);
 
     Finding Expect(FailureKind kind, string? name)
     {

@@ -3,7 +3,7 @@ using Irpwright.Guest.Images;
 namespace Irpwright.Checking.Tests;
 
 /// <summary>The compiled samples as drivers to check.</summary>
-static class CompiledSamples
+static partial class CompiledSamples
 {
     static readonly string Images = Path.Combine(FindRoot(), "samples", "native", "bin");
 
@@ -18,6 +18,12 @@ static class CompiledSamples
     /// <summary>Fewer schedules than by default: every sample is checked in each test run.</summary>
     public static CheckResult Check(string name, int schedules = 1) =>
         new DriverCheck([Driver(name)], new CheckOptions { Schedules = schedules, Budget = TimeSpan.FromMinutes(5) }).Run();
+
+    /// <summary>Text without the part of addresses that tells which of the machines of a process it was.</summary>
+    public static string InAnyMachine(string text) => MachineOfAddress().Replace(text, "$1..$2");
+
+    [System.Text.RegularExpressions.GeneratedRegex(@"\b([0-9a-f]{6})[0-9a-f]{2}(`?[0-9a-f]{8})\b")]
+    private static partial System.Text.RegularExpressions.Regex MachineOfAddress();
 
     static string FindRoot()
     {

@@ -4,7 +4,7 @@ namespace Irpwright.Checking.Tests;
 
 public class DriverCheckTests
 {
-    static string[] Told(CheckResult result) => [.. result.Findings.Select(f => $"{f.Failure} | {f.Failure.Place} | {f.Replay}")];
+    static string[] Told(CheckResult result) => [.. result.Findings.Select(f => CompiledSamples.InAnyMachine($"{f.Failure} | {f.Failure.Place} | {f.Replay}"))];
 
     [Fact]
     public void The_same_seed_gives_the_same_findings_in_the_same_order_however_many_work_on_it()

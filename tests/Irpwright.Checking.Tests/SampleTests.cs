@@ -71,6 +71,6 @@ public class SampleTests
         CheckReplay replay = CheckReplay.Parse(finding.Replay)!;
         IReadOnlyList<CheckFinding> again = new DriverCheck([CompiledSamples.Driver(name)], new CheckOptions()).Replay(replay.Scenario, replay.Schedule);
         CheckFinding same = Assert.Single(again, f => f.Failure.IsTheSameAs(finding.Failure));
-        Assert.Equal(finding.Report, same.Report);
+        Assert.Equal(finding.Report.Select(CompiledSamples.InAnyMachine), same.Report.Select(CompiledSamples.InAnyMachine));
     }
 }

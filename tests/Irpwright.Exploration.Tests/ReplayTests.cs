@@ -10,7 +10,9 @@ public sealed class ReplayTests
     {
         Finding finding = Explore.Schedules(count: 2000, seed: 3, Races.CancelRace).Expect(BugCheckCode.MULTIPLE_IRP_COMPLETE_REQUESTS);
         Finding again = Explore.Replay(finding.Schedule.ToString(), Races.CancelRace).Expect(BugCheckCode.MULTIPLE_IRP_COMPLETE_REQUESTS);
-        Assert.Equal(finding.Failure, again.Failure);
+        // Addresses are those of the machine's place in the process.
+        Assert.True(finding.Failure.IsTheSameAs(again.Failure), $"{finding.Failure}\n{again.Failure}");
+        Assert.Equal(finding.Schedule.ToString(), again.Schedule.ToString());
     }
 
     [Fact]
@@ -36,7 +38,7 @@ public sealed class ReplayTests
     [InlineData(3)]
     public void Shrinking_leaves_no_more_preemptions_than_the_failure_needs(ulong seed)
     {
-        var explorer = new Explorer(new ScenarioRun(Races.LockOrder, []).Run);
+        var explorer = new Explorer(new ScenarioRun(Races.LockOrder) { Rules = [] }.Run);
         Finding found = explorer.Explore(new SeededSearch(seed, static (s, _) => new RandomStrategy(s))).Finding!;
         Finding shrunk = explorer.Shrink(found);
         // One thread has to be stopped between its two locks.
