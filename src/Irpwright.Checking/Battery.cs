@@ -8,11 +8,7 @@ static class Battery
     const byte UnknownMinor = 0x5F;
     const uint UnknownFunction = 0xFF7;
 
-    static readonly uint[] Lengths = [0, 1, DefaultLength, 4096, LargeLength];
-
-    /// <summary>Input and output lengths of control requests: none, too small for anything, enough, more than enough, one without the other.</summary>
-    static readonly (uint Input, uint Output)[] ControlLengths =
-        [(0, 0), (1, 1), (4, 4), (8, 8), (16, 16), (64, 64), (4096, 4096), (64, 0), (0, 64)];
+    static readonly uint[] UsualLengths = [0, 1, 2, 3, 4, 8, 12, 16, 24, 32, 40, 48, 64, 96, 128, 256, DefaultLength, 1024, 4096, LargeLength];
 
     static readonly byte[] Patterns = [0x00, 0xFF, 0x5A];
 
@@ -26,7 +22,7 @@ static class Battery
         .. LowerAnswers(profile),
         .. Cancellation(profile),
         .. Closing(profile),
-        .. profile.IsPlugAndPlay ? [.. PlugAndPlay(profile), .. Power(profile), .. Unknown()] : Array.Empty<CheckScenario>(),
+        .. profile.IsPlugAndPlay ? [.. PlugAndPlay(profile), .. Power(profile), .. Unknown(), .. Filtered(profile)] : Array.Empty<CheckScenario>(),
         .. Races(profile),
     ];
 
@@ -65,11 +61,12 @@ static class Battery
 
     static IEnumerable<CheckScenario> Requests(DriverProfile profile)
     {
+        IReadOnlyList<uint> lengths = Lengths(profile);
         foreach ((string name, byte major) in Transfers(profile))
         {
             yield return new($"{name}-sizes", $"{name}s of every size, also misaligned", bench => Opened(bench, handle =>
             {
-                foreach (uint length in Lengths)
+                foreach (uint length in lengths)
                 {
                     foreach (uint misalignment in (uint[])[0, 1]) bench.Do(handle, Transfer(bench, major, length, 0, misalignment));
                 }
@@ -78,7 +75,7 @@ static class Battery
             }));
             yield return new($"{name}-buffered", $"{name}s above a device with buffered I/O", bench => Opened(bench, handle =>
             {
-                foreach (uint length in Lengths) bench.Do(handle, Transfer(bench, major, length));
+                foreach (uint length in lengths) bench.Do(handle, Transfer(bench, major, length));
             })) { Lower = LowerDevice.Now with { Buffering = DO_FLAGS.DO_BUFFERED_IO } };
             yield return new($"{name}-bad", $"{name}s with buffers that are not there", bench => Opened(bench, handle =>
             {
@@ -100,8 +97,14 @@ static class Battery
         }
         if (profile.Handles(IRP_MJ_SHUTDOWN))
             yield return new("shutdown", "shutting the system down", bench => Loaded(bench, () => bench.Machine.Shutdown.Notify()));
-        yield return new("ordinary", "a read, a write and control requests", bench => Opened(bench, handle => Ordinary(bench, handle, profile))) { WithFaults = true };
+        yield return new("ordinary", "an ordinary request of each kind", bench => Opened(bench, handle => Ordinary(bench, handle, profile))) { WithFaults = true };
+        yield return new("low-resources", "an ordinary request of each kind, while any kernel routine may fail", bench =>
+            Opened(bench, handle => Ordinary(bench, handle, profile))) { WithFaults = true, IsExplored = true };
     }
+
+    /// <summary>Usual lengths, and those at which the driver may decide otherwise.</summary>
+    static IReadOnlyList<uint> Lengths(DriverProfile profile) =>
+        [.. profile.Lengths.SelectMany(length => (uint[])[length - 1, length, length + 1]).Concat(UsualLengths).Distinct().Order()];
 
     static IEnumerable<(string Name, byte Major)> Transfers(DriverProfile profile)
     {
@@ -112,13 +115,14 @@ static class Battery
     static IEnumerable<CheckScenario> ControlRequests(DriverProfile profile)
     {
         if (!profile.Handles(IRP_MJ_DEVICE_CONTROL)) yield break;
+        IReadOnlyList<uint> lengths = Lengths(profile);
         foreach (ControlRequest request in profile.ControlRequests)
         {
             uint code = request.Code;
             yield return new($"control-0x{code:X8}", $"control request 0x{code:X8} with buffers of every size", bench => Opened(bench, handle =>
             {
                 if (request.Input is not null) bench.Do(handle, Control(bench, request));
-                foreach ((uint input, uint output) in LengthsAround(request))
+                foreach ((uint input, uint output) in LengthsAround(request, lengths))
                 {
                     foreach (byte pattern in Patterns) bench.Do(handle, Control(bench, code, input, output, pattern));
                 }
@@ -142,12 +146,13 @@ static class Battery
         }));
     }
 
-    /// <summary>Those that suit any request, and those around what is known of this one.</summary>
-    static IEnumerable<(uint Input, uint Output)> LengthsAround(ControlRequest request)
+    /// <summary>Input and output lengths: both, or only one of them, and those around what is known of this request.</summary>
+    static IEnumerable<(uint Input, uint Output)> LengthsAround(ControlRequest request, IReadOnlyList<uint> lengths)
     {
         uint input = request.InputLength ?? 0, output = request.OutputLength ?? 0;
-        (uint, uint)[] around = [(input, output), (input - 1, output), (input + 1, output), (input, output - 1), (input, output + 1), (input, 0), (0, output)];
-        return ControlLengths.Concat(around.Where(lengths => lengths is (< uint.MaxValue, < uint.MaxValue))).Distinct();
+        (uint, uint)[] around = [(input, output), (input - 1, output), (input + 1, output), (input, output - 1), (input, output + 1)];
+        return lengths.SelectMany(length => ((uint, uint)[])[(length, length), (length, 0), (0, length)])
+            .Concat(around.Where(pair => pair is (< uint.MaxValue, < uint.MaxValue))).Distinct();
     }
 
     static IEnumerable<CheckScenario> LowerAnswers(DriverProfile profile)
@@ -304,8 +309,27 @@ static class Battery
     {
         yield return new("pnp-unknown", "a PnP request that nobody knows", bench => Loaded(bench, () =>
             bench.Machine.PlugAndPlay.Send(bench.Node!, UnknownMinor)));
+        yield return new("power-unknown", "a power request that nobody knows", bench => Loaded(bench, () =>
+            bench.Machine.PowerIrps.Send(bench.Node!, UnknownMinor)));
         yield return new("wmi-unknown", "a WMI request for a block that nobody has", bench => Loaded(bench, () =>
             bench.Machine.Wmi.Send(bench.Machine.Devices.IoGetAttachedDevice(bench.Node!.PhysicalDevice), IRP_MN_QUERY_ALL_DATA, Guid.Empty, new byte[64])));
+    }
+
+    /// <summary>Other people's filters around the drivers, which pass everything on.</summary>
+    static IEnumerable<CheckScenario> Filtered(DriverProfile profile)
+    {
+        yield return new("filtered", "between two filters of others: requests, stop, sleep and removal", bench => Opened(bench, handle =>
+        {
+            Ordinary(bench, handle, profile);
+            if (bench.Machine.PlugAndPlay.Stop(bench.Node!).IsSuccess) bench.Machine.PlugAndPlay.Start(bench.Node!);
+            if (bench.Machine.Power.Sleep(SYSTEM_POWER_STATE.PowerSystemSleeping3).IsSuccess) bench.Machine.Power.Wake();
+            Ordinary(bench, handle, profile);
+        })) { Lower = LowerDevice.Later, IsFiltered = true };
+        yield return new("filtered-surprise", "between two filters of others: removing the device by surprise while it is open", bench => Opened(bench, handle =>
+        {
+            bench.Machine.PlugAndPlay.Unplug(bench.Node!);
+            Ordinary(bench, handle, profile);
+        })) { Lower = LowerDevice.Later, IsFiltered = true };
     }
 
     // ---- Two things at once
@@ -353,6 +377,7 @@ static class Battery
     static void Ordinary(CheckBench bench, DeviceHandle handle, DriverProfile profile)
     {
         foreach ((_, Func<CheckBench, IoRequest> make) in Kinds(profile)) bench.Do(handle, make(bench));
+        if (profile.Handles(IRP_MJ_FLUSH_BUFFERS)) bench.Do(handle, new IoRequest(IRP_MJ_FLUSH_BUFFERS));
     }
 
     /// <summary>One request of each kind that the drivers know.</summary>

@@ -6,8 +6,12 @@ namespace Irpwright.Checking;
 /// </summary>
 public sealed class CheckBench
 {
-    /// <summary>The driver of the device below, which is not under test.</summary>
-    internal const string LowerName = "lower";
+    const string LowerName = "lower";
+    const string FilterBelowName = "filter-below";
+    const string FilterAboveName = "filter-above";
+
+    /// <summary>Drivers that only play a part.</summary>
+    internal static readonly string?[] Extras = [LowerName, FilterBelowName, FilterAboveName];
 
     const string NodeId = @"ROOT\CHECK";
 
@@ -17,16 +21,20 @@ public sealed class CheckBench
     readonly CheckStack stack;
     readonly DriverService[] services;
     readonly DriverService lowerService;
+    readonly DriverService[] below, above;
 
-    internal CheckBench(Machine machine, CheckStack stack, LowerDevice lower)
+    internal CheckBench(Machine machine, CheckStack stack, CheckScenario scenario)
     {
+        LowerDevice lower = scenario.Lower;
         this.stack = stack;
         Machine = machine;
         Guest = new GuestDrivers(machine);
         services = [.. stack.Drivers.Select(driver => driver.ServiceIn(machine, Guest, driver.Name))];
-        machine.Faults.Spared = [LowerName];
+        machine.Faults.Spared = [.. Extras.OfType<string>()];
         lowerService = stack.Device?.ServiceIn(machine, Guest, LowerName) ?? DriverService.Of(machine, LowerName, () => Lower = NewLower(lower));
         Lower = NewLower(lower);
+        below = scenario.IsFiltered ? [DriverService.Of(machine, FilterBelowName, () => new PassThrough())] : [];
+        above = scenario.IsFiltered ? [DriverService.Of(machine, FilterAboveName, () => new PassThrough())] : [];
         stack.Furnish(machine);
     }
 
@@ -59,7 +67,7 @@ public sealed class CheckBench
         Refusal = null;
         if (stack.Device is not null && lowerService.Load() is var loaded && lowerService.Loaded is null)
             return Refuse($"DriverEntry of {stack.Device.Text} returned {loaded.Name}");
-        List<DriverService> lower = stack.Device is null ? [lowerService] : [], upper = [];
+        List<DriverService> lower = stack.Device is null ? [lowerService, .. below] : [.. below], upper = [];
         DriverService? function = null;
         bool isAttached = false;
         for (int i = 0; i < services.Length; i++)
@@ -75,6 +83,7 @@ public sealed class CheckBench
             else (function is null ? lower : upper).Add(services[i]);
         }
         if (!isAttached) return true;
+        (function is null ? lower : upper).AddRange(above);
         Machine.PlugAndPlay.Install(NodeId, new DeviceInstallation { LowerFilters = lower, Function = function, UpperFilters = upper });
         if (stack.Device is null) Node = Report();
         else if (lowerService.Loaded!.Object.DeviceObject is { IsNull: false } device) Node = Machine.PlugAndPlay.Report(Oldest(device), NodeId);
@@ -149,7 +158,7 @@ public sealed class CheckBench
         {
             if (services[i].Loaded is not null) services[i].TryUnload();
         }
-        lowerService.TryUnload();
+        foreach (DriverService extra in (DriverService[])[.. above, .. below, lowerService]) extra.TryUnload();
     }
 
     // ---- Requests
@@ -208,6 +217,7 @@ public sealed record LowerDevice(string Name, Func<ScriptedRequest, Response> An
         new("marks pending and completes at once", static _ => Respond.PendingInline()),
         Later,
         new("fails at once", static _ => Respond.Now(NTSTATUS.STATUS_DEVICE_NOT_READY)),
+        new("knows no such request", static _ => Respond.Now(NTSTATUS.STATUS_INVALID_DEVICE_REQUEST)),
         new("fails later", static _ => Respond.After(Latency, NTSTATUS.STATUS_IO_DEVICE_ERROR)),
         new("answers with a warning", static _ => Respond.After(Latency, NTSTATUS.STATUS_BUFFER_OVERFLOW)),
         new("transfers nothing", static _ => Respond.Now(NTSTATUS.STATUS_SUCCESS, information: 0)),

@@ -42,15 +42,14 @@ sealed class CheckRunner(CheckStack stack, CheckOptions options)
         };
         IReadOnlyList<Failure> failures = run.Run(strategy, machine =>
         {
-            bench = new CheckBench(machine, stack, scenario.Lower);
+            bench = new CheckBench(machine, stack, scenario);
             coverage?.Attach(machine);
             attach?.Invoke(machine);
         });
         return new(Explained(failures), bench!.Refusal, muted);
     }
 
-    // The device below is ours.
-    static bool IsOfDriversUnderTest(Violation violation) => violation.Driver != CheckBench.LowerName;
+    static bool IsOfDriversUnderTest(Violation violation) => !CheckBench.Extras.Contains(violation.Driver);
 
     // A rule that says why nothing moves any more says it all.
     static IReadOnlyList<Failure> Explained(IReadOnlyList<Failure> failures)

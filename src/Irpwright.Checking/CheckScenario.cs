@@ -8,10 +8,16 @@ public sealed record CheckScenario(string Id, string Title, Action<CheckBench> A
 {
     public LowerDevice Lower { get; init; } = LowerDevice.Now;
 
+    /// <summary>Whether the stack has filters below and above the drivers, which pass everything on.</summary>
+    public bool IsFiltered { get; init; }
+
     /// <summary>Whether its interleavings are searched; otherwise it runs once, in the ordinary order.</summary>
     public bool IsExplored { get; init; }
 
-    /// <summary>Whether it is run again for each place in the drivers where a kernel routine could fail, with that failing once.</summary>
+    /// <summary>
+    /// Whether it is run again for each place in the drivers where a kernel routine could fail, with that failing once; and whether in a
+    /// search of interleavings any of them may fail at any time.
+    /// </summary>
     public bool WithFaults { get; init; }
 
     /// <summary>Whether an exception of its own only means, in a run in which a kernel routine fails, that it could not go on.</summary>

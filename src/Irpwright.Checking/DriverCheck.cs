@@ -16,6 +16,9 @@ public sealed class DriverCheck
     // Beyond that many codes, races of each with each would take all the time.
     const int MostControlCodes = 64;
     const string Interrupted = "the check was interrupted";
+    // Longer ones are seldom limits of a driver, and cost time.
+    const uint LongestComparedLength = 4096;
+    const int MostComparedLengths = 64;
 
     readonly CheckStack stack;
     readonly CheckOptions options;
@@ -120,7 +123,7 @@ public sealed class DriverCheck
             long left = options.Schedules;
             while (left > 0 && !cancellation.IsCancellationRequested)
             {
-                var explorer = new Explorer((strategy, attach) => runner.Run(scenario, strategy, false, coverage, attach).Failures)
+                var explorer = new Explorer((strategy, attach) => runner.Run(scenario, strategy, scenario.WithFaults, coverage, attach).Failures)
                 {
                     Schedules = left,
                     Wanted = failure => !found.Any(raw => raw.Failure.IsTheSameAs(failure)),
@@ -181,7 +184,7 @@ public sealed class DriverCheck
         Schedule schedule = raw.Schedule;
         if (raw.WasExplored)
         {
-            var explorer = new Explorer((strategy, attach) => runner.Run(scenario, strategy, false, null, attach).Failures);
+            var explorer = new Explorer((strategy, attach) => runner.Run(scenario, strategy, scenario.WithFaults, null, attach).Failures);
             schedule = explorer.Shrink(new Finding(raw.Failure, schedule, 1), ShrinkAttempts).Schedule;
         }
         RuleInfo? rule = raw.Failure.Kind == FailureKind.Rule ? RuleCatalog.Find(raw.Failure.Name) : null;
@@ -224,6 +227,8 @@ public sealed class DriverCheck
             {
                 IsPlugAndPlay = bench.IsPlugAndPlay,
                 IsAboveScriptedDevice = bench.Node is not null && stack.Device is null,
+                Lengths = [.. stack.Drivers.Where(d => d.Image is not null).SelectMany(d => ComparedNumbers.Of(d.Image!, LongestComparedLength)).Distinct()
+                    .Take(MostComparedLengths)],
             };
         });
         if (refusal is not null) throw new DriverCheckException($"{refusal}: there is nothing to check.");

@@ -29,5 +29,8 @@ public sealed record DriverProfile(
     /// <summary>Whether there is a device that is started, stopped and removed.</summary>
     public bool IsPlugAndPlay { get; init; }
 
+    /// <summary>Numbers that the images compare with and that may be lengths, in bytes.</summary>
+    public IReadOnlyList<uint> Lengths { get; init; } = [];
+
     public bool Handles(byte majorFunction) => MajorFunctions.Contains(majorFunction);
 }

@@ -46,6 +46,7 @@ public class SampleTests
 
     [Theory]
     [InlineData("broken-cancelset", "IwCompletedCancelable", "BrokenCancelSetDispatchWrite")]
+    [InlineData("broken-deadlock", "IwLockOrder", "BrokenDeadlockDispatchDeviceControl")]
     [InlineData("broken-double", "DoubleCompletion", "BrokenDoubleDispatchRead")]
     [InlineData("broken-errorpath", "DoubleCompletion", "BrokenErrorPathDispatchRead")]
     [InlineData("broken-event", "DoubleCompletion", "BrokenEventDispatchPnp")]
@@ -54,13 +55,18 @@ public class SampleTests
     [InlineData("broken-lockheld", "SpinLockSafe", "BrokenLockHeldBeat")]
     [InlineData("broken-mdl", "IwPagesLeftLocked", "BrokenMdlDispatchDeviceControl")]
     [InlineData("broken-null", "DRIVER_IRQL_NOT_LESS_OR_EQUAL", "BrokenNullReadDone")]
+    [InlineData("broken-overrun", "IwOutOfBounds", "BrokenOverrunDispatchWrite")]
     [InlineData("broken-pending", "IwPendingNotPropagated", "BrokenPendingReadDone")]
+    [InlineData("broken-power", "IwPowerIrpCompletion", "BrokenPowerDispatchPower")]
     [InlineData("broken-recurse", "UNEXPECTED_KERNEL_MODE_TRAP", "broken-recurse!")]
     [InlineData("broken-remove", "PnpIrpCompletion", "BrokenRemoveDispatchPnp")]
-    [InlineData("broken-removelock", "HANG", "")]
+    [InlineData("broken-removelock", "RemoveLockRelease2", "BrokenRemoveLockDispatchWrite")]
     [InlineData("broken-seh", "SYSTEM_SERVICE_EXCEPTION", "BrokenSehSectorOf")]
     [InlineData("broken-stack", "NO_MORE_IRP_STACK_LOCATIONS", "")]
+    [InlineData("broken-status", "LowerDriverReturn", "BrokenStatusDispatchFlush")]
+    [InlineData("broken-touch", "IwTouchedForeignIrp", "BrokenTouchDispatchRead")]
     [InlineData("broken-unload", "IwFreedActiveTimer", "BrokenUnloadUnload")]
+    [InlineData("broken-wild", "SYSTEM_SERVICE_EXCEPTION", "BrokenWild")]
     public void The_bug_of_a_driver_is_found_named_located_and_replayed(string name, string expected, string place)
     {
         CheckResult result = CompiledSamples.Check(name);

@@ -70,6 +70,10 @@ public sealed class PowerIrps
         return status;
     }
 
+    /// <summary>Sends a system power request with any minor code to the device's stack, and waits; what the drivers answered.</summary>
+    public RequestAnswer Send(DeviceNode node, byte minorFunction) => machine.PlugAndPlay.Do(() =>
+        SendSystemRequest(node, minorFunction, SYSTEM_POWER_STATE.PowerSystemWorking, POWER_ACTION.PowerActionNone, 0));
+
     /// <summary>Sends a system power request and waits until all drivers are done with it; what they answered.</summary>
     internal RequestAnswer SendSystemRequest(DeviceNode node, byte minor, SYSTEM_POWER_STATE state, POWER_ACTION action, uint systemContext)
     {
