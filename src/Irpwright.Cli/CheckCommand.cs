@@ -22,7 +22,7 @@ static class CheckCommand
 
         Examples:
           irpwright check mydriver.sys
-          irpwright check function.sys filter.sys --budget 5m --sarif findings.sarif
+          irpwright check function.sys filter.sys --budget 5m --html report.html --sarif findings.sarif
           irpwright check MyDrivers.dll:MyFilter --ioctl 0x222004
           irpwright check mydriver.sys --list
           irpwright check mydriver.sys --scenarios pnp --skip pnp-surprise --mute IwCalledAtBadIrql@mydriver
@@ -53,12 +53,13 @@ static class CheckCommand
         var mute = Many("--mute", "ENTRY", "Known, not to be reported: RULE, @DRIVER, RULE@DRIVER or RULE@DRIVER!FUNCTION");
         var muteFile = Option("--mute-file", "FILE", "The same, an entry on each line; # begins a comment");
         var advice = new Option<bool>("--advice") { Description = "Watch for rules too that flag code which works" };
+        var html = Option("--html", "FILE", "Write a report to a file as HTML, to be read in a browser");
         var json = Option("--json", "FILE", "Write the results to a file as JSON");
         var sarif = Option("--sarif", "FILE", "Write the findings to a file as SARIF 2.1.0");
         var junit = Option("--junit", "FILE", "Write scenarios and findings to a file as JUnit XML");
         var command = new Command("check", "Find out what is wrong with drivers.")
         {
-            inputs, list, scenarios, skip, budget, seed, schedules, ioctl, mute, muteFile, advice, json, sarif, junit,
+            inputs, list, scenarios, skip, budget, seed, schedules, ioctl, mute, muteFile, advice, html, json, sarif, junit,
         };
         command.SetAction(parsed =>
         {
@@ -79,7 +80,7 @@ static class CheckCommand
                 Rules = parsed.GetValue(advice) || file?.Advice == true ? RuleCatalog.All : null,
             };
             if (parsed.GetValue(list)) return List(terminal, input.Stack, options);
-            return Run(terminal, input.Stack, options, parsed.GetValue(json), parsed.GetValue(sarif), parsed.GetValue(junit));
+            return Run(terminal, input.Stack, options, parsed.GetValue(html), parsed.GetValue(json), parsed.GetValue(sarif), parsed.GetValue(junit));
         });
         return command;
     }
@@ -97,9 +98,9 @@ static class CheckCommand
         return ExitCode.Clean;
     }
 
-    static int Run(Terminal terminal, CheckStack stack, CheckOptions options, string? jsonFile, string? sarifFile, string? junitFile)
+    static int Run(Terminal terminal, CheckStack stack, CheckOptions options, string? htmlFile, string? jsonFile, string? sarifFile, string? junitFile)
     {
-        using ResultWriter? json = FileFor("--json", jsonFile), sarif = FileFor("--sarif", sarifFile), junit = FileFor("--junit", junitFile);
+        using ResultWriter? html = FileFor("--html", htmlFile), json = FileFor("--json", jsonFile), sarif = FileFor("--sarif", sarifFile), junit = FileFor("--junit", junitFile);
         using var cancellation = new CancellationTokenSource();
         using var signal = PosixSignalRegistration.Create(PosixSignal.SIGINT, context =>
         {
@@ -115,10 +116,11 @@ static class CheckCommand
         foreach (string line in CheckText.Summarise(result)) terminal.Output.Write($"{line}\n");
 
         string[] checkedFiles = stack.Drivers.Count > 0 ? [.. stack.Drivers.Select(driver => driver.Text)] : [.. stack.Inputs];
+        if (html is not null) CheckHtml.Write(html, result, title, Version);
         json?.Write(CheckJson.Of(result, checkedFiles, exitCode).Serialize());
         sarif?.Write(SarifText(result, checkedFiles));
         if (junit is not null) CheckJUnit.Write(junit, result, $"irpwright check {title}");
-        foreach (ResultWriter? file in (ResultWriter?[])[json, sarif, junit]) file?.Complete();
+        foreach (ResultWriter? file in (ResultWriter?[])[html, json, sarif, junit]) file?.Complete();
         if (cancellation.IsCancellationRequested) throw new CommandException(ExitCode.Interrupted, "interrupted; the results are incomplete.");
         return exitCode;
     }

@@ -65,6 +65,77 @@ public class ReportTests
         Assert.Contains("irpwright replay '", report, StringComparison.Ordinal);
     }
 
+    static string Html(CheckResult result, string title)
+    {
+        var output = new StringWriter();
+        CheckHtml.Write(output, result, title, "1.2.3");
+        return output.ToString();
+    }
+
+    [Fact]
+    public void Html_has_every_finding_with_its_page_place_story_and_replay_command()
+    {
+        XElement body = XDocument.Parse(Html(Result, "broken-forgotten.sys")).Root!.Element("body")!;
+        XElement[] articles = [.. body.Elements("article")];
+        Assert.Equal(Result.Findings.Count, articles.Length);
+        for (int i = 0; i < articles.Length; i++)
+        {
+            CheckFinding finding = Result.Findings[i];
+            Assert.Equal($"finding-{i + 1}", articles[i].Attribute("id")!.Value);
+            Assert.Equal(finding.Failure.Page, articles[i].Element("h3")!.Element("a")?.Attribute("href")!.Value);
+            Assert.Contains(finding.Failure.Place ?? "", articles[i].Element("h3")!.Value, StringComparison.Ordinal);
+            Assert.Contains(finding.Failure.Sentence, articles[i].Value, StringComparison.Ordinal);
+            Assert.Contains("last steps", articles[i].Value, StringComparison.Ordinal);
+            Assert.Contains("stack location", articles[i].Value, StringComparison.Ordinal);
+            Assert.Equal($"irpwright replay '{finding.Replay}'", articles[i].Elements("div").Single().Element("pre")!.Value);
+        }
+        Assert.Equal(Result.Ran.Select(s => s.Id), body.Element("table")!.Elements("tr").Skip(1).Select(row => row.Element("td")!.Value));
+    }
+
+    [Fact]
+    public void Html_needs_nothing_from_elsewhere()
+    {
+        XDocument page = XDocument.Parse(Html(Result, "broken-forgotten.sys"));
+        Assert.DoesNotContain(page.Descendants(), e => e.Name.LocalName is "link" or "img" or "iframe" || e.Attribute("src") is not null);
+        XElement policy = page.Descendants("meta").Single(e => e.Attribute("http-equiv") is not null);
+        Assert.StartsWith("default-src 'none'; ", policy.Attribute("content")!.Value, StringComparison.Ordinal);
+        foreach (string name in (string[])["script", "style"])
+        {
+            byte[] hash = System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(page.Descendants(name).Single().Value));
+            Assert.Contains($"{name}-src 'sha256-{Convert.ToBase64String(hash)}'", policy.Attribute("content")!.Value, StringComparison.Ordinal);
+        }
+        // What XML reads as text a browser reads as it stands.
+        Assert.DoesNotContain("&", page.Descendants("script").Single().Value + page.Descendants("style").Single().Value, StringComparison.Ordinal);
+        Assert.DoesNotContain("<", page.Descendants("script").Single().Value + page.Descendants("style").Single().Value, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Nothing_that_a_driver_names_or_prints_becomes_markup()
+    {
+        const string hostile = "</pre><script>alert('x')</script><img src=x onerror=\"y\">&amp;\u0001\uD800";
+        CheckFinding first = Result.Findings[0];
+        CheckFinding finding = first with
+        {
+            Failure = first.Failure with { Name = hostile, Sentence = hostile, Page = "javascript:" + hostile, Place = hostile },
+            Scenario = first.Scenario with { Id = hostile, Title = hostile },
+            Report = [hostile, "", hostile], Replay = hostile, Scenarios = 2,
+        };
+        CheckResult result = Result with
+        {
+            Findings = [finding], Ran = [finding.Scenario], Skipped = [new(hostile, hostile)],
+            Profile = Result.Profile with { Devices = [hostile] },
+            Coverage = Result.Coverage with { Routines = [hostile] },
+        };
+        string html = Html(result, hostile);
+        XDocument page = XDocument.Parse(html);
+        Assert.Single(page.Descendants("script"));
+        Assert.Empty(page.Descendants("img"));
+        Assert.DoesNotContain(page.Descendants().Attributes(), attribute => attribute.Name.LocalName.StartsWith("on", StringComparison.OrdinalIgnoreCase));
+        Assert.DoesNotContain(page.Descendants("a"), a => a.Attribute("href")!.Value.StartsWith("javascript:", StringComparison.OrdinalIgnoreCase));
+        string shown = hostile.Replace('\u0001', '?').Replace('\uD800', '\uFFFD');
+        Assert.True(page.Descendants().Count(e => e.Nodes().OfType<XText>().Any(text => text.Value.Contains(shown, StringComparison.Ordinal))) >= 12, html);
+    }
+
     [Fact]
     public void The_summary_counts()
     {

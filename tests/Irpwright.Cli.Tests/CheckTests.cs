@@ -17,10 +17,11 @@ public class CheckTests
     [Fact]
     public void A_finding_is_written_everywhere_and_replays_from_its_string_and_from_the_file()
     {
-        string json = TestFiles.Temporary("check.json"), sarif = TestFiles.Temporary("check.sarif"), junit = TestFiles.Temporary("check.xml");
-        Command check = Command.Run("check", TestFiles.Sample("broken-forgotten"), "--schedules", "2", "--json", json, "--sarif", sarif, "--junit", junit);
+        string json = TestFiles.Temporary("check.json"), sarif = TestFiles.Temporary("check.sarif"), junit = TestFiles.Temporary("check.xml"), html = TestFiles.Temporary("check.html");
+        Command check = Command.Run("check", TestFiles.Sample("broken-forgotten"), "--schedules", "2", "--json", json, "--sarif", sarif, "--junit", junit, "--html", html);
         Assert.Equal(ExitCode.Violation, check.ExitCode);
         Assert.Contains("IrpProcessingComplete", File.ReadAllText(sarif), StringComparison.Ordinal);
+        Assert.Contains("IrpProcessingComplete</a>", File.ReadAllText(html), StringComparison.Ordinal);
         Assert.Contains("<failure", File.ReadAllText(junit), StringComparison.Ordinal);
         using var results = JsonDocument.Parse(File.ReadAllText(json));
         string replay = results.RootElement.GetProperty("findings")[0].GetProperty("replay").GetString()!;

@@ -28,14 +28,14 @@ public static class CheckJUnit
             {
                 xml.WriteStartElement("failure");
                 xml.WriteAttributeString("type", failures[0].Failure.Name);
-                xml.WriteAttributeString("message", Printable(failures[0].Failure.Sentence));
-                xml.WriteString(Printable(string.Join("\n\n", failures.Select(failure => string.Join('\n', failure.Report)))));
+                xml.WriteAttributeString("message", XmlText.Printable(failures[0].Failure.Sentence));
+                xml.WriteString(XmlText.Printable(string.Join("\n\n", failures.Select(failure => string.Join('\n', failure.Report)))));
                 xml.WriteEndElement();
             }
             else if (Array.Find(skipped, s => s.Scenario == scenario) is { } left)
             {
                 xml.WriteStartElement("skipped");
-                xml.WriteAttributeString("message", Printable(left.Reason));
+                xml.WriteAttributeString("message", XmlText.Printable(left.Reason));
                 xml.WriteEndElement();
             }
             xml.WriteEndElement();
@@ -43,9 +43,6 @@ public static class CheckJUnit
         xml.WriteEndElement();
         xml.WriteEndElement();
     }
-
-    // A driver may print anything.
-    static string Printable(string text) => string.Concat(text.Select(c => XmlConvert.IsXmlChar(c) ? c : '?'));
 
     static string Text(int count) => count.ToString(CultureInfo.InvariantCulture);
 }

@@ -49,5 +49,5 @@ public static class CheckText
         return lines;
     }
 
-    static string Count(long count, string what) => count == 1 ? $"1 {what}" : $"{count} {what}s";
+    internal static string Count(long count, string what) => count == 1 ? $"1 {what}" : $"{count} {what}s";
 }
