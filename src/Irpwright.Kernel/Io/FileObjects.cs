@@ -174,8 +174,21 @@ public sealed class FileObjects
     /// <summary>Signalled when a request on the file is over that has no event of its own.</summary>
     internal static PKEVENT EventOf(PFILE_OBJECT file) => new(file.Address + 0x98);
 
-    /// <summary>Held during each request on a synchronous file.</summary>
-    internal static PKEVENT LockOf(PFILE_OBJECT file) => new(file.Address + 0x80);
+    // Held during each request on a synchronous file.
+    static PKEVENT LockOf(PFILE_OBJECT file) => new(file.Address + 0x80);
+
+    /// <summary>Waits for the end of what others do with a synchronous file (FILE-06); it stays until <see cref="Unlock"/>, whoever closes it.</summary>
+    internal void Lock(PFILE_OBJECT file)
+    {
+        machine.Objects.ObfReferenceObject(file);
+        WaitFor(LockOf(file));
+    }
+
+    internal void Unlock(PFILE_OBJECT file)
+    {
+        machine.Dispatcher.Signal(new PDISPATCHER_HEADER(LockOf(file).Address));
+        machine.Objects.ObfDereferenceObject(file);
+    }
 
     /// <summary>Requests that belong to no thread (CANCEL-17).</summary>
     internal static PLIST_ENTRY IrpListOf(PFILE_OBJECT file) => new(file.Address + 0xC0);
@@ -344,8 +357,12 @@ public sealed class FileObjects
 
     void LastHandleClosed(PFILE_OBJECT file)
     {
+        // Others may still be in a service on it, unless it never had a handle.
+        bool isShared = (file.Flags & FO_SYNCHRONOUS_IO) != 0 && (file.Flags & FO_HANDLE_CREATED) != 0;
+        if (isShared) Lock(file);
         SendAndForget(file, IRP_MJ_CLEANUP);
         file.Flags |= FO_CLEANUP_COMPLETE;
+        if (isShared) Unlock(file);
     }
 
     void LastReferenceGone(PFILE_OBJECT file)
@@ -387,8 +404,10 @@ public sealed class FileObjects
         irp.UserEvent = block.Event;
         irp.Tail.Overlay.Thread = machine.CurrentThread.Object;
         irp.Tail.Overlay.OriginalFileObject = file;
+        machine.Outstanding.Add(irp, machine.CurrentThread.IrpList);
         machine.Events.Emit(new RequestSent(irp, file, top));
         if (machine.Dispatch.IoCallDriver(top, irp) == NTSTATUS.STATUS_PENDING) WaitFor(block.Event);
+        machine.Outstanding.Remove(irp);
         machine.Events.Emit(new RequestFinished(irp, irp.IoStatus.Status, irp.IoStatus.Information));
         machine.Irps.IoFreeIrp(irp);
     }

@@ -81,7 +81,7 @@ public sealed class FileRequests
         irp = default;
         machine.Scheduler.Heartbeat++;
         bool synchronousFile = (file.Flags & FO_SYNCHRONOUS_IO) != 0;
-        if (synchronousFile) Wait(FileObjects.LockOf(file));
+        if (synchronousFile) machine.Files.Lock(file);
         try
         {
             NTSTATUS prepared = Prepare(file, in request, out PDEVICE_OBJECT top, out irp);
@@ -104,7 +104,7 @@ public sealed class FileRequests
         }
         finally
         {
-            if (synchronousFile) machine.Dispatcher.Signal(new PDISPATCHER_HEADER(FileObjects.LockOf(file).Address));
+            if (synchronousFile) machine.Files.Unlock(file);
         }
     }
 
@@ -116,12 +116,14 @@ public sealed class FileRequests
         irp.UserIosb = block.Iosb;
         irp.UserEvent = block.Event;
         NTSTATUS status = SendAndOwn(file, irp, top, mode);
-        if (status == NTSTATUS.STATUS_PENDING)
+        bool wasPending = status == NTSTATUS.STATUS_PENDING;
+        if (wasPending)
         {
             Wait(block.Event);
             status = block.Iosb.Status;
         }
-        if (!status.IsError) iosb.Value = block.Iosb.Value;
+        // An error that the dispatch routine returned was written nowhere (COMPLETE-FINAL-18, -19).
+        if (wasPending || !status.IsError) iosb.Value = block.Iosb.Value;
         return status;
     }
 
@@ -219,7 +221,7 @@ public sealed class FileRequests
         irp.Tail.Overlay.Thread = thread.Object;
         irp.Tail.Overlay.OriginalFileObject = file;
         if ((irp.Flags & IRP_CREATE_OPERATION) == 0) machine.Objects.ObfReferenceObject(file);
-        machine.Outstanding.Add(irp, BelongsToFile(file) ? FileObjects.IrpListOf(file) : thread.IrpList, requestor);
+        machine.Outstanding.Add(irp, BelongsToFile(irp, file) ? FileObjects.IrpListOf(file) : thread.IrpList, requestor);
         machine.Events.Emit(new RequestSent(irp, file, top));
         NTSTATUS status = machine.Dispatch.IoCallDriver(top, irp);
         if (deferred && status != NTSTATUS.STATUS_PENDING) machine.Completion.FinishInThread(thread, irp);
@@ -227,8 +229,8 @@ public sealed class FileRequests
     }
 
     /// <summary>CANCEL-17: asynchronous requests on a file with a completion port outlive the thread that sent them.</summary>
-    internal static bool BelongsToFile(PFILE_OBJECT file) =>
-        !file.CompletionContext.IsNull && (file.Flags & (FO_SYNCHRONOUS_IO | FO_QUEUE_IRP_TO_THREAD)) == 0;
+    internal static bool BelongsToFile(PIRP irp, PFILE_OBJECT file) =>
+        !file.CompletionContext.IsNull && (irp.Flags & IRP_SYNCHRONOUS_API) == 0 && (file.Flags & (FO_SYNCHRONOUS_IO | FO_QUEUE_IRP_TO_THREAD)) == 0;
 
     /// <summary>Whether a request is synchronous for its requestor; also said of buffered control requests. Any IRQL. (FILE-08)</summary>
     [KernelExport]

@@ -89,8 +89,11 @@ public sealed class IrpCancellation
     }
 
     /// <summary>NtCancelIoFile, CancelIo: the calling thread's requests on a file. Does not wait for their end. (CANCEL-16)</summary>
-    public void CancelThreadRequests(PFILE_OBJECT file) =>
-        Cancel([machine.CurrentThread.IrpList], irp => irp.Tail.Overlay.OriginalFileObject == file);
+    public void CancelThreadRequests(PFILE_OBJECT file)
+    {
+        KernelThread thread = machine.CurrentThread;
+        Cancel([thread.IrpList, FileObjects.IrpListOf(file)], irp => irp.Tail.Overlay.OriginalFileObject == file && irp.Tail.Overlay.Thread == thread.Object);
+    }
 
     /// <summary>NtCancelIoFileEx, CancelIoEx: requests on a file, whoever sent them. Does not wait for their end. (CANCEL-16)</summary>
     /// <param name="iosb">Only the request with this status block; null for all.</param>
@@ -106,6 +109,8 @@ public sealed class IrpCancellation
     static bool IsSynchronous(PIRP irp)
     {
         PFILE_OBJECT file = irp.Tail.Overlay.OriginalFileObject;
+        // Closing is not to be cancelled: whoever closes cannot try again.
+        if ((irp.Flags & IRP_CLOSE_OPERATION) != 0) return false;
         return !file.IsNull && ((irp.Flags & IRP_SYNCHRONOUS_API) != 0 || (file.Flags & FO_SYNCHRONOUS_IO) != 0);
     }
 

@@ -196,7 +196,7 @@ public sealed class IrpCompletion
         FinishReparse(ref irp);
         if ((irp.Flags & IRP_CLOSE_OPERATION) != 0 || IsSynchronousPaging(in irp))
         {
-            FinishWithoutApc(Irp);
+            FinishWithoutApc(Irp, priorityBoost);
             return;
         }
         bool paging = (irp.Flags & IRP_PAGING_IO) != 0;
@@ -206,7 +206,7 @@ public sealed class IrpCompletion
         if (irp.Tail.Overlay.Thread.IsNull) NobodyToFinish(Irp);
         PFILE_OBJECT file = irp.Tail.Overlay.OriginalFileObject;
         if (machine.Scheduler.FindThread(irp.Tail.Overlay.Thread) is { } thread) machine.Apcs.Queue(thread, Irp, priorityBoost);
-        else if (!file.IsNull && FileRequests.BelongsToFile(file)) machine.Ports.FinishInWorker(Irp);
+        else if (!file.IsNull && FileRequests.BelongsToFile(Irp, file)) machine.Ports.FinishInWorker(Irp);
         else Drop(Irp);
     }
 
@@ -235,10 +235,17 @@ public sealed class IrpCompletion
     /// <summary>Its thread has ended: nobody is left to deliver to.</summary>
     void Drop(PIRP irp)
     {
-        FreeBuffers(irp);
-        machine.Outstanding.Remove(irp);
+        // The pages of a paging request are its sender's.
+        if ((irp.Flags & IRP_PAGING_IO) == 0) FreeBuffers(irp);
+        Requestor requestor = machine.Outstanding.Remove(irp);
+        if (!requestor.Event.IsNull) machine.Objects.ObfDereferenceObject(requestor.Event);
+        PFILE_OBJECT file = HeldFile(irp);
         machine.Irps.IoFreeIrp(irp);
+        if (!file.IsNull) machine.Objects.ObfDereferenceObject(file);
     }
+
+    /// <summary>The file object that a request keeps from being closed until it is over; null for none.</summary>
+    static PFILE_OBJECT HeldFile(PIRP irp) => (irp.Flags & (IRP_CREATE_OPERATION | IRP_PAGING_IO)) == 0 ? irp.Tail.Overlay.OriginalFileObject : default;
 
     static bool IsSynchronousPaging(in IRP irp) =>
         (irp.Flags & (IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO)) == (IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO);
@@ -248,24 +255,20 @@ public sealed class IrpCompletion
     {
         PIRP master = irp.AssociatedIrp.MasterIrp;
         int remaining = Interlocked.Decrement(ref master.AssociatedIrp.IrpCount);
-        for (PMDL mdl = irp.MdlAddress; !mdl.IsNull; mdl = mdl.Next)
-        {
-            // A partial MDL describes pages that stay locked for the master.
-            if ((mdl.MdlFlags & MDL_FLAGS.MDL_PAGES_LOCKED) != 0) machine.Mdls.MmUnlockPages(mdl);
-        }
+        // Partial MDLs, as a rule: their pages are locked for the master, and nothing is unlocked here (COMPLETE-FINAL-02).
         FreeMdls(irp);
         machine.Irps.IoFreeIrp(irp);
         if (remaining == 0) IoCompleteRequest(master, priorityBoost);
     }
 
     /// <summary>COMPLETE-FINAL-04: cleanup, close and synchronous paging need no thread; their sender frees the first two.</summary>
-    void FinishWithoutApc(PIRP irp)
+    void FinishWithoutApc(PIRP irp, sbyte priorityBoost)
     {
         bool paging = (irp.Flags & IRP_PAGING_IO) != 0;
         PKEVENT signal = irp.UserEvent;
         CopyStatus(irp);
         if (paging) machine.Irps.IoFreeIrp(irp);
-        if (!signal.IsNull) machine.Dispatcher.Signal(new PDISPATCHER_HEADER(signal.Address));
+        if (!signal.IsNull) machine.Dispatcher.Signal(new PDISPATCHER_HEADER(signal.Address), priorityBoost);
     }
 
     void UnlockMdls(PIRP irp)
@@ -304,13 +307,12 @@ public sealed class IrpCompletion
             FinishPaging(thread, irp);
             return;
         }
-        PFILE_OBJECT file = irp.Tail.Overlay.OriginalFileObject;
-        bool ownsReference = !file.IsNull && (irp.Flags & IRP_CREATE_OPERATION) == 0;
+        PFILE_OBJECT file = HeldFile(irp);
         thread.Irql = APC_LEVEL;
         Deliver(irp);
         thread.Irql = PASSIVE_LEVEL;
         // At PASSIVE_LEVEL: it may be the last reference, and IRP_MJ_CLOSE is sent then.
-        if (ownsReference) machine.Objects.ObfDereferenceObject(file);
+        if (!file.IsNull) machine.Objects.ObfDereferenceObject(file);
     }
 
     /// <summary>COMPLETE-FINAL-05: who sent an asynchronous paging request is called, and does everything else itself.</summary>
@@ -328,7 +330,6 @@ public sealed class IrpCompletion
 
     void Deliver(PIRP Irp)
     {
-        Requestor requestor = machine.Outstanding.Remove(Irp);
         CopyBufferedData(Irp);
         FreeBuffers(Irp);
         if (!Irp.Tail.Overlay.AuxiliaryBuffer.IsNull) machine.Files.FollowMountPoint(Irp);
@@ -341,7 +342,7 @@ public sealed class IrpCompletion
         bool isReported = !status.IsError || (Irp.PendingReturned && !synchronous);
         if (isReported)
         {
-            CopyStatus(Irp);
+            TellStatus(Irp);
             SignalRequestor(Irp, file, synchronousFile, status);
         }
         else if (Irp.PendingReturned)
@@ -349,8 +350,9 @@ public sealed class IrpCompletion
             // COMPLETE-FINAL-19: an error after STATUS_PENDING on a synchronous request.
             if ((Irp.Flags & IRP_SYNCHRONOUS_API) != 0)
             {
-                CopyStatus(Irp);
-                Signal(!Irp.UserEvent.IsNull ? Irp.UserEvent : FileObjects.EventOf(file));
+                TellStatus(Irp);
+                if (!Irp.UserEvent.IsNull) Signal(Irp.UserEvent);
+                else if (!file.IsNull) Signal(FileObjects.EventOf(file));
             }
             else
             {
@@ -358,9 +360,10 @@ public sealed class IrpCompletion
                 Signal(FileObjects.EventOf(file));
             }
         }
+        Requestor requestor = machine.Outstanding.Remove(Irp);
         if (!requestor.Event.IsNull) machine.Objects.ObfDereferenceObject(requestor.Event);
         if (!file.IsNull) events.Emit(new RequestFinished(Irp, status, information));
-        bool isKept = isReported && !file.IsNull && (QueueApcRoutine(Irp) || machine.Ports.Take(Irp, file));
+        bool isKept = isReported && (QueueApcRoutine(Irp) || machine.Ports.Take(Irp, file));
         if (!isKept) machine.Irps.IoFreeIrp(Irp);
         requestor.Completion?.Finished(status, information);
     }
@@ -398,10 +401,22 @@ public sealed class IrpCompletion
         {
             GuestMemory.Read(irp.AssociatedIrp.SystemBuffer.Address, (int)length).CopyTo(GuestMemory.Write(irp.UserBuffer.Address, (int)length));
         }
-        catch (Exception e) when (e is NtStatusException or GuestFaultException)
+        catch (NtStatusException e)
         {
-            // COMPLETE-FINAL-12: the requestor's buffer went away; that becomes its status.
-            irp.IoStatus.Status = NTSTATUS.STATUS_ACCESS_VIOLATION;
+            // COMPLETE-FINAL-12: a program's buffer went away; that becomes its status.
+            irp.IoStatus.Status = e.Status;
+        }
+    }
+
+    /// <summary>Writes the requestor's status block; a program that has freed it is told in every other way.</summary>
+    static void TellStatus(PIRP irp)
+    {
+        try
+        {
+            CopyStatus(irp);
+        }
+        catch (NtStatusException)
+        {
         }
     }
 

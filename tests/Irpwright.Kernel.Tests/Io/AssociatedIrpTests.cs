@@ -29,6 +29,9 @@ public class AssociatedIrpTests : DriverTest
         const int parts = 3;
         PKEVENT over = Event();
         PDEVICE_OBJECT lower = Lowest(how, STATUS_SUCCESS);
+        PVOID buffer = Memory(64);
+        PMDL whole = IoAllocateMdl(buffer, 64, false, false, default);
+        MmProbeAndLockPages(whole, KernelMode, IoReadAccess);
         List<PIRP> associated = [];
         PDEVICE_OBJECT top = Device((_, master) =>
         {
@@ -39,7 +42,7 @@ public class AssociatedIrpTests : DriverTest
             {
                 PIRP part = IoMakeAssociatedIrp(master, lower.StackSize);
                 IoGetNextIrpStackLocation(part).MajorFunction = IRP_MJ_READ;
-                MmProbeAndLockPages(IoAllocateMdl(Memory(8), 8, false, false, part), KernelMode, IoReadAccess);
+                IoBuildPartialMdl(whole, IoAllocateMdl(buffer, 8, false, false, part), buffer, 8);
                 associated.Add(part);
             }
             foreach (PIRP part in associated) IoCallDriver(lower, part);
@@ -56,7 +59,23 @@ public class AssociatedIrpTests : DriverTest
         Wait(over);
         Assert.Equal(["master, 0 left"], Steps);
         Assert.All(associated, part => Assert.NotEqual(IO_TYPE_IRP, part.Type));
-        Assert.Equal(0, Machine.Mdls.LockedPages);
+        Assert.Equal(1, Machine.Mdls.LockedPages); // the master's
+        MmUnlockPages(whole);
+        Assert.Equal(1, Machine.Pool.LiveBlocks.Count(b => b.Tag == MdlTag));
+    });
+
+    const uint MdlTag = 0x206C644D; // "Mdl "
+
+    [Fact]
+    [Spec("ASSOC-03"), Spec("COMPLETE-FINAL-02")]
+    public void Pages_that_are_locked_for_an_associated_packet_alone_are_left_locked() => Stops(DRIVER_LEFT_LOCKED_PAGES_IN_PROCESS, () =>
+    {
+        PDEVICE_OBJECT lower = Lowest(Completing.Inline, STATUS_SUCCESS);
+        PIRP master = IoAllocateIrp(1, false);
+        master.AssociatedIrp.IrpCount = 2;
+        PIRP part = IoMakeAssociatedIrp(master, lower.StackSize);
+        MmProbeAndLockPages(IoAllocateMdl(Memory(8), 8, false, false, part), KernelMode, IoReadAccess);
+        IoCallDriver(lower, part);
     });
 
     [Fact]

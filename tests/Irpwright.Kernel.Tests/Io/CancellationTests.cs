@@ -606,6 +606,87 @@ public class CancellationTests : DriverTest
         });
 
         [Theory, MemberData(nameof(EverySchedule))]
+        [Spec("CANCEL-16"), Spec("CANCEL-17")]
+        public void Of_a_file_with_a_port_by_thread(Scheduling scheduling) => Run(scheduling, () =>
+        {
+            Create();
+            using var port = new CompletionPort(Machine);
+            using DeviceHandle handle = DeviceHandle.Open(Machine, Name);
+            port.Bind(handle);
+            IoOperation mine = handle.StartRead(new byte[1]);
+            PKEVENT sent = Event(), over = Event();
+            IoOperation? theirs = null;
+            Start(() =>
+            {
+                theirs = handle.StartRead(new byte[1]);
+                KeSetEvent(sent, 0, false);
+                theirs.Wait();
+                KeSetEvent(over, 0, false);
+            });
+            Wait(sent);
+            handle.CancelOfThisThread();
+            Assert.Equal(STATUS_CANCELLED, mine.Wait().Status);
+            Assert.False(theirs!.IsOver);
+            Assert.True(handle.CancelAll());
+            Wait(over);
+            Assert.Equal(2, new[] { port.Take(), port.Take() }.Count(e => e!.Value.Result.Status == STATUS_CANCELLED));
+        });
+
+        /// <summary>A create request, and a service that waits whatever the file was opened for, port or not.</summary>
+        [Theory]
+        [InlineData(IRP_MJ_CREATE)]
+        [InlineData(IRP_MJ_QUERY_INFORMATION)]
+        [InlineData(IRP_MJ_CLEANUP)]
+        [Spec("CANCEL-16"), Spec("FILE-03")]
+        public void That_another_thread_waits_for_in_every_service_but_closing(byte major) => Run(() =>
+        {
+            byte cancelable = 0xFF;
+            PIRP held = default;
+            PDEVICE_OBJECT device = Device((_, irp) =>
+            {
+                if (IoGetCurrentIrpStackLocation(irp).MajorFunction != cancelable) return Complete(irp, STATUS_SUCCESS);
+                cancelable = 0xFF;
+                IoMarkIrpPending(irp);
+                held = irp;
+                IoSetCancelRoutine(irp, (_, i) =>
+                {
+                    IoReleaseCancelSpinLock(i.CancelIrql);
+                    Complete(i, STATUS_CANCELLED);
+                });
+                return STATUS_PENDING;
+            }, name: Name);
+            KernelThread self = Machine.CurrentThread;
+            PFILE_OBJECT file = default;
+            if (major != IRP_MJ_CREATE) Assert.Equal(STATUS_SUCCESS, Machine.Files.Open(Name, GENERIC_READ, 0, UserMode, out file));
+            PKQUEUE queue = Machine.Ports.Create();
+            if (!file.IsNull) Machine.Ports.Associate(file, queue, 1);
+            cancelable = major;
+            Start(() =>
+            {
+                Eventually(() => !held.IsNull);
+                NTSTATUS status = Machine.Cancellation.CancelSynchronousRequests(self);
+                Assert.Equal(major == IRP_MJ_CLEANUP ? STATUS_NOT_FOUND : STATUS_SUCCESS, status);
+                if (major != IRP_MJ_CLEANUP) return;
+                IoSetCancelRoutine(held, default(PDRIVER_CANCEL));
+                Complete(held, STATUS_SUCCESS);
+            });
+            if (major == IRP_MJ_CREATE)
+            {
+                Assert.Equal(STATUS_CANCELLED, Machine.Files.Open(Name, GENERIC_READ, 0, UserMode, out file));
+                Assert.True(file.IsNull);
+            }
+            else
+            {
+                var query = new IoRequest(IRP_MJ_QUERY_INFORMATION) { IsSynchronous = true };
+                if (major == IRP_MJ_QUERY_INFORMATION) Assert.Equal(STATUS_CANCELLED, Machine.Requests.Send(file, query, StatusBlock(), null, out _));
+                Machine.Files.Close(file);
+            }
+            Assert.False(held.IsNull);
+            Assert.Equal(0, device.ReferenceCount);
+            ObDereferenceObject(queue);
+        });
+
+        [Theory, MemberData(nameof(EverySchedule))]
         [Spec("CANCEL-17")]
         public void Those_of_a_file_with_a_port_outlive_their_thread(Scheduling scheduling) => Run(scheduling, () =>
         {

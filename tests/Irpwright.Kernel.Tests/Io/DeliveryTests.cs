@@ -308,6 +308,154 @@ public class DeliveryTests : DriverTest
         Assert.Equal(STATUS_ACCESS_VIOLATION, block.Status);
     });
 
+    [Fact]
+    [Spec("COMPLETE-FINAL-12")]
+    public void A_drivers_buffer_that_went_away_is_a_fault() => Stops(PAGE_FAULT_IN_NONPAGED_AREA, () =>
+    {
+        PDEVICE_OBJECT target = Device((_, irp) => Complete(irp, STATUS_SUCCESS, 8));
+        var unmapped = new PVOID(Machine.Memory.NonPagedPool.End + 0x1000);
+        IoCallDriver(target, IoBuildDeviceIoControlRequest(0x222000, target, default, 0, unmapped, 8, false, Event(), StatusBlock()));
+    });
+
+    [Theory, MemberData(nameof(EveryCompletion))]
+    [Spec("COMPLETE-FINAL-15")]
+    public void A_status_block_that_went_away_is_not_written_and_all_else_is_done(Completing how, Scheduling scheduling) => Run(scheduling, () =>
+    {
+        ulong user = Machine.Memory.AllocateUser(4096);
+        PKEVENT done = Event();
+        PDEVICE_OBJECT target = Device((_, irp) =>
+        {
+            Machine.Memory.FreeUser(user, 4096);
+            return CompleteSomehow(irp, how, STATUS_SUCCESS);
+        });
+        PIRP irp = IoBuildSynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, target, default, 0, null, done, new PIO_STATUS_BLOCK(user));
+        IoCallDriver(target, irp);
+        Wait(done);
+        Eventually(() => irp.Type != IO_TYPE_IRP);
+        Assert.True(Lists.IsEmpty(Machine.CurrentThread.IrpList));
+    });
+
+    /// <summary>Looks at the thread's list when a request's event is set.</summary>
+    sealed class ListObserver(Func<PKEVENT, bool> isWatched, Action<bool> seen) : KernelObserver
+    {
+        public override void On(in EventSet e)
+        {
+            if (isWatched(e.Event)) seen(Lists.IsEmpty(KernelThread.Current!.IrpList));
+        }
+    }
+
+    [Fact]
+    [Spec("COMPLETE-FINAL-16")]
+    public void A_request_leaves_the_list_of_its_thread_when_its_requestor_has_been_told() => Run(() =>
+    {
+        PKEVENT done = Event();
+        bool? wasEmpty = null;
+        Machine.Events.Add(new ListObserver(e => e == done, isEmpty => wasEmpty = isEmpty));
+        PDEVICE_OBJECT target = Lowest(Completing.InlineAfterMarking, STATUS_SUCCESS);
+        IoCallDriver(target, IoBuildSynchronousFsdRequest(IRP_MJ_FLUSH_BUFFERS, target, default, 0, null, done, StatusBlock()));
+        Assert.False(wasEmpty);
+        Assert.True(Lists.IsEmpty(Machine.CurrentThread.IrpList));
+    });
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    [Spec("COMPLETE-FINAL-19")]
+    public void A_late_error_of_a_synchronous_request_without_a_file_reaches_its_status_block_and_event(bool ownEvent) => Run(() =>
+    {
+        PKEVENT own = Event();
+        PIO_STATUS_BLOCK block = StatusBlock();
+        PDEVICE_OBJECT target = Lowest(Completing.InlineAfterMarking, STATUS_DEVICE_NOT_READY);
+        PIRP irp = IoBuildDeviceIoControlRequest(0x222000, target, default, 0, default, 0, false, ownEvent ? own : default, block);
+        irp.Flags |= IRP_SYNCHRONOUS_API;
+        Assert.Equal(STATUS_PENDING, IoCallDriver(target, irp));
+        Assert.Equal((STATUS_DEVICE_NOT_READY, ownEvent), (block.Status, IsSet(own)));
+        Assert.NotEqual(IO_TYPE_IRP, irp.Type);
+    });
+
+    [Theory]
+    [InlineData(IRP_CLOSE_OPERATION)]
+    [InlineData(IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO)]
+    [Spec("CMP-29"), Spec("COMPLETE-FINAL-04")]
+    public void The_boost_also_reaches_who_waits_without_an_APC(IRP_FLAGS flags) => Run(() =>
+    {
+        PKEVENT done = Event();
+        PDEVICE_OBJECT target = Device((_, i) => Pend(i, () =>
+        {
+            KeDelayExecutionThread(KernelMode, false, -10_000); // until the originator waits
+            i.IoStatus.Status = STATUS_SUCCESS;
+            IoCompleteRequest(i, IO_SOUND_INCREMENT);
+        }));
+        PIRP irp = Packet(target);
+        irp.Flags = flags;
+        irp.UserIosb = StatusBlock();
+        irp.UserEvent = done;
+        IoCallDriver(target, irp);
+        Wait(done);
+        Assert.Equal(IO_SOUND_INCREMENT, Machine.CurrentThread.PriorityIncrement);
+    });
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    [Spec("COMPLETE-FINAL-05"), Spec("COMPLETE-FINAL-09")]
+    public void A_request_whose_thread_has_ended_is_dropped(bool paging) => Run(() =>
+    {
+        PIRP held = default;
+        PDEVICE_OBJECT target = Device((_, irp) =>
+        {
+            if (IoGetCurrentIrpStackLocation(irp).MajorFunction != IRP_MJ_WRITE) return Complete(irp, STATUS_SUCCESS);
+            IoMarkIrpPending(irp);
+            held = irp;
+            return STATUS_PENDING;
+        }, flags: DO_DIRECT_IO, name: @"\Device\Orphaned");
+        Assert.Equal(STATUS_SUCCESS, Machine.Files.Open(@"\Device\Orphaned", GENERIC_WRITE, 0, UserMode, out PFILE_OBJECT file));
+        PMDL pages = default;
+        KernelThread sender = Start(() =>
+        {
+            PIRP irp = IoBuildAsynchronousFsdRequest(IRP_MJ_WRITE, target, Memory(64), 64, 0, StatusBlock());
+            pages = irp.MdlAddress;
+            if (paging)
+            {
+                irp.Flags |= IRP_PAGING_IO | IRP_NOCACHE;
+            }
+            else
+            {
+                irp.Tail.Overlay.OriginalFileObject = file;
+                ObReferenceObject(file);
+            }
+            IoCallDriver(target, irp);
+        });
+        Eventually(() => sender.State == SchedulerState.Exited);
+        Complete(held, STATUS_SUCCESS);
+        Assert.NotEqual(IO_TYPE_IRP, held.Type);
+        Machine.Files.Close(file);
+        Assert.Equal((0, paging ? 1 : 0), (target.ReferenceCount, Machine.Mdls.LockedPages));
+        if (!paging) return;
+        MmUnlockPages(pages); // which stay its sender's
+        IoFreeMdl(pages);
+    });
+
+    [Fact]
+    [Spec("COMPLETE-FINAL-16")]
+    public void An_APC_routine_needs_no_file() => Run(() =>
+    {
+        PKEVENT done = Event();
+        PIO_STATUS_BLOCK block = StatusBlock();
+        PDEVICE_OBJECT target = Lowest(Completing.FromADpc, STATUS_SUCCESS, 4);
+        PIRP irp = IoBuildDeviceIoControlRequest(0x222000, target, default, 0, default, 0, false, default, block);
+        irp.Overlay.AsynchronousParameters.UserApcContext = new PVOID(0x66);
+        irp.Overlay.AsynchronousParameters.UserApcRoutine = Machine.Code.Routine(new IO_APC_ROUTINE((context, iosb, _) =>
+        {
+            Step($"{context.Address:X} {iosb.Status.Name} {iosb.Information} {iosb == block}");
+            KeSetEvent(done, 0, false);
+        }));
+        IoCallDriver(target, irp);
+        Wait(done);
+        Assert.Equal(["66 STATUS_SUCCESS 4 True"], Steps);
+        Assert.NotEqual(IO_TYPE_IRP, irp.Type);
+    });
+
     public enum Outcome
     {
         Success,

@@ -250,6 +250,41 @@ public class HandleTests : DriverTest
                 Assert.Equal(1, most);
             });
         }
+
+        /// <summary>The last handle is closed while another thread waits in a service: that goes first, and finds its file object.</summary>
+        [Theory, MemberData(nameof(EverySchedule))]
+        [Spec("FILE-05"), Spec("FILE-06")]
+        public void Are_cleaned_up_when_the_request_of_another_thread_is_over(Scheduling scheduling) => Run(scheduling, () =>
+        {
+            PFILE_OBJECT file = default;
+            PKEVENT over = Event();
+            bool isSent = false;
+            PDEVICE_OBJECT device = Device((_, irp) =>
+            {
+                byte major = IoGetCurrentIrpStackLocation(irp).MajorFunction;
+                Step($"0x{major:X}");
+                if (major != IRP_MJ_FLUSH_BUFFERS) return Complete(irp, STATUS_SUCCESS);
+                isSent = true;
+                return Pend(irp, () =>
+                {
+                    KeDelayExecutionThread(KernelMode, false, -10_000); // until the handle is being closed
+                    Step("over");
+                    Complete(irp, STATUS_DEVICE_NOT_READY);
+                });
+            }, name: Name);
+            Assert.Equal(STATUS_SUCCESS, Machine.Files.Open(Name, GENERIC_READ, FILE_SYNCHRONOUS_IO_NONALERT, UserMode, out file));
+            Start(() =>
+            {
+                Step(Machine.Requests.Send(file, new IoRequest(IRP_MJ_FLUSH_BUFFERS), StatusBlock(), null, out _).Name);
+                KeSetEvent(over, 0, false);
+            });
+            Eventually(() => isSent);
+            Machine.Files.Close(file);
+            Wait(over);
+            Eventually(() => device.ReferenceCount == 0);
+            Assert.Equal(["0x0", "0x9", "over", "0x12", "0x2"], Steps.Where(step => !step.StartsWith("STATUS", StringComparison.Ordinal)));
+            Assert.Contains("STATUS_DEVICE_NOT_READY", Steps);
+        });
     }
 
     public class Asynchronous_files : DriverTest
