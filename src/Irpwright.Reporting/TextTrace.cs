@@ -109,7 +109,7 @@ public sealed class TextTrace : KernelObserver
         {
             IrpStory story = StoryOf(e.Irp);
             if (story.Holder.IsNull)
-                Release(held is { Frame: { Kind: FrameKind.Dispatch } parent } ? $"{MarkOf(parent)}sends {story.Name}" : "");
+                Release(held is { Frame: { Kind: FrameKind.Dispatch } parent } && parent == Current() ? $"{MarkOf(parent)}sends {story.Name}" : "");
             else if (held is not { Frame: var frame } || frame.Story != story || frame.Device != story.Holder)
                 Step(story, story.Holder, Context(), $"IoCallDriver, {DescribeForward(e.Irp, story)}");
             else if (frame.Kind == FrameKind.Completion)

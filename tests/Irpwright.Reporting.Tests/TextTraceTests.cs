@@ -26,6 +26,48 @@ public class TextTraceTests
         Snapshot.Matches("read", stack.Text);
     }
 
+    /// <summary>A device whose driver takes its time before it answers.</summary>
+    sealed class Dozing : WdmDriver
+    {
+        public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+        {
+            foreach (byte major in (byte[])[IRP_MJ_CREATE, IRP_MJ_CLEANUP, IRP_MJ_CLOSE]) DriverObject.MajorFunction[major] = Routine(Complete);
+            DriverObject.MajorFunction[IRP_MJ_FLUSH_BUFFERS] = Routine(DispatchFlush);
+            NTSTATUS status = IoCreateDevice(DriverObject, 0, RTL_CONSTANT_STRING(@"\Device\Dozing0"), FILE_DEVICE_UNKNOWN, 0, false, out PDEVICE_OBJECT device);
+            device.Flags &= ~DO_DEVICE_INITIALIZING;
+            return status;
+        }
+
+        NTSTATUS DispatchFlush(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+        {
+            long interval = -TimeSpan.TicksPerMillisecond;
+            KeDelayExecutionThread(MODE.KernelMode, false, in interval);
+            return Complete(DeviceObject, Irp);
+        }
+
+        NTSTATUS Complete(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+        {
+            Irp.IoStatus = default;
+            IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            return STATUS_SUCCESS;
+        }
+    }
+
+    [Fact]
+    public void What_another_thread_sends_is_not_told_as_sent_by_a_dispatch_routine_that_waits()
+    {
+        using Stack stack = new(new Dozing(), @"\Device\Dozing0");
+        stack.Machine.RunTogether(Flush, Flush);
+        Assert.Equal(2, stack.Text.Split("IRP_MJ_FLUSH_BUFFERS").Length - 1);
+        Assert.DoesNotContain("sends irp#", stack.Text, StringComparison.Ordinal);
+
+        void Flush()
+        {
+            using DeviceHandle handle = DeviceHandle.Open(stack.Machine, @"\Device\Dozing0");
+            handle.Flush();
+        }
+    }
+
     [Fact]
     public void A_retry_is_told_as_the_same_IRP_going_down_again()
     {
