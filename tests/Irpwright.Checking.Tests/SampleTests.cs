@@ -1,3 +1,6 @@
+using Irpwright.Guest.Images;
+using Irpwright.Samples;
+
 namespace Irpwright.Checking.Tests;
 
 /// <summary>The battery on the samples: silent about those that are right, and clear about those that are not.</summary>
@@ -42,6 +45,35 @@ public class SampleTests
         Assert.Empty(result.Skipped);
         Assert.Equal(role, result.Profile.Role);
         Assert.True(result.Coverage.Functions > 0);
+    }
+
+    [Theory]
+    [InlineData(typeof(Associated))]
+    [InlineData(typeof(Csq))]
+    [InlineData(typeof(MsvcLike))]
+    [InlineData(typeof(Samples.PassThrough))]
+    [InlineData(typeof(PnpBus))]
+    [InlineData(typeof(PnpFilter))]
+    [InlineData(typeof(PnpFunc))]
+    [InlineData(typeof(Queue))]
+    [InlineData(typeof(Retry))]
+    [InlineData(typeof(Seh))]
+    [InlineData(typeof(Split))]
+    [InlineData(typeof(SyncQuery))]
+    public void So_does_its_twin_in_C_sharp(Type type)
+    {
+        string name = type.Name.ToLowerInvariant();
+        DriverSource twin = DriverSource.Of(type.Name, name, () => (WdmDriver)Activator.CreateInstance(type)!);
+        var options = new CheckOptions
+        {
+            Schedules = 1,
+            Budget = TimeSpan.FromMinutes(5),
+            // A C# driver does not show which codes it compares with.
+            ControlCodes = [.. ImageReport.ControlCodesOf(CompiledSamples.Driver(name).Image!).Select(code => code.Value)],
+        };
+        CheckResult result = new DriverCheck([twin], options).Run();
+        Assert.Empty(result.Findings.Select(finding => string.Join('\n', finding.Report)));
+        Assert.Empty(result.Skipped);
     }
 
     [Theory]
