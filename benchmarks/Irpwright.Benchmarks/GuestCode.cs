@@ -1,17 +1,12 @@
-using Iced.Intel;
 using Irpwright.Guest;
 using Irpwright.Kernel;
 using Irpwright.Wdk;
-using static Iced.Intel.AssemblerRegisters;
 
 namespace Irpwright.Benchmarks;
 
 /// <summary>Small routines in guest memory, called from C#.</summary>
 sealed class GuestCode : IDisposable
 {
-    /// <summary>Instructions in one turn of <see cref="Loop"/>.</summary>
-    public const int LoopInstructions = 6;
-
     readonly ulong nothing, loop, calls;
     readonly PVOID cell;
 
@@ -24,36 +19,7 @@ sealed class GuestCode : IDisposable
         nothing = page;
         loop = page + 0x100;
         calls = page + 0x200;
-        Place(nothing, code => code.ret());
-        Place(loop, code =>
-        {
-            Label turn = code.CreateLabel();
-            code.Label(ref turn);
-            code.add(rax, __[rdx]);
-            code.mov(__[rdx + 8], rax);
-            code.lea(r8, __[rax + rcx * 2]);
-            code.xor(rax, r8);
-            code.dec(rcx);
-            code.jnz(turn);
-            code.ret();
-        });
-        Place(calls, code =>
-        {
-            Label turn = code.CreateLabel();
-            code.push(rbx);
-            code.push(rsi);
-            code.sub(rsp, 0x28);
-            code.mov(rbx, rcx);
-            code.mov(rsi, rdx);
-            code.Label(ref turn);
-            code.call(rsi);
-            code.dec(rbx);
-            code.jnz(turn);
-            code.add(rsp, 0x28);
-            code.pop(rsi);
-            code.pop(rbx);
-            code.ret();
-        });
+        Arena.WriteRoutines(GuestMemory.Write(page, (int)GuestMemory.PageSize), page);
         Machine.Memory.Protect(page, GuestMemory.PageSize, PageAccess.ReadWrite | PageAccess.Execute);
     }
 
@@ -74,15 +40,6 @@ sealed class GuestCode : IDisposable
     /// <summary>One turn of the same loop with a kernel export that does nothing.</summary>
     public Workload ExportCalls => new(Machine, count =>
         Machine.Code.Invoke(calls, (ulong)count, Machine.Code.AddressOf(KernelExports.PoStartNextPowerIrp), 0, 0));
-
-    static void Place(ulong address, Action<Assembler> write)
-    {
-        var assembler = new Assembler(64);
-        write(assembler);
-        using var bytes = new MemoryStream();
-        assembler.Assemble(new StreamCodeWriter(bytes), address);
-        bytes.ToArray().CopyTo(GuestMemory.Write(address, (int)bytes.Length));
-    }
 
     public void Dispose() => Machine.Dispose();
 }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime;
 using Irpwright.Kernel;
 
 namespace Irpwright.Benchmarks;
@@ -16,7 +17,7 @@ readonly record struct Cost(double Nanoseconds, double Bytes);
 static class Paired
 {
     const int Repetitions = 25;
-    static readonly TimeSpan WarmUp = TimeSpan.FromMilliseconds(400), Repetition = TimeSpan.FromMilliseconds(1);
+    static readonly TimeSpan WarmUp = TimeSpan.FromMilliseconds(400), Quiet = TimeSpan.FromMilliseconds(250), Repetition = TimeSpan.FromMilliseconds(1);
 
     public static Cost[] Measure(params Workload[] workloads)
     {
@@ -34,14 +35,17 @@ static class Paired
         return best;
     }
 
-    // Runs until the JIT has had the time to optimise; returns how often makes a repetition.
+    // Runs until the JIT has had the time to optimise, and has nothing left to do; returns how often makes a repetition.
     static int Prepare(Workload workload)
     {
         var clock = Stopwatch.StartNew();
         int count = 1;
         TimeSpan shortest = TimeSpan.MaxValue;
-        while (clock.Elapsed < WarmUp)
+        long compiled = 0;
+        TimeSpan lastCompiled = TimeSpan.Zero;
+        while (clock.Elapsed < WarmUp || clock.Elapsed - lastCompiled < Quiet)
         {
+            if (compiled != JitInfo.GetCompiledMethodCount()) (compiled, lastCompiled) = (JitInfo.GetCompiledMethodCount(), clock.Elapsed);
             TimeSpan time = Run(workload, count).Time;
             if (time < Repetition) count *= 2;
             else if (time < shortest) shortest = time;

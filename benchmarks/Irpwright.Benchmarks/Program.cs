@@ -2,27 +2,29 @@ using System.Diagnostics;
 using Irpwright.Benchmarks;
 using Irpwright.Testing;
 
-string filter = Sample("passthrough");
+string filter = Files.Find("samples/native/bin/passthrough.sys");
 if (args is [FirstRequest.Argument])
 {
     FirstRequest.Child(filter);
     return 0;
 }
-if (args.Length > 0)
+var table = new Table();
+(string Name, Action Measure)[] sections =
+[
+    ("layers", Layers), ("compiled", CompiledLayers), ("requests", UserRequests), ("processor", Processor), ("unicorn", ProcessorAlone), ("checked", CheckedMemory),
+    ("exploration", Exploration), ("process", WholeProcess),
+];
+if (args.Except(sections.Select(section => section.Name)).Any())
 {
-    Console.Error.WriteLine("Irpwright.Benchmarks takes no arguments.");
+    Console.Error.WriteLine($"usage: Irpwright.Benchmarks [{string.Join('|', sections.Select(section => section.Name))}]...");
     return 2;
 }
 
 var clock = Stopwatch.StartNew();
-var table = new Table();
-Layers();
-CompiledLayers();
-UserRequests();
-Processor();
-CheckedMemory();
-Exploration();
-WholeProcess();
+foreach ((string name, Action measure) in sections)
+{
+    if (args.Length == 0 || args.Contains(name)) measure();
+}
 table.Write(Console.Out);
 Console.Error.WriteLine($"\n{clock.Elapsed.TotalSeconds:0} s; each figure is the shortest of 25 interleaved repetitions.");
 return 0;
@@ -82,10 +84,30 @@ void Processor()
     table.Section("Processor");
     using var code = new GuestCode();
     Cost[] costs = Paired.Measure(code.Call, code.Loop, code.GuestCalls, code.ExportCalls);
-    table.Add("instructions per second, loop with load and store", $"{GuestCode.LoopInstructions / costs[1].Nanoseconds * 1000:0} M");
+    table.Add("instructions per second, loop with load and store", $"{Arena.LoopInstructions / costs[1].Nanoseconds * 1000:0} M");
     table.Add("C# calls a guest routine", Time(costs[0].Nanoseconds));
     table.Add("guest calls a guest routine", Time(costs[2].Nanoseconds));
     table.Add("guest calls a kernel export", Time(costs[3].Nanoseconds), Ratio(costs[3].Nanoseconds, costs[2].Nanoseconds));
+}
+
+void ProcessorAlone()
+{
+    table.Section("The interpreter alone, and Unicorn executing the same");
+    using var interpreter = new InterpreterEngine();
+    using Unicorn? unicorn = Unicorn.IsInstalled ? new Unicorn() : null;
+    Row("C# calls a guest routine", engine => engine.Nothing);
+    Row("loop with load and store, a turn", engine => engine.Loop);
+    Row("guest calls C#", engine => engine.CallsOut);
+    Row("dispatch routine of 48 instructions, one call of C#", engine => engine.Dispatch);
+    Row("dispatch routine of 18 instructions, one call of C#", engine => engine.DispatchShort);
+    if (unicorn is null) table.Section("  Unicorn is not installed (Debian: libunicorn2): its figures are missing.");
+
+    void Row(string name, Func<Engine, Workload> workload)
+    {
+        Cost[] costs = unicorn is null ? Paired.Measure(workload(interpreter)) : Paired.Measure(workload(interpreter), workload(unicorn));
+        table.Add(name, Time(costs[0].Nanoseconds), unicorn is null ? "" : "1.00");
+        if (unicorn is not null) table.Add("  by Unicorn", Time(costs[1].Nanoseconds), Ratio(costs[1].Nanoseconds, costs[0].Nanoseconds));
+    }
 }
 
 void CheckedMemory()
@@ -135,13 +157,3 @@ static double PerLayer(Cost with, Cost without, int layers) => (with.Nanoseconds
 static string Time(double nanoseconds) => nanoseconds < 100 ? $"{nanoseconds:0.0} ns" : $"{nanoseconds:0} ns";
 
 static string Ratio(double figure, double reference) => $"{figure / reference:0.00}";
-
-static string Sample(string name)
-{
-    for (string? folder = AppContext.BaseDirectory; folder is not null; folder = Path.GetDirectoryName(folder))
-    {
-        string path = Path.Combine(folder, "samples", "native", "bin", name + ".sys");
-        if (File.Exists(path)) return path;
-    }
-    throw new FileNotFoundException($"samples/native/bin/{name}.sys is not above {AppContext.BaseDirectory}.");
-}
