@@ -154,11 +154,22 @@ public sealed class CheckBench
         }
         Machine.PlugAndPlay.Settle();
         Node = null;
+        // A request that is outstanding keeps its file open, and nothing is unloaded before its last file is closed.
+        if (Drivers.Any(IsOpen)) Rest();
         for (int i = services.Length - 1; i >= 0; i--)
         {
-            if (services[i].Loaded is not null) services[i].TryUnload();
+            if (services[i].Loaded is { } driver && !IsOpen(driver)) services[i].TryUnload();
         }
         foreach (DriverService extra in (DriverService[])[.. above, .. below, lowerService]) extra.TryUnload();
+    }
+
+    static bool IsOpen(Driver driver)
+    {
+        for (PDEVICE_OBJECT device = driver.Object.DeviceObject; !device.IsNull; device = device.NextDevice)
+        {
+            if (device.ReferenceCount > 0) return true;
+        }
+        return false;
     }
 
     // ---- Requests

@@ -47,6 +47,16 @@ public class SampleTests
         Assert.True(result.Coverage.Functions > 0);
     }
 
+    [Fact]
+    public void A_driver_of_hardware_passes_the_whole_battery_with_a_model_of_it()
+    {
+        CheckStack stack = CheckStack.Of([CompiledSamples.Driver("startio")]) with { Furnish = machine => _ = new BlockDevice(machine) };
+        CheckResult result = new DriverCheck(stack, new CheckOptions { Schedules = 20, Budget = TimeSpan.FromMinutes(5) }).Run();
+        Assert.Empty(result.Findings.Select(finding => string.Join('\n', finding.Report)));
+        Assert.Empty(result.Skipped);
+        Assert.Equal(DriverRole.Software, result.Profile.Role);
+    }
+
     [Theory]
     [InlineData(typeof(Associated))]
     [InlineData(typeof(Csq))]
