@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using System.Xml.Linq;
 using Irpwright.Checking.Reports;
+using Json.Schema;
 
 namespace Irpwright.Checking.Tests;
 
@@ -31,6 +32,30 @@ public class ReportTests
             Assert.Equal(0, artifact.GetProperty("index").GetInt32());
         }
         Assert.True(run.GetProperty("invocations")[0].GetProperty("executionSuccessful").GetBoolean());
+    }
+
+    [Fact]
+    public void Sarif_is_valid_by_its_schema_whatever_happened()
+    {
+        using Stream text = typeof(ReportTests).Assembly.GetManifestResourceStream("sarif-2.1.0.json")!;
+        using var reader = new StreamReader(text);
+        JsonSchema schema = JsonSchema.FromText(reader.ReadToEnd());
+        string[] drivers = [@"C:\drivers\broken-forgotten.sys", "/a b/ü#?.sys"];
+        RequireValid(Result);
+        RequireValid(Result with { Findings = [] });
+        RequireValid(Result with { Skipped = [new("load", "the budget was spent")] });
+        Assert.False(IsValid("""{ "version": "2.1.0" }""").IsValid);
+
+        void RequireValid(CheckResult result)
+        {
+            var output = new MemoryStream();
+            CheckSarif.Write(output, result, drivers, "1.2.3");
+            EvaluationResults evaluation = IsValid(System.Text.Encoding.UTF8.GetString(output.ToArray()));
+            Assert.True(evaluation.IsValid, string.Join('\n', evaluation.Details.Where(d => d.HasErrors).Select(d => $"{d.InstanceLocation}: {string.Join(", ", d.Errors!.Values)}")));
+        }
+
+        EvaluationResults IsValid(string sarif) => schema.Evaluate(
+            JsonDocument.Parse(sarif).RootElement, new EvaluationOptions { OutputFormat = OutputFormat.List, RequireFormatValidation = true });
     }
 
     [Fact]

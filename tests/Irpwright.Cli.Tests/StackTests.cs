@@ -1,5 +1,7 @@
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Irpwright.Samples;
+using Json.Schema;
 
 namespace Irpwright.Cli.Tests;
 
@@ -145,6 +147,49 @@ public class StackTests
         string complaint = Command.Run("check", file).AssertComplains(ExitCode.BadInput);
         Assert.StartsWith($"irpwright: {file}, line ", complaint, StringComparison.Ordinal);
         Assert.Contains(message, complaint, StringComparison.Ordinal);
+    }
+
+    static readonly JsonSchema Schema = JsonSchema.FromText(File.ReadAllText(TestFiles.Document("stack.schema.json")));
+
+    static bool IsValid(string json)
+    {
+        using var document = JsonDocument.Parse(json, new JsonDocumentOptions { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip });
+        return Schema.Evaluate(document.RootElement).IsValid;
+    }
+
+    [Fact]
+    public void The_schema_allows_the_example_and_the_samples()
+    {
+        string document = File.ReadAllText(TestFiles.Document("stack-json.md"));
+        Assert.True(IsValid(Regex.Match(document, "```json\n(.*?)```", RegexOptions.Singleline).Groups[1].Value));
+        string[] samples = Directory.GetFiles(TestFiles.Samples(""), "*.json");
+        Assert.NotEmpty(samples);
+        Assert.All(samples, sample => Assert.True(IsValid(File.ReadAllText(sample)), sample));
+    }
+
+    [Fact]
+    public void The_schema_has_the_members_that_the_document_describes_and_that_the_command_knows()
+    {
+        using var schema = JsonDocument.Parse(File.ReadAllText(TestFiles.Document("stack.schema.json")));
+        string document = File.ReadAllText(TestFiles.Document("stack-json.md"));
+        string[] members = [.. schema.RootElement.GetProperty("properties").EnumerateObject().Select(p => p.Name)];
+        Assert.All(members, name => Assert.Contains($"`{name}", document, StringComparison.Ordinal));
+        string complaint = Command.Run("check", Write("""{ "none": 1 }""")).AssertComplains(ExitCode.BadInput);
+        Assert.EndsWith($"there are {string.Join(", ", members)}.", complaint, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("{}")]
+    [InlineData("""{ "drivers": [] }""")]
+    [InlineData("""{ "drivers": ["a.sys"], "driver": "b.sys" }""")]
+    [InlineData("""{ "drivers": [{ "driver": "a.sys", "place": "top" }] }""")]
+    [InlineData("""{ "drivers": ["a.sys"], "controlRequests": [{ "input": 4 }] }""")]
+    [InlineData("""{ "drivers": ["a.sys"], "resources": [{ "memory": "here" }] }""")]
+    [InlineData("""{ "drivers": ["a.sys"], "budget": "soon" }""")]
+    public void The_schema_forbids_what_the_command_refuses(string json)
+    {
+        Assert.False(IsValid(json));
+        Assert.Equal(ExitCode.BadInput, Command.Run("check", Write(json.Replace("a.sys", "passthrough", StringComparison.Ordinal))).ExitCode);
     }
 
     [Fact]
