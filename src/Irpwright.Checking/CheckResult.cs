@@ -20,7 +20,9 @@ public sealed record SkippedScenario(string Scenario, string Reason);
 /// <param name="Routines">Kernel routines that the drivers called, in order of their names.</param>
 /// <param name="Functions">Functions of compiled drivers that ran.</param>
 /// <param name="AllFunctions">How many functions compiled drivers have, as far as their exception tables tell.</param>
-public sealed record CheckCoverage(IReadOnlyList<string> Routines, int Functions, int AllFunctions);
+/// <param name="Blocks">Straight pieces of their code that ran.</param>
+/// <param name="AllBlocks">How many there are, without those that only jump tables lead to.</param>
+public sealed record CheckCoverage(IReadOnlyList<string> Routines, int Functions, int AllFunctions, int Blocks, int AllBlocks);
 
 /// <summary>What a check came to.</summary>
 /// <param name="Findings">Most severe first.</param>

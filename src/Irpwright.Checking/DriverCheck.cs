@@ -176,7 +176,7 @@ public sealed class DriverCheck
         }
         ScenarioOutcome[] done = [.. outcomes.OfType<ScenarioOutcome>()];
         return new(profile, [.. findings.OrderBy(f => f.Severity)], [.. scenarios.Where((_, i) => outcomes[i] is not null)], done.Sum(o => o.Runs), done.Sum(o => o.Faults), done.Sum(o => o.Muted),
-            skipped, coverage.Result(stack.Drivers.Sum(d => d.Image?.Functions.Length ?? 0)));
+            skipped, coverage.Result(stack.Drivers));
     }
 
     CheckFinding Finding(CheckScenario scenario, Raw raw)
@@ -227,7 +227,7 @@ public sealed class DriverCheck
             {
                 IsPlugAndPlay = bench.IsPlugAndPlay,
                 IsAboveScriptedDevice = bench.Node is not null && stack.Device is null,
-                Lengths = [.. stack.Drivers.Where(d => d.Image is not null).SelectMany(d => ComparedNumbers.Of(d.Image!, LongestComparedLength)).Distinct()
+                Lengths = [.. stack.Drivers.Where(d => d.Image is not null).SelectMany(d => FunctionCode.ComparedNumbers(d.Image!, LongestComparedLength)).Distinct()
                     .Take(MostComparedLengths)],
             };
         });

@@ -10,8 +10,8 @@ public sealed class GuestDrivers : IDriverImages
 {
     readonly Machine machine;
     readonly DriverImageLoader loader;
-    // Those of images that are gone: the drivers were unloaded.
-    readonly HashSet<(string Image, uint Function)> reached = [];
+    // Those of code that is gone: discarded, or unloaded.
+    readonly HashSet<(string Image, uint Block)> reached = [];
     // Where files were read from: what their drivers import from or start is looked for there, as Windows does in System32\drivers.
     readonly List<string> folders = [];
 
@@ -21,7 +21,11 @@ public sealed class GuestDrivers : IDriverImages
         this.machine = machine;
         loader = new DriverImageLoader(machine, seed) { ReadModule = ReadNeighbour };
         var processor = new GuestProcessor(machine) { ImageAt = loader.ImageAt, DescribeMissing = address => loader.UnsupportedImportAt(address)?.ToString() };
-        loader.CodeWithdrawn += processor.Flush;
+        loader.CodeWithdrawn += (image, address, length) =>
+        {
+            NoteReached(image);
+            processor.Flush(address, length);
+        };
         // A return address may already belong to the next line; the instruction that stopped does not.
         machine.BugChecks.LineAt = address => loader.LineAt(processor.IsAt(address) ? address : address - 1);
         machine.Guest = processor;
@@ -102,29 +106,22 @@ public sealed class GuestDrivers : IDriverImages
     }
 
     /// <summary>Calls DriverUnload and frees the image; false, with nothing done, for a driver that cannot be unloaded.</summary>
-    public bool Unload(Driver driver)
-    {
-        NoteReached();
-        return machine.Run(() => loader.Unload(driver));
-    }
+    public bool Unload(Driver driver) => machine.Run(() => loader.Unload(driver));
 
-    /// <summary>The functions of images that have run so far, as RVAs of their first instruction; as far as exception tables tell.</summary>
-    public IReadOnlyCollection<(string Image, uint Function)> ReachedFunctions
+    /// <summary>The blocks of images (<see cref="PortableExecutable.Blocks"/>) that have run so far. Known only where memory is checked.</summary>
+    public IReadOnlyCollection<(string Image, uint Block)> ReachedBlocks
     {
         get
         {
-            NoteReached();
+            foreach (DriverImage image in loader.Images) NoteReached(image);
             return reached;
         }
     }
 
-    void NoteReached()
+    void NoteReached(DriverImage image)
     {
-        if (machine.Guest is not GuestProcessor processor) return;
-        foreach (DriverImage image in loader.Images)
-        {
-            foreach (RuntimeFunction function in image.File.Functions)
-                if (processor.HasRun(image.Base + function.BeginAddress)) reached.Add((image.Name, function.BeginAddress));
-        }
+        if (!machine.Options.ChecksMemory || machine.Guest is not GuestProcessor processor) return;
+        foreach (uint block in image.File.Blocks)
+            if (processor.HasRun(image.Base + block)) reached.Add((image.Name, block));
     }
 }

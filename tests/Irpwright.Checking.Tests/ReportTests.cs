@@ -166,7 +166,7 @@ public class ReportTests
     {
         Assert.Equal(
             $"{Result.Findings.Count} findings in {Result.Ran.Count} scenarios, {Result.Runs} runs; {Result.Faults} call sites made to fail; "
-                + $"{Result.Coverage.Routines.Count} kernel routines called; {Result.Coverage.Functions} of {Result.Coverage.AllFunctions} functions reached",
+                + $"{Result.Coverage.Routines.Count} kernel routines called; {Result.Coverage.Functions} of {Result.Coverage.AllFunctions} functions and {Result.Coverage.Blocks} of {Result.Coverage.AllBlocks} blocks of code reached",
             Assert.Single(CheckText.Summarise(Result)));
     }
 }

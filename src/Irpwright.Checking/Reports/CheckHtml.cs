@@ -198,7 +198,7 @@ public static class CheckHtml
     {
         page.Text("h2", "Coverage");
         CheckCoverage coverage = result.Coverage;
-        if (coverage.AllFunctions > 0) page.Text("p", $"{coverage.Functions} of {CheckText.Count(coverage.AllFunctions, "function")} of the compiled drivers ran.");
+        if (coverage.AllFunctions > 0) page.Text("p", $"{CheckText.Reached(coverage)} of the compiled drivers ran.");
         page.Element("details", () =>
         {
             page.Text("summary", $"{CheckText.Count(coverage.Routines.Count, "kernel routine")} called");

@@ -42,12 +42,15 @@ public static class CheckText
         var lines = new List<string>();
         lines.Add($"{Count(result.Findings.Count, "finding")} in {Count(result.Ran.Count, "scenario")}, {Count(result.Runs, "run")}; "
             + $"{Count(result.Faults, "call site")} made to fail; {Count(result.Coverage.Routines.Count, "kernel routine")} called"
-            + (result.Coverage.AllFunctions > 0 ? $"; {result.Coverage.Functions} of {Count(result.Coverage.AllFunctions, "function")} reached" : ""));
+            + (result.Coverage.AllFunctions > 0 ? $"; {Reached(result.Coverage)} reached" : ""));
         if (result.Muted > 0) lines.Add($"{Count(result.Muted, "violation")} muted");
         foreach (IGrouping<string, SkippedScenario> reason in result.Skipped.GroupBy(s => s.Reason))
             lines.Add($"not decided, {Count(reason.Count(), "scenario")}: {reason.Key}");
         return lines;
     }
+
+    internal static string Reached(CheckCoverage coverage) =>
+        $"{coverage.Functions} of {Count(coverage.AllFunctions, "function")} and {coverage.Blocks} of {Count(coverage.AllBlocks, "block")} of code";
 
     internal static string Count(long count, string what) => count == 1 ? $"1 {what}" : $"{count} {what}s";
 }

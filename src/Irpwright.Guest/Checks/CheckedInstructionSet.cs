@@ -13,6 +13,7 @@ sealed unsafe class CheckedInstructionSet<TMode>(MemoryChecks checks) : IInstruc
     readonly InstructionSet<TMode> instructions = new();
     readonly InstructionInfoFactory factory = new();
 
+    public bool EndsAtBranches => true;
     public Handler Trap => &Screen<TMode>.Trap;
     public Handler Thunk => &Screen<TMode>.Thunk;
     public Handler Link => instructions.Link;

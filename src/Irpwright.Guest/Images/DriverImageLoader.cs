@@ -46,7 +46,7 @@ public sealed class DriverImageLoader
     public bool AllowsMissingImports { get; set; }
 
     /// <summary>Code at an address, of a length in bytes, is about to go; whoever keeps translations of it drops them.</summary>
-    public event Action<ulong, ulong>? CodeWithdrawn;
+    public event Action<DriverImage, ulong, ulong>? CodeWithdrawn;
 
     /// <summary>Images in memory, oldest first.</summary>
     public IReadOnlyList<DriverImage> Images
@@ -181,7 +181,7 @@ public sealed class DriverImageLoader
     public void DiscardInitialization(DriverImage image)
     {
         foreach (ImageSection section in image.Sections)
-            if (section.IsDiscardable) CodeWithdrawn?.Invoke(image.Base + section.VirtualAddress, section.VirtualSize);
+            if (section.IsDiscardable) CodeWithdrawn?.Invoke(image, image.Base + section.VirtualAddress, section.VirtualSize);
         image.DiscardInitialization();
         machine.PageableSections.Apply(image.Base);
     }
@@ -195,7 +195,7 @@ public sealed class DriverImageLoader
             image.IsLoaded = false;
             foreach (DriverImage needed in image.Dependencies) needed.Importers--;
         }
-        CodeWithdrawn?.Invoke(image.Base, image.Size);
+        CodeWithdrawn?.Invoke(image, image.Base, image.Size);
         machine.Modules.Remove(image.Base);
         machine.PageableSections.Remove(image.Base);
         ulong start = image.Base - GuestMemory.PageSize, size = GuestMemory.PageSize + image.Size;

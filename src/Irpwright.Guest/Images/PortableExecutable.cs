@@ -19,6 +19,7 @@ public sealed class PortableExecutable
     readonly Lazy<ImageSymbols> symbols;
     bool isOnDisk;
     readonly Lazy<Dictionary<string, ImageExport>> exportsByName;
+    readonly Lazy<ImmutableArray<uint>> blocks;
     readonly Lazy<Dictionary<uint, ImageExport>> exportsByOrdinal;
 
     const int MaxChainedUnwindInfo = 32;
@@ -44,6 +45,7 @@ public sealed class PortableExecutable
         Characteristics = (ImageCharacteristics)fileHeader.Characteristics;
         DllCharacteristics = (ImageDllCharacteristics)header.DllCharacteristics;
         symbols = new(() => ImageSymbols.Read(this, symbolsInFile, isOnDisk));
+        blocks = new(() => FunctionCode.Blocks(this));
         exportsByName = new(() => Index(Exports.Where(export => export.Name.Length > 0), export => export.Name));
         exportsByOrdinal = new(() => Index(Exports, export => export.Ordinal));
     }
@@ -115,6 +117,9 @@ public sealed class PortableExecutable
 
     /// <summary>The exception table, in ascending order.</summary>
     public ImmutableArray<RuntimeFunction> Functions { get; internal init; }
+
+    /// <summary>RVAs where straight pieces of code begin, ascending; see <see cref="FunctionCode.Blocks"/>.</summary>
+    public ImmutableArray<uint> Blocks => blocks.Value;
 
     public CodeViewRecord? CodeView { get; internal init; }
 

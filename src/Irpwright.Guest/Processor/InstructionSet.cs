@@ -22,6 +22,12 @@ unsafe interface IInstructionSet
     /// <summary>Translates what is at an address, and continues there.</summary>
     delegate*<Cpu*, ulong, Op*> Unknown { get; }
 
+    /// <summary>
+    /// Whether a chain ends at a conditional branch. Then nothing is translated that is not reached, which <see cref="Interpreter.HasReached"/>
+    /// tells exactly.
+    /// </summary>
+    bool EndsAtBranches { get; }
+
     /// <summary>Appends the operations of the first instruction, or of the first two if they are one operation.</summary>
     /// <param name="live">Per instruction the flags that somebody reads.</param>
     /// <returns>The number of instructions taken.</returns>
@@ -30,6 +36,7 @@ unsafe interface IInstructionSet
 
 sealed unsafe class InstructionSet<TMode> : IInstructionSet where TMode : struct, IMode
 {
+    public bool EndsAtBranches => false;
     public Handler Trap => &Branch<TMode>.Trap;
     public Handler Thunk => &Branch<TMode>.Thunk;
     public Handler Link => &Branch<TMode>.Link;

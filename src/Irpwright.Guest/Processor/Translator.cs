@@ -115,7 +115,7 @@ sealed unsafe class Translator : IDisposable
             if (decoder.LastError == DecoderError.NoMoreBytes) break;
             decoded[count++] = instruction;
             next = instruction.NextIP;
-            if (!FallsThrough(instruction)) break;
+            if (!FallsThrough(instruction) || (instructions.EndsAtBranches && instruction.FlowControl == FlowControl.ConditionalBranch)) break;
         }
         return count;
     }

@@ -200,7 +200,7 @@ public sealed class DriverImageLoaderTests : IDisposable
     {
         DriverImage image = Load(Bindable());
         var withdrawn = new List<ulong>();
-        loader.CodeWithdrawn += (address, _) => withdrawn.Add(address - image.Base);
+        loader.CodeWithdrawn += (_, address, _) => withdrawn.Add(address - image.Base);
         loader.DiscardInitialization(image);
         Assert.Equal([0x7000ul, 0x8000ul], withdrawn);
         IEnumerable<ImageSection> gone = image.Sections.Where(section => Access(image.Base + section.VirtualAddress) == PageAccess.None);
