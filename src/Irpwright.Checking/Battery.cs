@@ -344,7 +344,7 @@ static class Battery
                 (string Name, Func<CheckBench, IoRequest> Make) a = kinds[i], b = kinds[j];
                 yield return new($"race-{a.Name}-{b.Name}", $"a {a.Name} and a {b.Name} at once", bench => Opened(bench, handle => bench.Machine.RunTogether(
                     () => bench.Do(handle, a.Make(bench)),
-                    () => bench.Do(handle, b.Make(bench))))) { Lower = LowerDevice.Later, IsExplored = true };
+                    () => bench.Do(handle, b.Make(bench))))) { Lower = LowerDevice.Later, IsExplored = true, Weight = 3 };
             }
         }
         yield return new("race-open", "opening and closing in two threads", bench => Loaded(bench, () =>

@@ -6,7 +6,7 @@ public sealed record CheckOptions
     /// <summary>Chooses the interleavings; the same seed gives the same findings.</summary>
     public ulong Seed { get; init; } = 1;
 
-    /// <summary>Schedules for each scenario whose interleavings are searched.</summary>
+    /// <summary>Schedules for each scenario whose interleavings are searched; two requests at once get three times as many.</summary>
     public int Schedules { get; init; } = 100;
 
     /// <summary>Host time after which no further scenario begins.</summary>

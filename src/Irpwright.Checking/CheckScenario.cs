@@ -14,6 +14,9 @@ public sealed record CheckScenario(string Id, string Title, Action<CheckBench> A
     /// <summary>Whether its interleavings are searched; otherwise it runs once, in the ordinary order.</summary>
     public bool IsExplored { get; init; }
 
+    /// <summary>How many times as many interleavings as usual it deserves.</summary>
+    public int Weight { get; init; } = 1;
+
     /// <summary>
     /// Whether it is run again for each place in the drivers where a kernel routine could fail, with that failing once; and whether in a
     /// search of interleavings any of them may fail at any time.

@@ -120,7 +120,7 @@ public sealed class DriverCheck
         if (scenario.IsExplored)
         {
             ISearch search = new ExploreOptions { Seed = options.Seed }.NewSearch();
-            long left = options.Schedules;
+            long left = (long)options.Schedules * scenario.Weight;
             while (left > 0 && !cancellation.IsCancellationRequested)
             {
                 var explorer = new Explorer((strategy, attach) => runner.Run(scenario, strategy, scenario.WithFaults, coverage, attach).Failures)
