@@ -46,7 +46,7 @@ sealed class CheckRunner(CheckStack stack, CheckOptions options)
             coverage?.Attach(machine);
             attach?.Invoke(machine);
         });
-        return new(Explained(failures), bench!.Refusal, muted);
+        return new([.. Explained(failures).Select(failure => Placed(failure, scenario))], bench!.Refusal, muted);
     }
 
     static bool IsOfDriversUnderTest(Violation violation) => !CheckBench.Extras.Contains(violation.Driver);
@@ -57,6 +57,10 @@ sealed class CheckRunner(CheckStack stack, CheckOptions options)
         int hang = failures.TakeWhile(failure => failure.Kind != FailureKind.Hang).Count();
         return hang < failures.Count - 1 ? [.. failures.Where((_, i) => i != hang)] : failures;
     }
+
+    // What one scenario expects and does not get has nothing to do with what another one does.
+    static Failure Placed(Failure failure, CheckScenario scenario) =>
+        failure.Kind == FailureKind.Scenario ? failure with { Place = scenario.Id } : failure;
 
     /// <summary>Makes a recorded run again and reports what it was recorded for.</summary>
     /// <returns>The failure as this run shows it: with the addresses of a machine that is alone.</returns>
@@ -104,7 +108,11 @@ sealed class CheckRunner(CheckStack stack, CheckOptions options)
                 BugCheckException e when failure.Kind == FailureKind.BugCheck => BugCheckText.Describe(e.Report, names!, story, command),
                 MachineHungException e when failure.Kind == FailureKind.Hang => BugCheckText.DescribeHang(e.Message, names!, story, command),
                 _ when seen is var (violation, irp, steps) => ViolationText.DescribeAtLength(violation, irp, steps, command),
-                _ => [failure.ToString(), "", "  to see it again", $"    {command}"],
+                _ =>
+                [
+                    $"{failure.Name}  {failure.Place}", .. failure.Sentence.Split('\n').Select(line => $"  {line}"),
+                    "", "  last steps", .. story.Recent.Select(step => $"    {step}"), "", "  to see it again", $"    {command}",
+                ],
             });
         }
     }

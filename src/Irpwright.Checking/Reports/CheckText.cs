@@ -28,7 +28,8 @@ public static class CheckText
     /// <summary>A line for each scenario: its name and what it does.</summary>
     public static IReadOnlyList<string> List(IReadOnlyList<CheckScenario> scenarios)
     {
-        int width = scenarios.Max(scenario => scenario.Id.Length);
+        const int longest = 48;
+        int width = scenarios.Max(scenario => scenario.Id.Length <= longest ? scenario.Id.Length : 0);
         return [.. scenarios.Select(scenario => scenario.Title == scenario.Id ? scenario.Id : $"{scenario.Id.PadRight(width)}  {scenario.Title}")];
     }
 

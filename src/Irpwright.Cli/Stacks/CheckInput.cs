@@ -41,5 +41,5 @@ sealed record CheckInput(CheckStack Stack, StackFile? File)
         }));
 
     static CheckScenario Of(string name, Action<CheckBench> act) =>
-        new(name, name, act) { WithFaults = true, IsExplored = true, GivesUpOnFaults = true };
+        new(name, name[(name.LastIndexOf('.') + 1)..].Replace('_', ' '), act) { WithFaults = true, IsExplored = true, GivesUpOnFaults = true };
 }
