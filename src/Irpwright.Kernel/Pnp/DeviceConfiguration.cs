@@ -71,10 +71,13 @@ sealed class DeviceConfiguration(Machine machine)
         if (TakeAnswer(Send(node, IRP_MN_QUERY_BUS_INFORMATION), _ => PNP_BUS_INFORMATION.SizeOf) is { Length: > 0 } bus)
             node.BusInformation = MemoryMarshal.Read<PNP_BUS_INFORMATION>(bus);
         node.BootResources = TakeAnswer(Send(node, IRP_MN_QUERY_RESOURCES), address => SizeOf(new PCM_RESOURCE_LIST(address)));
-        node.ResourceRequirements = TakeAnswer(Send(node, IRP_MN_QUERY_RESOURCE_REQUIREMENTS), address => SizeOf(new PIO_RESOURCE_REQUIREMENTS_LIST(address)));
+        QueryRequirements(node);
         if (node.DeviceId.Length == 0) SetProblem(node, CM_PROB.CM_PROB_NOT_CONFIGURED, NTSTATUS.STATUS_PNP_INVALID_ID);
         else Send(node, IRP_MN_DEVICE_ENUMERATED);
     }
+
+    internal void QueryRequirements(DeviceNode node) => node.ResourceRequirements =
+        TakeAnswer(Send(node, IRP_MN_QUERY_RESOURCE_REQUIREMENTS), address => SizeOf(new PIO_RESOURCE_REQUIREMENTS_LIST(address)));
 
     RequestAnswer Send(DeviceNode node, byte minor, PnpIrps.Parameters? parameters = null, ulong information = 0) =>
         Tree.Requests.Send(node.PhysicalDevice, IRP_MJ_PNP, minor, parameters, information);
@@ -245,7 +248,8 @@ sealed class DeviceConfiguration(Machine machine)
         Tree.Change(node, DeviceNodeState.Started);
         machine.DeviceInterfaces.Expose(node);
         QueryCapabilities(node);
-        UpdatePnpState(node);
+        // Whatever stopped it knows its state.
+        if (!isRestart) UpdatePnpState(node);
         EnumerateChildren(node);
         if (isRestart)
         {
@@ -316,23 +320,41 @@ sealed class DeviceConfiguration(Machine machine)
         return answer.Status;
     }
 
-    /// <summary>Asks for the PnP state and does what it says: a failed device is removed, one with new requirements restarted.</summary>
+    /// <summary>Asks for the PnP state and does what it says: a failed device is removed, one with new requirements gets other resources.</summary>
     internal void UpdatePnpState(DeviceNode node)
     {
         if (!node.IsStarted) return;
         RequestAnswer answer = Send(node, IRP_MN_QUERY_PNP_DEVICE_STATE);
         if (answer.Status < 0) return;
         node.PnpState = (PNP_DEVICE_STATE)answer.Information;
-        if ((node.PnpState & (PNP_DEVICE_STATE.PNP_DEVICE_FAILED | PNP_DEVICE_STATE.PNP_DEVICE_REMOVED)) != 0)
+        bool hasFailed = (node.PnpState & PNP_DEVICE_STATE.PNP_DEVICE_FAILED) != 0;
+        bool isGone = (node.PnpState & PNP_DEVICE_STATE.PNP_DEVICE_REMOVED) != 0;
+        bool needsOther = (node.PnpState & PNP_DEVICE_STATE.PNP_DEVICE_RESOURCE_REQUIREMENTS_CHANGED) != 0;
+        if (isGone || (hasFailed && !needsOther))
+            Lose(node, isGone ? CM_PROB.CM_PROB_DEVICE_NOT_THERE : CM_PROB.CM_PROB_FAILED_POST_START, NTSTATUS.STATUS_UNSUCCESSFUL);
+        else if (needsOther)
+            ChangeResources(node, mustStop: hasFailed);
+    }
+
+    /// <summary>A device that works gets IRP_MN_START_DEVICE with its new resources; one that says that it has failed is stopped before.</summary>
+    void ChangeResources(DeviceNode node, bool mustStop)
+    {
+        QueryRequirements(node);
+        if (mustStop)
         {
-            bool isReported = (node.PnpState & PNP_DEVICE_STATE.PNP_DEVICE_REMOVED) == 0;
-            Tree.Removal.SurpriseRemove(node);
-            SetProblem(node, isReported ? CM_PROB.CM_PROB_FAILED_POST_START : CM_PROB.CM_PROB_DEVICE_NOT_THERE, NTSTATUS.STATUS_UNSUCCESSFUL);
-        }
-        else if ((node.PnpState & PNP_DEVICE_STATE.PNP_DEVICE_RESOURCE_REQUIREMENTS_CHANGED) != 0)
-        {
-            node.ResourceRequirements = TakeAnswer(Send(node, IRP_MN_QUERY_RESOURCE_REQUIREMENTS), address => SizeOf(new PIO_RESOURCE_REQUIREMENTS_LIST(address)));
             if (Tree.Removal.Stop(node) >= 0) Start(node);
+            return;
         }
+        // It keeps what it has if others have what it wants.
+        if (!AssignResources(node)) return;
+        NTSTATUS status = SendStart(node);
+        if (status < 0) Lose(node, CM_PROB.CM_PROB_FAILED_START, status);
+        else EnumerateChildren(node);
+    }
+
+    void Lose(DeviceNode node, CM_PROB problem, NTSTATUS status)
+    {
+        Tree.Removal.SurpriseRemove(node);
+        SetProblem(node, problem, status);
     }
 }

@@ -90,6 +90,12 @@ public sealed class DeviceNode
     /// <summary>Answer to the last IRP_MN_QUERY_PNP_DEVICE_STATE.</summary>
     public PNP_DEVICE_STATE PnpState { get; internal set; }
 
+    /// <summary>Whether its bus keeps the device from being ejected (IRP_MN_SET_LOCK).</summary>
+    public bool IsLocked { get; internal set; }
+
+    /// <summary>The paging, hibernation and dump files that the system has on the device, one entry each.</summary>
+    public IReadOnlyList<DEVICE_USAGE_NOTIFICATION_TYPE> SpecialFiles { get; internal set; } = [];
+
     /// <summary>What was installed for the device; null for a device without drivers of its own.</summary>
     public DeviceInstallation? Installation { get; internal set; }
 

@@ -26,7 +26,7 @@ sealed class DeviceRemoval(Machine machine)
             if (status >= 0)
             {
                 Tree.Change(below, DeviceNodeState.StopPending);
-                if (status == NTSTATUS.STATUS_RESOURCE_REQUIREMENTS_CHANGED) below.PnpState |= PNP_DEVICE_STATE.PNP_DEVICE_RESOURCE_REQUIREMENTS_CHANGED;
+                if (status == NTSTATUS.STATUS_RESOURCE_REQUIREMENTS_CHANGED) Tree.Configuration.QueryRequirements(below);
                 continue;
             }
             Send(below, IRP_MN_CANCEL_STOP_DEVICE);
@@ -61,10 +61,16 @@ sealed class DeviceRemoval(Machine machine)
 
     /// <summary>Asks the device's drivers for devices that are related to it; null if they know of none.</summary>
     /// <remarks>Each comes with the reference that the driver added.</remarks>
-    internal PDEVICE_OBJECT[]? QueryRelations(DeviceNode node, DEVICE_RELATION_TYPE type)
+    internal PDEVICE_OBJECT[]? QueryRelations(DeviceNode node, DEVICE_RELATION_TYPE type) => QueryRelations(node.PhysicalDevice, type);
+
+    /// <param name="file">For TargetDeviceRelation: the file that is on the device.</param>
+    internal PDEVICE_OBJECT[]? QueryRelations(PDEVICE_OBJECT device, DEVICE_RELATION_TYPE type, PFILE_OBJECT file = default)
     {
-        RequestAnswer answer = Tree.Requests.Send(
-            node.PhysicalDevice, IRP_MJ_PNP, IRP_MN_QUERY_DEVICE_RELATIONS, location => location.Parameters.QueryDeviceRelations.Type = type);
+        RequestAnswer answer = Tree.Requests.Send(device, IRP_MJ_PNP, IRP_MN_QUERY_DEVICE_RELATIONS, location =>
+        {
+            location.Parameters.QueryDeviceRelations.Type = type;
+            location.FileObject = file;
+        });
         if (answer.Status < 0 || answer.Information == 0) return null;
         PDEVICE_RELATIONS relations = new(answer.Information);
         var devices = new PDEVICE_OBJECT[relations.Count];
@@ -162,6 +168,7 @@ sealed class DeviceRemoval(Machine machine)
         Send(node, IRP_MN_REMOVE_DEVICE);
         machine.DeviceInterfaces.Forget(node);
         node.AllocatedResources = default;
+        node.SpecialFiles = [];
         node.AwaitsLastHandle = false;
         device.DeviceObjectExtension.ExtensionFlags |= DOE_START_PENDING;
         Tree.Change(node, DeviceNodeState.Enumerated);
@@ -234,7 +241,9 @@ sealed class DeviceRemoval(Machine machine)
             node.Problem = CM_PROB.CM_PROB_HELD_FOR_EJECT;
             return status;
         }
-        status = Send(node, IRP_MN_EJECT);
+        // Nobody but the PnP manager can unlock it, and a locked device cannot be ejected.
+        if (node.IsLocked) status = Tree.SetLock(node, isLocked: false);
+        if (status >= 0) status = Send(node, IRP_MN_EJECT);
         if (status < 0) return status;
         if (node.Parent == Tree.Root) Unplug(node);
         else Tree.Configuration.EnumerateChildren(node.Parent!);

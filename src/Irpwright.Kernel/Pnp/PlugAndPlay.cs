@@ -18,6 +18,7 @@ public sealed class PlugAndPlay
     readonly Queue<Action> operations = new();
     KernelThread? worker;
     bool isWorking;
+    readonly DeviceRequests deviceRequests;
     RootBus? rootBus;
 
     internal PlugAndPlay(Machine machine)
@@ -26,6 +27,7 @@ public sealed class PlugAndPlay
         Requests = new PnpIrps(machine);
         Configuration = new DeviceConfiguration(machine);
         Removal = new DeviceRemoval(machine);
+        deviceRequests = new DeviceRequests(machine);
         Root = new DeviceNode(null, default) { State = DeviceNodeState.Started };
     }
 
@@ -271,7 +273,37 @@ public sealed class PlugAndPlay
     /// <returns>What the driver that refused returned.</returns>
     public NTSTATUS Eject(DeviceNode node) => Do(() => Removal.Eject(node));
 
-    /// <summary>Sends any PnP request to the device's stack, as the system does for a setup program or another component.</summary>
+    /// <summary>Asks a device's drivers for an interface (IRP_MN_QUERY_INTERFACE), before the device is started too.</summary>
+    /// <param name="buffer">Zeroed memory of <paramref name="size"/> bytes, which the driver that has the interface fills in and references.</param>
+    /// <param name="specificData">What the interface's documentation says; null as a rule.</param>
+    /// <returns>STATUS_NOT_SUPPORTED when no driver has it.</returns>
+    public NTSTATUS QueryInterface(DeviceNode node, Guid type, PINTERFACE buffer, ushort size, ushort version, PVOID specificData = default) =>
+        Do(() => deviceRequests.QueryInterface(node, type, buffer, size, version, specificData));
+
+    /// <summary>Reads the configuration space that a device has on its bus (IRP_MN_READ_CONFIG).</summary>
+    /// <param name="whichSpace">PCI_WHICHSPACE_CONFIG, or what else the bus defines.</param>
+    /// <returns>With the number of bytes that were read.</returns>
+    public RequestAnswer ReadConfig(DeviceNode node, uint whichSpace, uint offset, Memory<byte> buffer) =>
+        Do(() => deviceRequests.AccessConfig(node, IRP_MN_READ_CONFIG, whichSpace, offset, default, buffer));
+
+    /// <summary>Writes the configuration space that a device has on its bus (IRP_MN_WRITE_CONFIG).</summary>
+    /// <returns>With the number of bytes that were written.</returns>
+    public RequestAnswer WriteConfig(DeviceNode node, uint whichSpace, uint offset, ReadOnlyMemory<byte> data) =>
+        Do(() => deviceRequests.AccessConfig(node, IRP_MN_WRITE_CONFIG, whichSpace, offset, data, default));
+
+    /// <summary>Has the bus driver lock a device, so that nobody ejects it, or unlock it (IRP_MN_SET_LOCK). <see cref="Eject"/> unlocks.</summary>
+    /// <returns>STATUS_NOT_SUPPORTED, and nothing is sent, for a device without LockSupported.</returns>
+    public NTSTATUS SetLock(DeviceNode node, bool isLocked) => Do(() => deviceRequests.SetLock(node, isLocked));
+
+    /// <summary>The system wants a paging, hibernation or dump file on a started device (IRP_MN_DEVICE_USAGE_NOTIFICATION, InPath).</summary>
+    /// <returns>An error, and no such file is there, if a driver refuses or none knows the request.</returns>
+    public NTSTATUS AddSpecialFile(DeviceNode node, DEVICE_USAGE_NOTIFICATION_TYPE type) => Do(() => deviceRequests.NotifyUsage(node, type, inPath: true));
+
+    /// <summary>A special file is no longer on a device; its drivers are told.</summary>
+    /// <returns>STATUS_INVALID_DEVICE_STATE when there was none.</returns>
+    public NTSTATUS RemoveSpecialFile(DeviceNode node, DEVICE_USAGE_NOTIFICATION_TYPE type) => Do(() => deviceRequests.NotifyUsage(node, type, inPath: false));
+
+    /// <summary>Sends any other PnP request to the device's stack, as the system does for a setup program or another component.</summary>
     public RequestAnswer Send(DeviceNode node, byte minorFunction, IO_STACK_LOCATION.ParametersUnion parameters = default, ulong information = 0) => Do(() =>
         Requests.Send(node.PhysicalDevice, IRP_MJ_PNP, minorFunction, location => location.Parameters = parameters, information));
 

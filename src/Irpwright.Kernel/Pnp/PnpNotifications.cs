@@ -19,7 +19,7 @@ public sealed class PnpNotifications
     internal PnpNotifications(Machine machine) => this.machine = machine;
 
     sealed record Registration(
-        ulong Entry, IO_NOTIFICATION_EVENT_CATEGORY Category, Guid InterfaceClass, PFILE_OBJECT File, PDRIVER_OBJECT Driver, PDRIVER_NOTIFICATION_CALLBACK_ROUTINE Routine, PVOID Context)
+        ulong Entry, IO_NOTIFICATION_EVENT_CATEGORY Category, Guid InterfaceClass, PFILE_OBJECT File, DeviceNode? Node, PDRIVER_OBJECT Driver, PDRIVER_NOTIFICATION_CALLBACK_ROUTINE Routine, PVOID Context)
     {
         internal bool IsRunning { get; set; }
     }
@@ -39,6 +39,7 @@ public sealed class PnpNotifications
         NotificationEntry = default;
         Guid interfaceClass = default;
         PFILE_OBJECT file = default;
+        DeviceNode? node = null;
         switch (EventCategory)
         {
             case IO_NOTIFICATION_EVENT_CATEGORY.EventCategoryDeviceInterfaceChange:
@@ -46,7 +47,8 @@ public sealed class PnpNotifications
                 break;
             case IO_NOTIFICATION_EVENT_CATEGORY.EventCategoryTargetDeviceChange:
                 file = new PFILE_OBJECT(EventCategoryData.Address);
-                if (machine.PlugAndPlay.FindByStack(file.DeviceObject) is null) return NTSTATUS.STATUS_INVALID_DEVICE_REQUEST;
+                node = FindTarget(file);
+                if (node is null) return NTSTATUS.STATUS_INVALID_DEVICE_REQUEST;
                 break;
             case IO_NOTIFICATION_EVENT_CATEGORY.EventCategoryHardwareProfileChange:
                 break;
@@ -54,9 +56,13 @@ public sealed class PnpNotifications
                 return NTSTATUS.STATUS_INVALID_PARAMETER;
         }
         ulong entry = machine.Pool.Allocate(POOL_TYPE.PagedPool, EntrySize, Tag, caller, zero: true);
-        if (entry == 0) return NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
+        if (entry == 0)
+        {
+            if (node is not null) machine.Objects.ObfDereferenceObject(node.PhysicalDevice);
+            return NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
+        }
         machine.Objects.ObfReferenceObject(DriverObject);
-        var registration = new Registration(entry, EventCategory, interfaceClass, file, DriverObject, CallbackRoutine, Context);
+        var registration = new Registration(entry, EventCategory, interfaceClass, file, node, DriverObject, CallbackRoutine, Context);
         lock (gate) registrations.Add(registration);
         NotificationEntry = new PVOID(entry);
         bool includesExisting = (EventCategoryFlags & PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES) != 0;
@@ -97,7 +103,21 @@ public sealed class PnpNotifications
         }
         machine.Pool.Free(removed.Entry, Tag);
         machine.Objects.ObfDereferenceObject(removed.Driver);
+        if (removed.Node is { } node) machine.Objects.ObfDereferenceObject(node.PhysicalDevice);
         return removed;
+    }
+
+    /// <summary>The device that a file is on, as the drivers of the file's stack say; its PDO is referenced.</summary>
+    DeviceNode? FindTarget(PFILE_OBJECT file)
+    {
+        PlugAndPlay tree = machine.PlugAndPlay;
+        if (tree.Removal.QueryRelations(file.DeviceObject, DEVICE_RELATION_TYPE.TargetDeviceRelation, file) is [var target])
+            return tree.Require(target, "IRP_MN_QUERY_DEVICE_RELATIONS");
+        // The driver of a device that was taken for a PDO need not know Plug and Play.
+        DeviceNode? node = tree.FindByStack(file.DeviceObject);
+        if (node is null || (node.PhysicalDevice.Flags & DO_BUS_ENUMERATED_DEVICE) != 0) return null;
+        machine.Objects.ObfReferenceObject(node.PhysicalDevice);
+        return node;
     }
 
     // ---- Device interfaces
@@ -153,7 +173,7 @@ public sealed class PnpNotifications
     // ---- Devices
 
     Registration[] For(DeviceNode node) => Registered(r =>
-        r.Category == IO_NOTIFICATION_EVENT_CATEGORY.EventCategoryTargetDeviceChange && machine.PlugAndPlay.FindByStack(r.File.DeviceObject) == node);
+        r.Category == IO_NOTIFICATION_EVENT_CATEGORY.EventCategoryTargetDeviceChange && r.Node == node);
 
     /// <summary>Asks who uses a device whether it may go; false if one refuses, and those asked before are told.</summary>
     internal bool QueryRemove(DeviceNode node)

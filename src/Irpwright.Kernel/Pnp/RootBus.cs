@@ -49,6 +49,9 @@ sealed class RootBus : WdmDriver
                 or IRP_MN_CANCEL_REMOVE_DEVICE or IRP_MN_REMOVE_DEVICE or IRP_MN_SURPRISE_REMOVAL or IRP_MN_EJECT or IRP_MN_DEVICE_USAGE_NOTIFICATION:
                 status = STATUS_SUCCESS;
                 break;
+            case IRP_MN_SET_LOCK when isPlugged && (device.Description.Capabilities.Flags & DEVICE_CAPABILITY_FLAGS.LockSupported) != 0:
+                status = STATUS_SUCCESS;
+                break;
             case IRP_MN_QUERY_ID when isPlugged:
                 status = Answer(Irp, IdOf(device.Description, device.InstanceId, location.Parameters.QueryId.IdType));
                 break;

@@ -13,6 +13,7 @@ public sealed class BusDriverTests : PnpTest
     readonly Dictionary<PDEVICE_OBJECT, string> ids = [];
     DeviceNode bus = null!;
     bool adds = true;
+    Action<PIO_STACK_LOCATION>? note;
 
     void StartBus()
     {
@@ -53,7 +54,8 @@ public sealed class BusDriverTests : PnpTest
     {
         PIO_STACK_LOCATION location = IoGetCurrentIrpStackLocation(irp);
         byte minor = location.MinorFunction;
-        if (minor is IRP_MN_QUERY_ID or IRP_MN_START_DEVICE or IRP_MN_SURPRISE_REMOVAL or IRP_MN_REMOVE_DEVICE) Step($"{ids[device]}: {NameOf(minor)}");
+        note?.Invoke(location);
+        if (note is null && minor is IRP_MN_QUERY_ID or IRP_MN_START_DEVICE or IRP_MN_SURPRISE_REMOVAL or IRP_MN_REMOVE_DEVICE) Step($"{ids[device]}: {NameOf(minor)}");
         if (minor == IRP_MN_QUERY_ID && location.Parameters.QueryId.IdType is BUS_QUERY_ID_TYPE.BusQueryDeviceID or BUS_QUERY_ID_TYPE.BusQueryHardwareIDs)
         {
             string text = ids[device] + "\0\0";
@@ -91,6 +93,46 @@ public sealed class BusDriverTests : PnpTest
         Enumerate();
         Assert.Equal(["QUERY_RELATIONS"], Noted());
         Assert.Equal(2, References(child));
+    });
+
+    [Theory, MemberData(nameof(EverySchedule)), Spec("PNP-08")]
+    public void A_child_that_arrives_is_asked_about_itself_before_its_drivers_are_added_and_once_more_when_it_runs(Scheduling scheduling) => Run(scheduling, () =>
+    {
+        StartBus();
+        note = location => Step(NameOf(location.MinorFunction));
+        Pnp.Install(@"BUS\CHILD", new DeviceInstallation { Function = ThisDriver() });
+        Plug(@"BUS\CHILD");
+        Enumerate();
+        // What the function driver is asked it notes first, and passes down.
+        Assert.Equal(
+        [
+            "QUERY_RELATIONS",
+            "QUERY_ID", "QUERY_ID", "QUERY_ID", "QUERY_ID", "QUERY_ID", "QUERY_CAPABILITIES", "QUERY_TEXT", "QUERY_TEXT", "QUERY_BUS", "QUERY_RESOURCES",
+            "QUERY_REQUIREMENTS", "ENUMERATED",
+            "AddDevice",
+            "FILTER_REQUIREMENTS", "FILTER_REQUIREMENTS", "START", "START", "QUERY_CAPABILITIES", "QUERY_CAPABILITIES", "QUERY_STATE", "QUERY_STATE",
+            "QUERY_RELATIONS", "QUERY_RELATIONS",
+        ], Noted());
+    });
+
+    [Fact]
+    [Spec("PNP-08")]
+    public void A_child_is_asked_for_each_id_and_for_two_texts() => Run(() =>
+    {
+        StartBus();
+        List<string> asked = [];
+        note = location =>
+        {
+            if (location.MinorFunction == IRP_MN_QUERY_ID) asked.Add($"{location.Parameters.QueryId.IdType}");
+            if (location.MinorFunction == IRP_MN_QUERY_DEVICE_TEXT) asked.Add($"{location.Parameters.QueryDeviceText.DeviceTextType} {location.Parameters.QueryDeviceText.LocaleId:X}");
+        };
+        Plug(@"BUS\CHILD");
+        Enumerate();
+        Assert.Equal(
+        [
+            "BusQueryDeviceID", "BusQueryInstanceID", "BusQueryHardwareIDs", "BusQueryCompatibleIDs", "BusQueryContainerID",
+            "DeviceTextDescription 409", "DeviceTextLocationInformation 409",
+        ], asked);
     });
 
     [Theory, MemberData(nameof(EverySchedule)), Spec("PNP-05")]

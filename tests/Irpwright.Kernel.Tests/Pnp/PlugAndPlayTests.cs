@@ -176,7 +176,7 @@ public sealed class PlugAndPlayTests : PnpTest
 
     // ---- Stopping
 
-    [Theory, MemberData(nameof(EverySchedule))]
+    [Theory, MemberData(nameof(EverySchedule)), Spec("PNP-09")]
     public void A_device_is_stopped_and_started_again(Scheduling scheduling) => Run(scheduling, () =>
     {
         DeviceNode node = Started();
@@ -189,7 +189,7 @@ public sealed class PlugAndPlayTests : PnpTest
         Assert.Equal((STATUS_SUCCESS, DeviceNodeState.Started), (Pnp.Start(node), node.State));
 
         Assert.Equal(
-            ["QUERY_STOP", "CANCEL_STOP", "QUERY_STOP", "STOP", "FILTER_REQUIREMENTS", "START", "QUERY_CAPABILITIES", "QUERY_STATE", "QUERY_RELATIONS"], Noted());
+            ["QUERY_STOP", "CANCEL_STOP", "QUERY_STOP", "STOP", "FILTER_REQUIREMENTS", "START", "QUERY_CAPABILITIES", "QUERY_RELATIONS"], Noted());
     });
 
     [Theory, MemberData(nameof(EverySchedule))]
@@ -292,7 +292,7 @@ public sealed class PlugAndPlayTests : PnpTest
         Assert.Empty(Pnp.Nodes);
     });
 
-    [Theory, MemberData(nameof(EverySchedule))]
+    [Theory, MemberData(nameof(EverySchedule)), Spec("PNP-09")]
     public void A_device_that_reports_its_failure_is_removed(Scheduling scheduling) => Run(scheduling, () =>
     {
         DeviceNode node = Started();
@@ -312,26 +312,84 @@ public sealed class PlugAndPlayTests : PnpTest
         Assert.Equal(CM_PROB.CM_PROB_FAILED_POST_START, node.Problem);
     });
 
-    [Theory, MemberData(nameof(EverySchedule))]
-    public void A_device_with_new_requirements_is_restarted(Scheduling scheduling) => Run(scheduling, () =>
+    /// <summary>Has the device say that its requirements have changed, and filters the new ones to this port; gets it, or 0, and the requests.</summary>
+    (ulong Port, string[] Requests) ChangeRequirements(PNP_DEVICE_STATE state, ulong port, NTSTATUS? start = null)
     {
-        DeviceNode node = Started();
+        DeviceNode node = Started(new DeviceDescription(@"ROOT\PORT") { Resources = [DeviceResource.Port(0x300, 8)] });
+        ulong given = 0;
         Noted();
-        int times = 0;
         Answer = (minor, irp) =>
         {
-            if (minor != IRP_MN_QUERY_PNP_DEVICE_STATE || times++ > 0) return null;
-            irp.IoStatus.Information = (ulong)PNP_DEVICE_STATE.PNP_DEVICE_RESOURCE_REQUIREMENTS_CHANGED;
-            return STATUS_SUCCESS;
+            PIO_STACK_LOCATION location = IoGetCurrentIrpStackLocation(irp);
+            switch (minor)
+            {
+                case IRP_MN_QUERY_PNP_DEVICE_STATE:
+                    irp.IoStatus.Information = (ulong)state;
+                    return STATUS_SUCCESS;
+                case IRP_MN_FILTER_RESOURCE_REQUIREMENTS:
+                    const ulong firstDescriptor = 0x28, minimum = 0x10, maximum = 0x18;
+                    GuestMemory.Ref<ulong>(irp.IoStatus.Information + firstDescriptor + minimum) = port;
+                    GuestMemory.Ref<ulong>(irp.IoStatus.Information + firstDescriptor + maximum) = port + 7;
+                    return STATUS_SUCCESS;
+                case IRP_MN_START_DEVICE:
+                    given = (ulong)location.Parameters.StartDevice.AllocatedResources.List.PartialResourceList.PartialDescriptors.u.Generic.Start;
+                    return start;
+                default:
+                    return null;
+            }
         };
         IoInvalidateDeviceState(node.PhysicalDevice);
         Pnp.Settle();
+        Assert.Equal(start is null ? DeviceNodeState.Started : DeviceNodeState.Enumerated, node.State);
+        return (given, Noted());
+    }
 
-        Assert.Equal(["QUERY_STATE", "QUERY_REQUIREMENTS", "QUERY_STOP", "STOP", "FILTER_REQUIREMENTS", "START"], Noted()[..6]);
-        Assert.Equal(DeviceNodeState.Started, node.State);
+    [Theory, MemberData(nameof(EverySchedule)), Spec("PNP-09")]
+    public void A_device_with_new_requirements_gets_other_resources_while_it_works(Scheduling scheduling) => Run(scheduling, () =>
+    {
+        (ulong port, string[] requests) = ChangeRequirements(PNP_DEVICE_STATE.PNP_DEVICE_RESOURCE_REQUIREMENTS_CHANGED, 0x380);
+        Assert.Equal(0x380UL, port);
+        Assert.Equal(["QUERY_STATE", "QUERY_REQUIREMENTS", "FILTER_REQUIREMENTS", "START", "QUERY_RELATIONS"], requests);
     });
 
-    [Theory, MemberData(nameof(EverySchedule))]
+    [Theory, MemberData(nameof(EverySchedule)), Spec("PNP-09")]
+    public void A_device_that_also_says_that_it_has_failed_is_stopped_before(Scheduling scheduling) => Run(scheduling, () =>
+    {
+        (ulong port, string[] requests) =
+            ChangeRequirements(PNP_DEVICE_STATE.PNP_DEVICE_FAILED | PNP_DEVICE_STATE.PNP_DEVICE_RESOURCE_REQUIREMENTS_CHANGED, 0x380);
+        Assert.Equal(0x380UL, port);
+        Assert.Equal(
+            ["QUERY_STATE", "QUERY_REQUIREMENTS", "QUERY_STOP", "STOP", "FILTER_REQUIREMENTS", "START", "QUERY_CAPABILITIES", "QUERY_RELATIONS"], requests);
+    });
+
+    [Fact, Spec("PNP-09")]
+    public void A_device_keeps_its_resources_when_others_have_what_it_wants() => Run(() =>
+    {
+        Assert.Equal(STATUS_SUCCESS, Pnp.Start(Pnp.Report(new DeviceDescription(@"ROOT\OTHER") { Resources = [DeviceResource.Port(0x380, 8)] })));
+        (ulong port, string[] requests) = ChangeRequirements(PNP_DEVICE_STATE.PNP_DEVICE_RESOURCE_REQUIREMENTS_CHANGED, 0x380);
+        Assert.Equal(0UL, port);
+        Assert.Equal(["QUERY_STATE", "QUERY_REQUIREMENTS", "FILTER_REQUIREMENTS"], requests);
+    });
+
+    [Fact, Spec("PNP-09"), Spec("PNP-03")]
+    public void A_device_that_does_not_take_its_new_resources_is_lost() => Run(() =>
+    {
+        string[] requests = ChangeRequirements(PNP_DEVICE_STATE.PNP_DEVICE_RESOURCE_REQUIREMENTS_CHANGED, 0x380, STATUS_UNSUCCESSFUL).Requests;
+        Assert.Equal(["QUERY_STATE", "QUERY_REQUIREMENTS", "FILTER_REQUIREMENTS", "START", "SURPRISE_REMOVAL", "REMOVE", "unload"], requests);
+    });
+
+    /// <summary>A bus driver says so in its answer to the query.</summary>
+    [Fact, Spec("PNP-09")]
+    public void New_requirements_are_asked_for_between_query_and_stop() => Run(() =>
+    {
+        DeviceNode node = Started();
+        Answer = (minor, _) => minor == IRP_MN_QUERY_STOP_DEVICE ? STATUS_RESOURCE_REQUIREMENTS_CHANGED : null;
+        Noted();
+        Assert.Equal(STATUS_SUCCESS, Pnp.Stop(node));
+        Assert.Equal(["QUERY_STOP", "QUERY_REQUIREMENTS", "STOP"], Noted());
+    });
+
+    [Theory, MemberData(nameof(EverySchedule)), Spec("PNP-12")]
     public void The_eject_button_removes_and_ejects(Scheduling scheduling) => Run(scheduling, () =>
     {
         DeviceNode node = Started();
@@ -344,7 +402,7 @@ public sealed class PlugAndPlayTests : PnpTest
         Assert.Equal(DeviceNodeState.Deleted, node.State);
     });
 
-    [Fact]
+    [Fact, Spec("PNP-12")]
     public void A_device_that_cannot_be_ejected_is_held_until_it_is_taken_out() => Run(() =>
     {
         DEVICE_CAPABILITIES capabilities = DeviceDescription.DefaultCapabilities();
