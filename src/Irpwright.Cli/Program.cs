@@ -1,3 +1,5 @@
 using Irpwright.Cli;
+using Irpwright.Guest.Processor;
 
+ThreadPool.UnsafeQueueUserWorkItem(static _ => Interpreter.Prepare(), null);
 return CommandLine.Invoke(args, Terminal.OfProcess());

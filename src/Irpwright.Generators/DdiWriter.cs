@@ -37,7 +37,7 @@ static class DdiWriter
     /// <summary>An export's name, made an identifier, and unlike every other member of KernelExports.</summary>
     static Dictionary<PlacedDdi, string> FieldNames(PlacedDdi[] exports)
     {
-        HashSet<string> taken = new(StringComparer.Ordinal) { "All", "Find", "KernelExports", "Thunks", "Table" };
+        HashSet<string> taken = new(StringComparer.Ordinal) { "All", "Find", "KernelExports", "ThunkAt", "Thunks", "Table" };
         Dictionary<PlacedDdi, string> names = [];
         foreach (PlacedDdi export in exports)
         {
@@ -154,9 +154,13 @@ static class DdiWriter
     static string Declarations(IEnumerable<DdiParameter> parameters) => string.Join(", ", parameters.Select(static p =>
         $"{p.Modifier}{p.Type} {p.Name}{(p.Default is { } value ? " = " + value : "")}"));
 
-    /// <remarks>Rows come first and alone in their class, so that no order of static initialisers can see half a table.</remarks>
+    /// <remarks>
+    /// Rows are text, and thunks are found when they are asked for, some at a time: code that makes them all takes longer to compile than a
+    /// whole machine takes to set up. They are alone in their class, so that no order of static initialisers can see half a table.
+    /// </remarks>
     static string Table(PlacedDdi[] exports, PlacedDdi[] aliases, Dictionary<PlacedDdi, string> fields)
     {
+        const int Together = 32;
         Dictionary<string, string> thunks = exports.ToDictionary(static e => e.Ddi.DocumentationId, e => fields[e]);
         PlacedDdi[] rows = [.. exports, .. aliases];
         StringBuilder text = new(Header + """
@@ -170,27 +174,36 @@ static class DdiWriter
         for (int i = 0; i < rows.Length; i++)
             text.Append($$"""
                     /// <inheritdoc cref="{{rows[i].Ddi.DocumentationId}}"/>
-                    public static readonly KernelExport {{fields[rows[i]]}} = Table.Rows[{{i}}];
+                    public static KernelExport {{fields[rows[i]]}} => Table.Rows[{{i}}];
 
                 """);
-        text.Append("""
+        text.Append($"\n    internal static delegate*<Machine, ulong*, void> ThunkAt(int index) => (index / {Together}) switch\n    {{\n");
+        for (int i = 0; i < rows.Length; i += Together) text.Append($"        {i / Together} => Thunks{i / Together}(index),\n");
+        text.Append("        _ => null,\n    };\n");
+        for (int i = 0; i < rows.Length; i++)
+        {
+            if (i % Together == 0) text.Append($"\n    static delegate*<Machine, ulong*, void> Thunks{i / Together}(int index) => index switch\n    {{\n");
+            text.Append($"        {i} => &Thunks.{thunks[rows[i].Ddi.DocumentationId]},\n");
+            if (i % Together == Together - 1 || i == rows.Length - 1) text.Append("        _ => null,\n    };\n");
+        }
+        text.Append(""""
 
                 static class Table
                 {
-                    internal static readonly KernelExport[] Rows =
-                    [
+                    internal static readonly KernelExport[] Rows = global::System.Array.ConvertAll(
+                        Text.Split('\n', global::System.StringSplitOptions.RemoveEmptyEntries), static row => new KernelExport(row));
 
-            """);
+                    const string Text = """
+
+            """");
         for (int i = 0; i < rows.Length; i++)
         {
-            ExportRow row = rows[i].Ddi.Export!;
-            string names = $"{Literal(row.Name)}, {Literal(rows[i].Ddi.Name)}, {Literal(row.Module)}";
-            text.Append($"            new({i}, {names}, {row.MinIrql}, {row.MaxIrql}, {Literal(rows[i].Ddi.ParameterSizes)}, &Thunks.{thunks[rows[i].Ddi.DocumentationId]}),\n");
+            DdiModel ddi = rows[i].Ddi;
+            ExportRow row = ddi.Export!;
+            text.Append($"            {i} {row.Name} {ddi.Name} {row.Module} {row.MinIrql} {row.MaxIrql} {ddi.ParameterSizes}\n");
         }
-        return text.Append("        ];\n    }\n}\n").ToString();
+        return text.Append(rows.Length == 0 ? "\n" : "").Append("            \"\"\";\n    }\n}\n").ToString();
     }
-
-    static string Literal(string text) => SymbolDisplay.FormatLiteral(text, quote: true);
 
     static string Thunks(PlacedDdi[] exports, Dictionary<PlacedDdi, string> fields)
     {

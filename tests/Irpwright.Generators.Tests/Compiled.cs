@@ -63,12 +63,10 @@ sealed class Compiled
             [AttributeUsage(AttributeTargets.Parameter)] public sealed class CallerAttribute : Attribute;
             [AttributeUsage(AttributeTargets.Struct)] public sealed class KernelEventAttribute : Attribute;
             public readonly unsafe struct VariadicArguments(ulong* gpr, int index) { public ulong First => gpr[0] + (ulong)index; }
-            public sealed unsafe class KernelExport(int index, string name, string sourceName, string module, byte minIrql, byte maxIrql,
-                string parameterSizes, delegate*<Machine, ulong*, void> thunk)
+            public sealed unsafe class KernelExport(string row)
             {
-                public delegate*<Machine, ulong*, void> Thunk { get; } = thunk;
-                public void Call(Machine machine, nint gpr) => Thunk(machine, (ulong*)gpr);
-                public string Row { get; } = $"{index} {module}!{name} = {sourceName} at {minIrql}..{maxIrql} with {parameterSizes}";
+                public void Call(Machine machine, nint gpr) => KernelExports.ThunkAt(int.Parse(row.Split(' ')[0]))(machine, (ulong*)gpr);
+                public string Row { get; } = row;
             }
             public readonly struct DdiArguments(ReadOnlySpan<ulong> arguments)
             {

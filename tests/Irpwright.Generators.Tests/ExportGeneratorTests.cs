@@ -71,8 +71,10 @@ public sealed class ExportGeneratorTests
     public void An_alias_is_a_second_row_with_the_same_thunk()
     {
         Compiled compiled = Compiled.From(Declare("""[KernelExport("IofTest", Alias = "IoTest")] public void Test() { }"""));
-        Assert.Equal("new(0, \"IofTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, \"\", &Thunks.IofTest),", compiled.Line("KernelExports.g.cs", "\"IofTest\""));
-        Assert.Equal("new(1, \"IoTest\", \"Test\", \"ntoskrnl.exe\", 0, 15, \"\", &Thunks.IofTest),", compiled.Line("KernelExports.g.cs", "\"IoTest\""));
+        Assert.Equal("0 IofTest Test ntoskrnl.exe 0 15", compiled.Line("KernelExports.g.cs", "IofTest Test"));
+        Assert.Equal("1 IoTest Test ntoskrnl.exe 0 15", compiled.Line("KernelExports.g.cs", "IoTest Test"));
+        Assert.Equal("0 => &Thunks.IofTest,", compiled.Line("KernelExports.g.cs", "0 => &Thunks"));
+        Assert.Equal("1 => &Thunks.IofTest,", compiled.Line("KernelExports.g.cs", "1 => &Thunks"));
         Assert.Equal("machine.Io.Test();", compiled.Line("WdmDriver.Ddis.g.cs", "machine.Io.Test("));
         compiled.Load();
     }
@@ -125,7 +127,7 @@ public sealed class ExportGeneratorTests
                 }
             }
             """).Load();
-        Assert.Equal("1234 -1 False UserMode -5 True FACE 7 C0000001 | 0 ntoskrnl.exe!IofTest = IoTest at 1..2 with 8181188 from FACE: 4660;C0000001 | 1",
+        Assert.Equal("1234 -1 False UserMode -5 True FACE 7 C0000001 | 0 IofTest IoTest ntoskrnl.exe 1 2 8181188 from FACE: 4660;C0000001 | 1",
             program.GetType("Probe")!.GetMethod("Run")!.Invoke(null, null));
     }
 
@@ -246,14 +248,9 @@ public sealed class ExportGeneratorTests
             [KernelExport("All", Module = "hal.dll")] public void Everything() { }
             """));
         string file = compiled.File("KernelExports.g.cs");
-        Assert.Contains("""
-                    [
-                        new(0, "All", "Everything", "hal.dll", 0, 15, "", &Thunks.All_),
-                        new(1, "??0X@@", "Mangled", "ntoskrnl.exe", 1, 15, "", &Thunks.__0X__),
-                        new(2, "Zw", "Zw", "ntoskrnl.exe", 0, 2, "", &Thunks.Zw),
-                    ];
-            """, file, StringComparison.Ordinal);
-        Assert.Contains("public static readonly KernelExport __0X__ = Table.Rows[1];", file, StringComparison.Ordinal);
+        string[] rows = ["0 All Everything hal.dll 0 15 ", "1 ??0X@@ Mangled ntoskrnl.exe 1 15 ", "2 Zw Zw ntoskrnl.exe 0 2 "];
+        Assert.Contains(string.Join('\n', rows.Select(row => "            " + row)), file, StringComparison.Ordinal);
+        Assert.Contains("public static KernelExport __0X__ => Table.Rows[1];", file, StringComparison.Ordinal);
         compiled.Load();
     }
 

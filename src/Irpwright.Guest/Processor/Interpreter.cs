@@ -44,6 +44,12 @@ public sealed unsafe class Interpreter : IDisposable
         translator = new Translator(codeBase, trapStart, trapEnd, ReturnAddress, instructions);
     }
 
+    /// <summary>
+    /// Reads the decoder's tables, which the first instruction of a process waits for otherwise. That takes about half as long as to make the
+    /// first machine, so a program that is in a hurry calls it on another thread meanwhile.
+    /// </summary>
+    public static void Prepare() => Decoder.Create(64, [0x90]).Decode();
+
     internal MemoryChecks? Checks { get; }
 
     /// <summary>The address to push before <see cref="Run"/>: returning there ends the run. Nothing is mapped at it.</summary>

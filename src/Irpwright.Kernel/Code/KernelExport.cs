@@ -31,31 +31,46 @@ public sealed class WdkInlineAttribute : Attribute;
 public sealed class CallerAttribute : Attribute;
 
 /// <summary>One exported kernel routine.</summary>
-public sealed unsafe class KernelExport(int index, string name, string sourceName, string module, byte minIrql, byte maxIrql, string parameterSizes, delegate*<Machine, ulong*, void> thunk)
+public sealed unsafe class KernelExport
 {
+    delegate*<Machine, ulong*, void> thunk;
+
+    /// <param name="row">Index, name, name in source, module, lowest and highest IRQL, and parameter sizes, with a space between each.</param>
+    internal KernelExport(string row)
+    {
+        string[] columns = row.Split(' ');
+        Index = int.Parse(columns[0]);
+        Name = columns[1];
+        SourceName = columns[2];
+        Module = columns[3];
+        MinIrql = byte.Parse(columns[4]);
+        MaxIrql = byte.Parse(columns[5]);
+        ParameterSizes = columns[6];
+    }
+
     /// <summary>Position in <see cref="KernelExports.All"/>; gives the routine its address.</summary>
-    public int Index { get; } = index;
+    public int Index { get; }
 
     /// <summary>Name in the export table.</summary>
-    public string Name { get; } = name;
+    public string Name { get; }
 
     /// <summary>Name in driver source.</summary>
-    public string SourceName { get; } = sourceName;
+    public string SourceName { get; }
 
-    public string Module { get; } = module;
+    public string Module { get; }
 
-    public byte MinIrql { get; } = minIrql;
+    public byte MinIrql { get; }
 
-    public byte MaxIrql { get; } = maxIrql;
+    public byte MaxIrql { get; }
 
     /// <summary>Named parameters; those of a variable argument list do not count.</summary>
     public int ParameterCount => ParameterSizes.Length;
 
     /// <summary>A digit for each of them: the bytes that count of what is passed.</summary>
-    public string ParameterSizes { get; } = parameterSizes;
+    public string ParameterSizes { get; }
 
     /// <summary>Takes its arguments from registers and stack by the Microsoft x64 convention; leaves the result in rax.</summary>
-    public delegate*<Machine, ulong*, void> Thunk { get; } = thunk;
+    public delegate*<Machine, ulong*, void> Thunk => thunk != null ? thunk : thunk = KernelExports.ThunkAt(Index);
 
     public override string ToString() => $"{Module}!{Name}";
 }

@@ -20,7 +20,7 @@ public sealed unsafe class AddressSpace : IDisposable
     const ulong LargestKept = 4 << 20;
 
     static readonly Lock SliceLock = new();
-    static readonly SortedSet<int> FreeSlices = [.. Enumerable.Range(0, GuestMemory.SliceCount)];
+    static readonly bool[] UsedSlices = new bool[GuestMemory.SliceCount];
     // By slice: up to where each of its ranges has host memory that nobody uses and that reads as zero. The next machine finds it so.
     static readonly ulong[]?[] KeptEnds = new ulong[]?[GuestMemory.SliceCount];
 
@@ -34,10 +34,10 @@ public sealed unsafe class AddressSpace : IDisposable
     {
         lock (SliceLock)
         {
-            if (FreeSlices.Count == 0)
+            slice = UsedSlices.AsSpan().IndexOf(false);
+            if (slice < 0)
                 throw new InsufficientMemoryException($"{GuestMemory.SliceCount} machines exist already in this process; dispose some before making more.");
-            slice = FreeSlices.Min;
-            FreeSlices.Remove(slice);
+            UsedSlices[slice] = true;
         }
         SliceBase = GuestMemory.KernelBase + (ulong)slice * GuestMemory.SliceSize;
         Map(SharedUserDataOffset, GuestMemory.PageSize, PageAccess.ReadWrite);
@@ -196,7 +196,7 @@ public sealed unsafe class AddressSpace : IDisposable
         disposed = true;
         if (Array.TrueForAll(ranges, range => range.CanBeKept) && ranges.Sum(range => (long)range.UsedSize) <= (long)LargestKept) Keep();
         else GiveBack();
-        lock (SliceLock) FreeSlices.Add(slice);
+        lock (SliceLock) UsedSlices[slice] = false;
     }
 
     /// <summary>Whether code of a compiled driver may have run: then stacks hold something.</summary>
