@@ -17,6 +17,7 @@ public partial class BrokenSampleTests
         { "broken-event", "broken-event.sys --device root -r pnp:start", "DoubleCompletion" },
         { "broken-forgotten", "broken-forgotten.sys -r ioctl:0x22a00c:0200000005000000", "IrpProcessingComplete" },
         { "broken-freeirp", "broken-freeirp.sys -r read:0:16", "IwFreedNoIrp" },
+        { "broken-leakirp", "broken-leakirp.sys --device ramdisk:64KiB -r read:0xFE00:512 -r pnp:remove", "IwIrpLeakedAtUnload" },
         { "broken-lockheld", "broken-lockheld.sys -r read:0:4", "SpinLockSafe" },
         { "broken-mdl", "broken-mdl.sys -r ioctl:0x222403:ff0000000100000002000000:4", "IwPagesLeftLocked, IwPoolLeakedAtUnload" },
         { "broken-method", "broken-method.sys -r ioctl:0x22240b:00100000000000001000000041000000:4", "SYSTEM_SERVICE_EXCEPTION" },

@@ -254,6 +254,18 @@ RIGHT(RequestedPowerIrp)
     return RequestPower(DeviceObject, Irp, NULL);
 }
 
+WRONG(IwIrpLeakedAtUnload)
+{
+    SendOwn(DeviceObject, NewFlush(DeviceObject), Keep);
+    return SkipDown(DeviceObject, Irp);
+}
+
+RIGHT(IwIrpLeakedAtUnload)
+{
+    SendOwn(DeviceObject, NewFlush(DeviceObject), Free);
+    return SkipDown(DeviceObject, Irp);
+}
+
 CASES(
     CASE(IoAllocateForward),
     CASE(IoAllocateComplete),
@@ -272,5 +284,6 @@ CASES(
     CASE(IwInitializedWithQuota),
     CASE(IwInitializedAllocated),
     CASE(IwBuiltWithBadBuffer),
-    CASE(RequestedPowerIrp)
+    CASE(RequestedPowerIrp),
+    CASE(IwIrpLeakedAtUnload)
 )

@@ -300,7 +300,8 @@ NTSTATUS RulesControl(PDEVICE_OBJECT DeviceObject, PIRP Irp)
 
 VOID RulesUnload(PDRIVER_OBJECT DriverObject)
 {
-    UNREFERENCED_PARAMETER(DriverObject);
+    IoDetachDevice(Lower(DriverObject->DeviceObject));
+    IoDeleteDevice(DriverObject->DeviceObject);
 }
 
 NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)

@@ -15,6 +15,9 @@ public sealed class IrpRecord
     /// <summary>Who made it; null if that was before the verifier came.</summary>
     public IrpOrigin? Origin { get; internal set; }
 
+    /// <summary>The driver code that had it made; says nothing for the kernel's own.</summary>
+    public CodePlace Maker { get; internal set; }
+
     /// <summary>Locations it was made with.</summary>
     public sbyte StackCount { get; internal set; }
 

@@ -147,6 +147,7 @@ public sealed class IrpTracker
         if (record is null) irps.Add(e.Irp.Address, record = freeRecords.TryPop(out IrpRecord? free) ? free : new IrpRecord());
         record.MarkBehindEndReported = false;
         bool quotaCharged = again ? record.QuotaCharged : (e.Irp.AllocationFlags & IRP_ALLOCATION_FLAGS.IRP_QUOTA_CHARGED) != 0;
+        if (!again) record.Maker = Thread.Call.Export is null ? new CodePlace(machine, default, 0, 0) : Caller;
         Start(record, e.Irp, again ? record.Origin : e.Origin, e.StackSize, quotaCharged);
     }
 
@@ -224,7 +225,7 @@ public sealed class IrpTracker
     {
         if (Get(irp.Address) is { } record) return record;
         // Allocated before the verifier came, or no IRP at all.
-        irps.Add(irp.Address, record = new IrpRecord());
+        irps.Add(irp.Address, record = new IrpRecord { Maker = new CodePlace(machine, default, 0, 0) });
         sbyte stackCount = GuestMemory.IsAccessible(irp.Address, IRP.SizeOf, PageAccess.Read) ? irp.StackCount : (sbyte)0;
         Start(record, irp, null, stackCount, false);
         return record;

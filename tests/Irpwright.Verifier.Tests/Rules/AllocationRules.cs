@@ -67,7 +67,21 @@ sealed class AllocationRules : IRuleCases
         new("RequestedPowerIrp",
             Wrong: bench => Own(bench, () => bench.Upper.RequestPower(bench.Upper.Allocate(8))),
             Right: bench => Own(bench, () => bench.Upper.RequestPower(default))),
+        new("IwIrpLeakedAtUnload",
+            Wrong: bench => ObjectRules.Unloads(bench, () => bench.Upper.NewFlush(), () => { }),
+            Right: bench => ObjectRules.Unloads(bench, () => bench.Upper.IoFreeIrp(bench.Upper.NewFlush()), () => { })),
+        new("IwIrpLeakedAtUnload",
+            Wrong: bench => FailsAndUnloads(bench, frees: false),
+            Right: bench => FailsAndUnloads(bench, frees: true)) { Name = "in a routine" },
     ];
+
+    /// <summary>The upper driver's own IRP fails, and its routine may forget it.</summary>
+    static void FailsAndUnloads(Bench bench, bool frees)
+    {
+        bench.CompleteLater(IRP_MJ_FLUSH_BUFFERS, STATUS_DEVICE_NOT_READY);
+        bench.Upper.Done = own => frees ? bench.Upper.Free(own) : STATUS_MORE_PROCESSING_REQUIRED;
+        ObjectRules.Unloads(bench, () => bench.Upper.SendOwn(bench.Upper.NewFlush()), () => { });
+    }
 
     /// <summary>The upper driver does something with an IRP of its own, which its routine frees.</summary>
     internal static void Own(Bench bench, Action act, bool keep = false)

@@ -188,6 +188,13 @@ public sealed partial class CompiledRuleTests
             case "WmiComplete":
                 bench.Send(IRP_MJ_SYSTEM_CONTROL, IRP_MN_QUERY_ALL_DATA, new() { WMI = new() { ProviderId = bench.Lower.Device.AttachedDevice.Address } });
                 break;
+            case "IwIrpLeakedAtUnload":
+                bench.Act = () =>
+                {
+                    using (DeviceHandle handle = DeviceHandle.Open(bench.Machine, Bench.DeviceName)) handle.Read(new byte[16]);
+                    Assert.True(bench.Machine.Drivers.Unload(bench.Machine.Drivers.All.Single(driver => driver.Name == Drivers[rule])));
+                };
+                break;
             case "IwAnsweredForBus":
                 bench.Send(IRP_MJ_PNP, IRP_MN_QUERY_BUS_INFORMATION);
                 break;

@@ -57,7 +57,7 @@ sealed class ObjectRules : IRuleCases
     }
 
     /// <summary>Unloads the driver, whose unload routine does something.</summary>
-    static void Unloads(Bench bench, Action before, Action unloading) => bench.Act = () =>
+    internal static void Unloads(Bench bench, Action before, Action unloading) => bench.Act = () =>
     {
         before();
         bench.Upper.Unload(unloading);
