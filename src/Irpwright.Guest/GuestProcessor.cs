@@ -35,6 +35,7 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
         interpreter = new Interpreter(machine.Memory.SliceBase, machine.Memory.TrapBase, machine.Memory.TrapEnd, TailCalls.Work, checks)
         {
             ThunkAt = address => machine.Code.ExportAt(address) is { } export ? (nint)export.Thunk : 0,
+            StopsAtInterlocked = machine.Scheduler.SwitchesAtIrps,
         };
         exceptions = new ExceptionDispatcher(this, machine, interpreter.ReturnAddress);
     }
@@ -392,6 +393,7 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
             Cpu->OnThunk = &OnThunk;
             Cpu->OnIrqlWrite = &OnIrqlWrite;
             Cpu->OnPause = &OnPause;
+            Cpu->OnInterlocked = &OnInterlocked;
             Cpu->OnInterruptFlag = &OnInterruptFlag;
             Cpu->OnDeviceRead = &OnDeviceRead;
             Cpu->OnDeviceWrite = &OnDeviceWrite;
@@ -461,11 +463,15 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
             Resume(cpu, &interrupted);
         }
 
-        static void OnPause(Cpu* cpu)
+        static void OnPause(Cpu* cpu) => Yield(cpu, SchedulingPoint.Spin);
+
+        static void OnInterlocked(Cpu* cpu) => Yield(cpu, SchedulingPoint.Interlocked);
+
+        static void Yield(Cpu* cpu, SchedulingPoint point)
         {
             GuestThread guest = Of(cpu);
             Cpu interrupted = *cpu;
-            guest.owner.machine.Scheduler.Yield(guest.Thread, SchedulingPoint.Spin);
+            guest.owner.machine.Scheduler.Yield(guest.Thread, point);
             Resume(cpu, &interrupted);
         }
 

@@ -94,7 +94,9 @@ public class SampleTests
     [InlineData("broken-event", "DoubleCompletion", "BrokenEventDispatchPnp")]
     [InlineData("broken-forgotten", "IrpProcessingComplete", "BrokenForgottenDispatchDeviceControl")]
     [InlineData("broken-freeirp", "MULTIPLE_IRP_COMPLETE_REQUESTS", "")]
+    [InlineData("broken-leakirp", "IwIrpLeakedAtUnload", "BrokenLeakIrpDispatchRead")]
     [InlineData("broken-lockheld", "SpinLockSafe", "BrokenLockHeldBeat")]
+    [InlineData("broken-lostcancel", "IrpCancelField", "BrokenLostCancelDispatchDeviceControl", 10)]
     [InlineData("broken-mdl", "IwPagesLeftLocked", "BrokenMdlDispatchDeviceControl")]
     [InlineData("broken-null", "DRIVER_IRQL_NOT_LESS_OR_EQUAL", "BrokenNullReadDone")]
     [InlineData("broken-overrun", "IwOutOfBounds", "BrokenOverrunDispatchWrite")]
@@ -109,9 +111,9 @@ public class SampleTests
     [InlineData("broken-touch", "IwTouchedForeignIrp", "BrokenTouchDispatchRead")]
     [InlineData("broken-unload", "IwFreedActiveTimer", "BrokenUnloadUnload")]
     [InlineData("broken-wild", "SYSTEM_SERVICE_EXCEPTION", "BrokenWild")]
-    public void The_bug_of_a_driver_is_found_named_located_and_replayed(string name, string expected, string place)
+    public void The_bug_of_a_driver_is_found_named_located_and_replayed(string name, string expected, string place, int schedules = 1)
     {
-        CheckResult result = CompiledSamples.Check(name);
+        CheckResult result = CompiledSamples.Check(name, schedules);
         CheckFinding? finding = result.Findings.FirstOrDefault(f => f.Failure.Name == expected && (f.Failure.Place ?? "").Contains(place, StringComparison.Ordinal));
         Assert.True(finding is not null, $"found were {string.Join("; ", result.Findings.Select(f => $"{f.Failure.Name} in {f.Failure.Place}"))}");
         Assert.Contains(finding.Report, line => line.Contains($"irpwright replay '{finding.Replay}'", StringComparison.Ordinal));

@@ -21,6 +21,7 @@ sealed unsafe class CheckedInstructionSet<TMode>(MemoryChecks checks) : IInstruc
     public Handler Stale => instructions.Stale;
     public Handler Miss => instructions.Miss;
     public delegate*<Cpu*, ulong, Op*> Unknown => instructions.Unknown;
+    public Handler BeforeInterlocked => instructions.BeforeInterlocked;
 
     public int Emit(Chain chain, ReadOnlySpan<Instruction> run, ReadOnlySpan<uint> live)
     {

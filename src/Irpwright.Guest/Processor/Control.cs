@@ -27,6 +27,16 @@ static unsafe class Control<TMode> where TMode : struct, IMode
         return TMode.Next(cpu, op + 1);
     }
 
+    /// <summary>Before an interlocked instruction.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static Op* BeforeInterlocked(Cpu* cpu, Op* op)
+    {
+        cpu->Rip = cpu->CodeBase + op->Offset;
+        cpu->OnInterlocked(cpu);
+        if (cpu->Stop != StopReason.None) return null;
+        return TMode.Next(cpu, op + 1);
+    }
+
     /// <summary>Until the next interrupt, which may come at any time: as long as others want to run.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     static Op* Halt(Cpu* cpu, Op* op)

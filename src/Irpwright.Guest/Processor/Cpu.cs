@@ -96,6 +96,9 @@ public unsafe partial struct Cpu
     /// <summary><c>pause</c>: the guest spins. Null: nothing happens.</summary>
     [FieldOffset(0x210)] public delegate*<Cpu*, void> OnPause;
 
+    /// <summary>An interlocked instruction is about to change memory; see <see cref="Processor.Interpreter.StopsAtInterlocked"/>.</summary>
+    [FieldOffset(0x348)] public delegate*<Cpu*, void> OnInterlocked;
+
     /// <summary><c>rdtsc</c>. Null: the budget counted down, which only ever rises.</summary>
     [FieldOffset(0x218)] public delegate*<Cpu*, ulong> OnTimestamp;
 

@@ -16,6 +16,8 @@ unsafe interface IInstructionSet
     Handler Jump { get; }
     /// <summary>Continues with what its instruction is now.</summary>
     Handler Stale { get; }
+    /// <summary>Tells the processor's owner that an interlocked instruction follows.</summary>
+    Handler BeforeInterlocked { get; }
 
     /// <summary>Finds the operand that a handler missed, and runs it again.</summary>
     Handler Miss { get; }
@@ -44,6 +46,7 @@ sealed unsafe class InstructionSet<TMode> : IInstructionSet where TMode : struct
     public Handler Stale => &Branch<TMode>.Stale;
     public Handler Miss => &GuestAccess<TMode>.Miss;
     public delegate*<Cpu*, ulong, Op*> Unknown => &Branch<TMode>.Unknown;
+    public Handler BeforeInterlocked => &Control<TMode>.BeforeInterlocked;
 
     public int Emit(Chain chain, ReadOnlySpan<Instruction> run, ReadOnlySpan<uint> live)
     {

@@ -58,6 +58,12 @@ public sealed unsafe class Interpreter : IDisposable
     /// <summary>Code of the host for an address of the trap range, looked up once; 0 to have every call go to <see cref="Cpu.OnTrap"/>.</summary>
     public Func<ulong, nint>? ThunkAt { get => translator.ThunkAt; init => translator.ThunkAt = value; }
 
+    /// <summary>
+    /// Whether <see cref="Cpu.OnInterlocked"/> is called before each interlocked instruction: where threads that share memory meet. Code that
+    /// is translated without costs nothing.
+    /// </summary>
+    public bool StopsAtInterlocked { get => translator.StopsAtInterlocked; init => translator.StopsAtInterlocked = value; }
+
     /// <summary>A processor with everything zero; the caller sets stack, gs base and callbacks.</summary>
     public Cpu* CreateCpu()
     {

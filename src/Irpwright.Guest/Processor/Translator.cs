@@ -40,6 +40,8 @@ sealed unsafe class Translator : IDisposable
 
     public Func<ulong, nint>? ThunkAt { get; set; }
 
+    public bool StopsAtInterlocked { get; set; }
+
     /// <summary>
     /// The operation for an address; if there can be none, the stop is recorded and the answer is an operation that ends the chain.
     /// </summary>
@@ -95,6 +97,7 @@ sealed unsafe class Translator : IDisposable
         for (int i = 0; i < count;)
         {
             chain.BeginInstruction(run[i]);
+            if (StopsAtInterlocked && IsInterlocked(run[i])) chain.Add(run[i]).Handler = instructions.BeforeInterlocked;
             i += instructions.Emit(chain, run[i..], live[i..]);
         }
         if (FallsThrough(run[^1])) chain.JumpTo(next, instructions.Jump);
@@ -130,6 +133,9 @@ sealed unsafe class Translator : IDisposable
         decoder.Decode(out instruction);
         return !instruction.IsInvalid;
     }
+
+    static bool IsInterlocked(in Instruction instruction) =>
+        instruction.HasLockPrefix || instruction.Mnemonic == Mnemonic.Xchg && instruction.Op0Kind == OpKind.Memory;
 
     static bool FallsThrough(in Instruction instruction) => instruction.FlowControl
         is FlowControl.Next or FlowControl.ConditionalBranch or FlowControl.Call or FlowControl.IndirectCall && !instruction.IsInvalid;

@@ -11,6 +11,8 @@ public enum SchedulingPoint : byte
     Irp,
     /// <summary>It called another kernel routine that synchronises.</summary>
     Call,
+    /// <summary>Compiled code is about to execute an interlocked instruction.</summary>
+    Interlocked,
     /// <summary>Its IRQL fell.</summary>
     IrqlLowered,
     /// <summary>It queued a DPC.</summary>
@@ -91,7 +93,7 @@ public abstract class Scheduler
     internal KernelThread? FindThread(PKTHREAD thread) =>
         KernelThread.Current is { } current && current.Object == thread ? current : threadsByObject.GetValueOrDefault(thread.Address);
 
-    /// <summary>Whether scheduling points at IRP operations matter: only a strategy that explores looks at them.</summary>
+    /// <summary>Whether scheduling points at IRP operations and interlocked instructions matter: only a strategy that explores looks at them.</summary>
     public bool SwitchesAtIrps { get; protected init; }
 
     /// <summary>

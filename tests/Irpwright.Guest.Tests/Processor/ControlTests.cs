@@ -58,6 +58,33 @@ public sealed unsafe class ControlTests : IDisposable
     }
 
     [Fact]
+    public void Others_may_come_before_an_interlocked_instruction_if_that_is_asked_for()
+    {
+        using var watched = new GuestProgram(stopsAtInterlocked: true);
+        watched.Cpu->OnInterlocked = &Count;
+        watched.Cpu->Rcx = watched.Data;
+        Assert.Equal(StopReason.Returned, watched.Run(c =>
+        {
+            c.mov(eax, 5);
+            c.xchg(__[rcx], rax);
+            c.@lock.inc(__dword_ptr[rcx]);
+            c.@lock.cmpxchg(__[rcx], rdx);
+            c.xchg(rdx, rax);
+            c.inc(__dword_ptr[rcx]);
+            c.ret();
+        }));
+        Assert.Equal(3UL, watched.Cpu->Rbx);
+        // It has not happened by then.
+        Assert.Equal(0x056UL, watched.Cpu->Rsi);
+
+        static void Count(Cpu* cpu)
+        {
+            cpu->Rbx++;
+            cpu->Rsi = cpu->Rsi << 4 | GuestMemory.Ref<byte>(cpu->Rcx);
+        }
+    }
+
+    [Fact]
     public void The_processor_says_the_same_about_itself_on_every_host()
     {
         Assert.Equal(StopReason.Returned, guest.Run(c => { c.mov(eax, 1); c.cpuid(); c.ret(); }));

@@ -16,11 +16,12 @@ sealed unsafe partial class GuestProgram : IDisposable
 
     static int slices;
 
-    readonly bool isChecked;
+    readonly bool isChecked, stopsAtInterlocked;
 
-    public GuestProgram(bool? threaded = null, bool isChecked = CheckedMode.Here)
+    public GuestProgram(bool? threaded = null, bool isChecked = CheckedMode.Here, bool stopsAtInterlocked = false)
     {
         this.isChecked = isChecked;
+        this.stopsAtInterlocked = stopsAtInterlocked;
         Base = GuestMemory.KernelBase + ((ulong)GuestMemory.SliceCount - (ulong)Interlocked.Increment(ref slices)) * GuestMemory.SliceSize;
         Map(Code, CodeSize, PageAccess.Read | PageAccess.Execute);
         Map(StackLimit, StackSize, PageAccess.ReadWrite);
@@ -50,7 +51,7 @@ sealed unsafe partial class GuestProgram : IDisposable
     public MisuseList Misuses { get; } = new();
 
     Interpreter NewInterpreter(bool threaded) =>
-        new(Base, Trap, Base + TrapEndOffset, threaded, isChecked ? new MemoryChecks(Shadow!, Misuses) : null);
+        new(Base, Trap, Base + TrapEndOffset, threaded, isChecked ? new MemoryChecks(Shadow!, Misuses) : null) { StopsAtInterlocked = stopsAtInterlocked };
 
     /// <summary>Starts anew with nothing translated, and a processor as it was created.</summary>
     public void Renew(bool threaded)
