@@ -360,6 +360,11 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
     public override void On(in StackFrameLeft e) =>
         Write(new() { Event = "stackFrameLeft", Irp = names.Irp(e.Irp), Caller = names.Caller(e.Instruction), Text = e.Holder });
 
+    public override void On(in CancelRoutineStored e) =>
+        Write(new() { Event = "cancelRoutineStored", Irp = names.Irp(e.Irp), Caller = names.Caller(e.Instruction) });
+
+    public override void On(in UserMemoryTouched e) => Write(new() { Event = "userMemoryTouched", Caller = names.Caller(e.Instruction) });
+
     public override void On(in DebugPrinted e) => Write(new() { Event = "debugPrinted", Text = e.Text, Caller = names.Caller(e.Caller) });
 
     public override void On(in BugCheckRaised e) => Write(new()

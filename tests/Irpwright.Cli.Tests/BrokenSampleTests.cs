@@ -20,7 +20,7 @@ public partial class BrokenSampleTests
         { "broken-leakirp", "broken-leakirp.sys --device ramdisk:64KiB -r read:0xFE00:512 -r pnp:remove", "IwIrpLeakedAtUnload" },
         { "broken-lockheld", "broken-lockheld.sys -r read:0:4", "SpinLockSafe" },
         { "broken-mdl", "broken-mdl.sys -r ioctl:0x222403:ff0000000100000002000000:4", "IwPagesLeftLocked, IwPoolLeakedAtUnload" },
-        { "broken-method", "broken-method.sys -r ioctl:0x22240b:00100000000000001000000041000000:4", "SYSTEM_SERVICE_EXCEPTION" },
+        { "broken-method", "broken-method.sys -r ioctl:0x22240b:00100000000000001000000041000000:4", "IwUserMemoryUnguarded, IwUserMemoryUnprobed, SYSTEM_SERVICE_EXCEPTION" },
         { "broken-overrun", "broken-overrun.sys -r write:0:41004200430044004500460047004800490041004200430044004500460047004800490041004200", "IwOutOfBounds" },
         { "broken-pending", "queue.sys broken-pending.sys -r read:0:16", "IwPendingNotPropagated" },
         { "broken-power", "broken-power.sys --device root -r pnp:start -r power:D3", "IwPowerIrpCompletion" },

@@ -5,12 +5,12 @@ namespace Irpwright.Verification.Tests;
 
 /// <summary>
 /// Goal: memory errors of compiled drivers are found where they happen, and nothing else is. Method: tests/native/memory.c does each of
-/// them wrong, and the nearest code right, in a machine that checks memory.
+/// them wrong, and the nearest code right, in a machine that checks memory; tests/native/usermemory.c does so with user memory.
 /// </summary>
 public sealed class MemoryTests : IDisposable
 {
     // Functions of the driver: twice the number of its case, and one more for the right form.
-    const uint FirstCase = 0x800, FirstReadMode = 0xF00;
+    const uint FirstCase = 0x800, FirstUserCase = 0xA00, FirstReadMode = 0xF00;
 
     enum ReadMode : uint { PassDown, TouchSent, TakeBack, TouchCompleted, LeaveRequest, AwaitRequest, LeaveContext, AwaitContext }
 
@@ -23,20 +23,25 @@ public sealed class MemoryTests : IDisposable
         machine = new Machine(new MachineOptions { Strategy = Bench.Here(), ChecksMemory = true });
         verifier = Verifier.Attach(machine);
         var guest = new GuestDrivers(machine);
-        string path = Path.Combine(TestFiles.FindFolder("tests", "native", "bin"), "memory.sys");
-        Assert.True(guest.TryRead(path, out DriverImage? image, out ImageDiagnostic? error), error?.ToString());
-        Assert.Equal(STATUS_SUCCESS, guest.Start(image, out Driver? driver));
         var device = new ScriptedDevice
         {
             Otherwise = static request => request.MajorFunction == IRP_MJ_READ ? Respond.After(TimeSpan.FromMilliseconds(200)) : Respond.Now(),
         };
-        stack = DeviceStack.Build(machine, device, driver);
+        stack = DeviceStack.Build(machine, device, Start(guest, "memory"), Start(guest, "usermemory"));
+    }
+
+    static Driver Start(GuestDrivers guest, string name)
+    {
+        string path = Path.Combine(TestFiles.FindFolder("tests", "native", "bin"), $"{name}.sys");
+        Assert.True(guest.TryRead(path, out DriverImage? image, out ImageDiagnostic? error), error?.ToString());
+        Assert.Equal(STATUS_SUCCESS, guest.Start(image, out Driver? driver));
+        return driver!;
     }
 
     public void Dispose() => machine.Dispose();
 
     /// <summary>The rules that memory.c breaks.</summary>
-    internal static string[] Rules => [.. Cases.Select(row => row.Data.Item2), "IwTouchedForeignIrp", "IwStackLeftInFlight"];
+    internal static string[] Rules => [.. Cases.Concat(UserCases).Select(row => row.Data.Item2), "IwTouchedForeignIrp", "IwStackLeftInFlight"];
 
     // Other rules see some of it, too, when it has consequences.
     IReadOnlyList<Violation> MemoryViolations => [.. verifier.Violations.Where(v => v.Rule.Family == RuleFamily.Memory)];
@@ -55,8 +60,16 @@ public sealed class MemoryTests : IDisposable
         { 9, "IwUninitializedValue", "passed to the kernel a value that nobody has written. It was last read from byte 8 of the pool block 'Test'" },
         { 10, "IwPageableAtDispatch", "wrote the pool block 'Test', 16 bytes" },
         { 11, "IwPageableAtDispatch", "runs in a pageable section at IRQL 2" },
-        { 12, "IwPageableAtDispatch", "read user memory" },
-        { 13, "IwUsedAfterFree", "read byte 66 of the IRP at" },
+        { 12, "IwUsedAfterFree", "read byte 66 of the IRP at" },
+        { 13, "IwCancelRoutineStored", "stored to the CancelRoutine of irp#" },
+    };
+
+    public static TheoryData<int, string, string> UserCases => new()
+    {
+        { 0, "IwPageableAtDispatch", "read user memory" },
+        { 1, "IwUserMemoryUnguarded", "read user memory" },
+        { 2, "IwUserMemoryUnguarded", "read user memory" },
+        { 3, "IwUserMemoryUnprobed", "read user memory" },
     };
 
     [Theory, MemberData(nameof(Cases))]
@@ -68,6 +81,25 @@ public sealed class MemoryTests : IDisposable
         Assert.Equal((rule, "memory"), (violation.Rule.Name, violation.Driver));
         Assert.Contains(sentence, violation.Sentence, StringComparison.Ordinal);
         Assert.StartsWith("memory!", violation.Symbol, StringComparison.Ordinal);
+    }
+
+    [Theory, MemberData(nameof(UserCases))]
+    public void An_error_with_user_memory_is_found_where_it_happens(int number, string rule, string sentence)
+    {
+        Control(FirstUserCase + 2 * (uint)number);
+
+        Violation violation = Assert.Single(verifier.Violations);
+        Assert.Equal((rule, "usermemory"), (violation.Rule.Name, violation.Driver));
+        Assert.Contains(sentence, violation.Sentence, StringComparison.Ordinal);
+        Assert.StartsWith("usermemory!", violation.Symbol, StringComparison.Ordinal);
+    }
+
+    [Theory, InlineData(0), InlineData(1), InlineData(2), InlineData(3)]
+    public void User_memory_that_is_touched_with_care_breaks_no_rule(int number)
+    {
+        Control(FirstUserCase + 2 * (uint)number + 1);
+
+        Assert.Empty(verifier.Violations);
     }
 
     public static TheoryData<int> NumbersOfRightCases => [.. Enumerable.Range(0, 15)];

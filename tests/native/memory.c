@@ -215,15 +215,6 @@ static VOID RunPageable(BOOLEAN Wrong, PVOID Input)
     KeLowerIrql(irql);
 }
 
-static VOID TouchUser(BOOLEAN Wrong, PVOID Input)
-{
-    KIRQL irql;
-
-    KeRaiseIrql(Wrong ? DISPATCH_LEVEL : APC_LEVEL, &irql);
-    ReadByte(Input);
-    KeLowerIrql(irql);
-}
-
 static VOID UseFreedIrp(BOOLEAN Wrong, PVOID Input)
 {
     PIRP irp = IoAllocateIrp(1, FALSE);
@@ -236,6 +227,19 @@ static VOID UseFreedIrp(BOOLEAN Wrong, PVOID Input)
     if (Wrong) {
         ReadByte((PUCHAR)&irp->StackCount);
     }
+}
+
+static VOID StoreCancelRoutine(BOOLEAN Wrong, PVOID Input)
+{
+    PIRP irp = IoAllocateIrp(1, FALSE);
+
+    UNREFERENCED_PARAMETER(Input);
+    if (Wrong) {
+        ((volatile IRP *)irp)->CancelRoutine = NULL;
+    } else {
+        IoSetCancelRoutine(irp, NULL);
+    }
+    IoFreeIrp(irp);
 }
 
 /* Bits of a byte that nobody has written as a whole; arithmetic on fields of all sizes; a byte that the kernel has written. */
@@ -263,7 +267,7 @@ static VOID HandleBits(BOOLEAN Wrong, PVOID Input)
 
 static VOID (*const Cases[])(BOOLEAN Wrong, PVOID Input) = {
     UseFreed, CopyToFreed, OverrunByOne, Underrun, OverrunLarge, CompareTooMuch, DecideByPool, DecideByStack, AddressFromPool,
-    ArgumentFromPool, TouchPaged, RunPageable, TouchUser, UseFreedIrp, HandleBits,
+    ArgumentFromPool, TouchPaged, RunPageable, UseFreedIrp, StoreCancelRoutine, HandleBits,
 };
 
 NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)

@@ -90,6 +90,27 @@ RIGHT(IwInitialStatusMissing)
     return SendQuery(DeviceObject, Irp, STATUS_NOT_SUPPORTED);
 }
 
+WRONG(IwPnpLeftUnhandled)
+{
+    return SkipDown(DeviceObject, Irp);
+}
+
+RIGHT(IwPnpLeftUnhandled)
+{
+    UCHAR minor = IoGetCurrentIrpStackLocation(Irp)->MinorFunction;
+    return minor == IRP_MN_QUERY_STOP_DEVICE ? SendDownWith(DeviceObject, Irp, STATUS_SUCCESS) : SkipDown(DeviceObject, Irp);
+}
+
+__attribute__((section("PAGE"))) WRONG(PagedCodeAtPowerTrans)
+{
+    return SkipDown(DeviceObject, Irp);
+}
+
+RIGHT(PagedCodeAtPowerTrans)
+{
+    return SkipDown(DeviceObject, Irp);
+}
+
 CASES(
     CASE_OF(IRP_MJ_PNP, IwAnsweredForBus),
     CASE_OF(IRP_MJ_PNP, IwFailedPnpSentDown),
@@ -97,5 +118,7 @@ CASES(
     CASE_OF(IRP_MJ_POWER, IwFailedPowerSentDown),
     CASE_OF(IRP_MJ_POWER, IwPowerNotSupportedAgain),
     CASE_OF(IRP_MJ_POWER, IwPowerIrpCompletion),
-    CASE(IwInitialStatusMissing)
+    CASE(IwInitialStatusMissing),
+    CASE_OF(IRP_MJ_PNP, IwPnpLeftUnhandled),
+    CASE_OF(IRP_MJ_POWER, PagedCodeAtPowerTrans)
 )

@@ -424,6 +424,7 @@ readonly unsafe ref struct Inspection
     {
         if (!checks.IsWatched(cpu, address)) return 0;
         ByteState found = checks.CheckBytes(cpu, address, (ulong)size, isWrite, rip, *(ulong*)((byte*)cpu + op->Base));
+        if ((found & ByteState.Exchanged) != 0 && Instruction.Mnemonic == Mnemonic.Mov && isWrite && size == 8) checks.ReportStored(address, rip);
         return isRead && (found & ByteState.Uninitialized) != 0 ? checks.Unwritten(cpu, address, size) : 0;
     }
 

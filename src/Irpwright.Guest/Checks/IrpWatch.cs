@@ -33,6 +33,9 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
     // Most events are about the IRP of the one before.
     Packet? latest;
 
+    /// <summary>Of IRP.CancelRoutine.</summary>
+    public const ulong CancelRoutineOffset = 0x68;
+
     protected override bool WatchesCalls => false;
 
     public override void On(in IrpForwarded e)
@@ -81,7 +84,11 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
         lock (gate) Find(e.Irp.Address)?.Frames.Clear();
     }
 
-    public override void On(in IrpAllocated e) => Forget(e.Irp);
+    public override void On(in IrpAllocated e)
+    {
+        Forget(e.Irp);
+        shadow.Add(e.Irp.Address + CancelRoutineOffset, 8, ByteState.Exchanged);
+    }
 
     public override void On(in IrpReused e) => Forget(e.Irp);
 

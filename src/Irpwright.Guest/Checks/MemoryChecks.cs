@@ -19,6 +19,12 @@ unsafe interface IMisuseReports
     /// <summary>An IRP is touched that some driver has given away; whether it was the one that does this is not known yet.</summary>
     void LentTouched(ulong address, bool isWrite, ulong instruction);
 
+    /// <summary>What may only be exchanged is stored to.</summary>
+    void ExchangedStored(ulong address, ulong instruction);
+
+    /// <summary>User memory is touched, which is right only with care.</summary>
+    void UserTouched(Cpu* cpu, ulong address, bool isWrite, ulong instruction);
+
     /// <summary>A routine returns, and rsp rises above <see cref="CheckState.WatchedFrame"/>.</summary>
     void FrameLeft(Cpu* cpu, ulong instruction);
 
@@ -37,6 +43,8 @@ sealed unsafe class MemoryChecks(MemoryShadow shadow, IMisuseReports reports) : 
 
     readonly Lock gate = new();
     readonly HashSet<(ulong Instruction, int Kind)> told = [];
+    // Since the last call of the kernel.
+    readonly HashSet<(ulong Instruction, ulong Frame, ulong Page)> userTouched = [];
     readonly List<nint> allocations = [];
     InspectionPlan* free, end;
 
@@ -71,6 +79,7 @@ sealed unsafe class MemoryChecks(MemoryShadow shadow, IMisuseReports reports) : 
         ByteState found = Shadow.Of(address, length);
         if ((found & ByteState.Pageable) != 0 || address < GuestMemory.KernelHalf)
             RequireResident(cpu, address, isWrite ? PageAccess.Write : PageAccess.Read, instruction);
+        if (address < GuestMemory.KernelHalf) TouchUser(cpu, address, isWrite, instruction);
         const ByteState forbidden = ByteState.Outside | ByteState.Freed;
         if ((found & forbidden) != 0)
         {
@@ -80,6 +89,15 @@ sealed unsafe class MemoryChecks(MemoryShadow shadow, IMisuseReports reports) : 
         }
         if ((found & ByteState.Lent) != 0) reports.LentTouched(address, isWrite, instruction);
         return found;
+    }
+
+    void TouchUser(Cpu* cpu, ulong address, bool isWrite, ulong instruction)
+    {
+        lock (gate)
+        {
+            if (!userTouched.Add((instruction, cpu->Rsp, address >> GuestMemory.PageShift))) return;
+        }
+        reports.UserTouched(cpu, address, isWrite, instruction);
     }
 
     /// <summary>The same for many bytes, of which none may be memory of this machine.</summary>
@@ -154,6 +172,11 @@ sealed unsafe class MemoryChecks(MemoryShadow shadow, IMisuseReports reports) : 
         lock (gate) return told.Add((instruction, kind));
     }
 
+    public void ReportStored(ulong address, ulong instruction)
+    {
+        if (IsNews(instruction, 4)) reports.ExchangedStored(address, instruction);
+    }
+
     public void LeaveFrame(Cpu* cpu, ulong instruction) => reports.FrameLeft(cpu, instruction);
 
     /// <summary>Memory was copied as it is.</summary>
@@ -193,6 +216,10 @@ sealed unsafe class MemoryChecks(MemoryShadow shadow, IMisuseReports reports) : 
     public void BeforeCall(Cpu* cpu)
     {
         if (reports.ExportAt(cpu->Rip) is not { } export) return;
+        if (userTouched.Count > 0)
+        {
+            lock (gate) userTouched.Clear();
+        }
         ulong caller = ReturnAddress(cpu);
         RequireWrittenArguments(cpu, export, caller);
         (MemoryRoutine routine, int lengthRegister) = Routines[export.Index];

@@ -11,6 +11,7 @@ sealed unsafe class MisuseReports : IMisuseReports
     readonly Machine machine;
     readonly Func<ulong, DriverImage?>? imageAt;
     readonly IrpWatch irps;
+    readonly GuardSearch guards;
     // Whose code runs and is called is nearly always one of very few drivers.
     DriverImage? latest;
 
@@ -18,6 +19,7 @@ sealed unsafe class MisuseReports : IMisuseReports
     {
         this.machine = machine;
         this.imageAt = imageAt;
+        guards = new GuardSearch(imageAt);
         irps = new IrpWatch(shadow, ImageOf, currentCpu);
         machine.Events.Add(irps);
     }
@@ -51,6 +53,14 @@ sealed unsafe class MisuseReports : IMisuseReports
         foreach ((PIRP irp, string holder, ulong address) in irps.Leave(cpu))
             machine.Events.Emit(new StackFrameLeft(irp, holder, address, instruction));
     }
+
+    public void ExchangedStored(ulong address, ulong instruction) =>
+        machine.Events.Emit(new CancelRoutineStored(new PIRP(address - IrpWatch.CancelRoutineOffset), instruction));
+
+    public void UserTouched(Cpu* cpu, ulong address, bool isWrite, ulong instruction) => machine.Events.Emit(new UserMemoryTouched(
+        address, isWrite, guards.IsGuarded(cpu, instruction), imageAt?.Invoke(instruction) is { } image && MayProbeInline(image), instruction));
+
+    static bool MayProbeInline(DriverImage image) => image.File.Imports.Any(import => import.Name == "MmUserProbeAddress");
 
     public KernelExport? ExportAt(ulong address) => machine.Code.ExportAt(address);
 

@@ -251,6 +251,14 @@ public enum UninitializedUse : byte
 /// <param name="Instruction">The return.</param>
 [KernelEvent] public readonly record struct StackFrameLeft(PIRP Irp, string Holder, ulong Address, ulong Instruction);
 
+/// <summary>A driver touches user memory; told once for each instruction, frame and page until the driver next calls the kernel.</summary>
+/// <param name="IsGuarded">The code is inside of a __try with an __except, or was called from inside of one.</param>
+/// <param name="MayProbeInline">The driver uses MmUserProbeAddress, so that it may probe addresses without a call.</param>
+[KernelEvent] public readonly record struct UserMemoryTouched(ulong Address, bool IsWrite, bool IsGuarded, bool MayProbeInline, ulong Instruction);
+
+/// <summary>A driver stores to an IRP's CancelRoutine instead of exchanging it.</summary>
+[KernelEvent] public readonly record struct CancelRoutineStored(PIRP Irp, ulong Instruction);
+
 // Words and ends
 
 [KernelEvent] public readonly record struct DebugPrinted(string Text, ulong Caller);

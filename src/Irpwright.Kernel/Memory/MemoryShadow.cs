@@ -18,6 +18,8 @@ public enum ByteState : byte
     Pageable = 8,
     /// <summary>Of an IRP that some driver has had and does not have now.</summary>
     Lent = 16,
+    /// <summary>Of an IRP's CancelRoutine, which is exchanged and never stored.</summary>
+    Exchanged = 32,
 }
 
 /// <summary>One <see cref="ByteState"/> for each byte of a machine's slice.</summary>

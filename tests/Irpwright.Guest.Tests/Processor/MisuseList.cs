@@ -21,6 +21,10 @@ sealed unsafe class MisuseList : IMisuseReports
 
     public void UninitializedUsed(UninitializedUse use, ulong source, ulong instruction) => Add($"unwritten {use}", instruction);
 
+    public void ExchangedStored(ulong address, ulong instruction) => Add("stored", instruction);
+
+    public void UserTouched(Cpu* cpu, ulong address, bool isWrite, ulong instruction) => Add("user", instruction);
+
     public void PageableTouched(ulong address, PageAccess access, byte irql, ulong instruction) => Add($"pageable {access}", instruction);
 
     public void LentTouched(ulong address, bool isWrite, ulong instruction) => Add("lent", instruction);

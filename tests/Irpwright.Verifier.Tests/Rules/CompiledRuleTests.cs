@@ -195,6 +195,12 @@ public sealed partial class CompiledRuleTests
                     Assert.True(bench.Machine.Drivers.Unload(bench.Machine.Drivers.All.Single(driver => driver.Name == Drivers[rule])));
                 };
                 break;
+            case "IwPnpLeftUnhandled":
+                PlugAndPlayRules.QueryStop(bench, DriverService.Of(bench.Machine, bench.Machine.Drivers.All.Single(driver => driver.Name == Drivers[rule])));
+                break;
+            case "PagedCodeAtPowerTrans":
+                bench.Send(IRP_MJ_POWER, IRP_MN_SET_POWER, PowerTo(SYSTEM_POWER_STATE.PowerSystemSleeping3));
+                break;
             case "IwAnsweredForBus":
                 bench.Send(IRP_MJ_PNP, IRP_MN_QUERY_BUS_INFORMATION);
                 break;

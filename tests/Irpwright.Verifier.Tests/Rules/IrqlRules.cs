@@ -347,7 +347,7 @@ sealed class IrqlRules : IRuleCases
     }
 
     /// <summary>Puts a compiled filter on top whose completion routine is called at DISPATCH_LEVEL.</summary>
-    static void LoadPassThrough(Bench bench, bool pageable)
+    internal static void LoadPassThrough(Bench bench, bool pageable)
     {
         var guest = new GuestDrivers(bench.Machine);
         Assert.True(guest.TryRead(Path.Combine(SamplesTests.Samples, "passthrough.sys"), out DriverImage? image, out _));

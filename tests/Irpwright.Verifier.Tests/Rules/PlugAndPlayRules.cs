@@ -125,6 +125,27 @@ sealed class PlugAndPlayRules : IRuleCases
         bench.Lower.Other = handle;
     }
 
+    /// <summary>The PnP manager asks whether a device may be stopped that has a function driver.</summary>
+    static void WithFunction(Bench bench, Action<PIRP> handle)
+    {
+        var function = new Probe(null);
+        function.Other = irp =>
+        {
+            if (Probe.Major(irp) == IRP_MJ_PNP && Probe.Minor(irp) == IRP_MN_QUERY_STOP_DEVICE) handle(irp);
+            return function.SkipDown(irp);
+        };
+        QueryStop(bench, DriverService.Of(bench.Machine, "function", () => function));
+    }
+
+    internal static void QueryStop(Bench bench, DriverService function) => bench.Act = () =>
+    {
+        PlugAndPlay manager = bench.Machine.PlugAndPlay;
+        manager.Install(@"ROOT\SAMPLE", new DeviceInstallation { Function = function });
+        DeviceNode node = manager.Report(new DeviceDescription(@"ROOT\SAMPLE") { Flags = default });
+        Assert.Equal(STATUS_SUCCESS, manager.Start(node));
+        manager.QueryStop(node);
+    };
+
     public static IEnumerable<RuleCase> Cases =>
     [
         NotSupported("NsRemoveLockMnRemove", IRP_MN_REMOVE_DEVICE, "PnpIrpCompletion"),
@@ -180,6 +201,9 @@ sealed class PlugAndPlayRules : IRuleCases
             Wrong: bench => Bottom(bench, IRP_MN_QUERY_STOP_DEVICE, irp => bench.Lower.Complete(irp, STATUS_NOT_SUPPORTED)),
             Right: bench => Bottom(bench, IRP_MN_QUERY_INTERFACE, irp => bench.Lower.Complete(irp, STATUS_NOT_SUPPORTED)))
         { Driver = "lower" },
+        new("IwPnpLeftUnhandled",
+            Wrong: bench => WithFunction(bench, static _ => { }),
+            Right: bench => WithFunction(bench, static irp => irp.IoStatus.Status = STATUS_SUCCESS)) { Driver = "function", FilterCount = 0 },
         new("IwAnsweredForBus",
             Wrong: bench => Pnp(bench, IRP_MN_QUERY_BUS_INFORMATION, static (probe, irp) => Succeed(probe, irp)),
             Right: bench => Pnp(bench, IRP_MN_QUERY_CAPABILITIES, static (probe, irp) => Succeed(probe, irp))),

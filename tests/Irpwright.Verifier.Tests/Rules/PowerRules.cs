@@ -26,6 +26,13 @@ sealed class PowerRules : IRuleCases
         return probe.SkipDown(irp);
     }
 
+    /// <summary>A compiled filter on top is pageable as a whole.</summary>
+    static void SetsWithPageable(Bench bench, byte minor)
+    {
+        IrqlRules.LoadPassThrough(bench, pageable: true);
+        bench.Send(IRP_MJ_POWER, minor, Sleep);
+    }
+
     public static IEnumerable<RuleCase> Cases =>
     [
         Fails("PowerDownFail", "system", Sleep),
@@ -54,6 +61,9 @@ sealed class PowerRules : IRuleCases
             }, Sleep),
             Right: bench => bench.Handle(IRP_MJ_POWER, IRP_MN_QUERY_POWER, irp => bench.Upper.Complete(irp, STATUS_DEVICE_BUSY), Sleep)),
         PlugAndPlayRules.NotSupportedAgain("IwPowerNotSupportedAgain", IRP_MJ_POWER, IRP_MN_QUERY_POWER),
+        new("PagedCodeAtPowerTrans",
+            Wrong: bench => SetsWithPageable(bench, IRP_MN_SET_POWER),
+            Right: bench => SetsWithPageable(bench, IRP_MN_QUERY_POWER)) { Driver = "passthrough" },
         new("IwPowerIrpCompletion",
             Wrong: bench => Set(bench, WakeUp, static (probe, irp) => probe.Complete(irp, STATUS_SUCCESS)),
             Right: bench => Set(bench, WakeUp, static (probe, irp) => probe.SkipDown(irp))),

@@ -1,0 +1,63 @@
+namespace Irpwright.Verification.Rules;
+
+/// <summary>An address that a program gives may be one of the kernel: the driver would read, or overwrite, for it what it has no right to.</summary>
+sealed class IwUserMemoryUnprobed : MemoryRule, IWatch<UserMemoryTouched>, IWatchCalls, IWatch<PagesLocked>, IWatch<IrpForwarded>
+{
+    public static RuleInfo Definition { get; } = new(nameof(IwUserMemoryUnprobed), RuleFamily.Memory, Error,
+        Pages.Ddi("nf-wdm-probeforread"), null,
+        "A dispatch routine of a compiled driver touches user memory at an address that was neither probed nor locked since the request came.",
+        static () => new IwUserMemoryUnprobed())
+    {
+        Instead = "Call ProbeForRead or ProbeForWrite, inside of __try, for every address that comes from a program and for the whole length; or let the I/O manager copy or lock the buffer.",
+        Wrong = """
+            __try {
+                length = ((PREQUEST)input)->Length;
+            } __except (EXCEPTION_EXECUTE_HANDLER) {
+            """,
+        Right = """
+            __try {
+                ProbeForRead(input, sizeof(REQUEST), 1);
+                length = ((PREQUEST)input)->Length;
+            } __except (EXCEPTION_EXECUTE_HANDLER) {
+            """,
+    };
+
+    readonly record struct Range(ulong Start, ulong Length);
+
+    // By thread, since it was last outside of drivers.
+    readonly Dictionary<ThreadContext, List<Range>> probed = [];
+
+    public IReadOnlyList<KernelExport> Calls { get; } = [KernelExports.ProbeForRead, KernelExports.ProbeForWrite];
+
+    public void Called(in DdiCalled e) => Add(e.Arguments[0], e.Arguments[1]);
+
+    public void On(in PagesLocked e)
+    {
+        if (e.Address < GuestMemory.KernelHalf) Add(e.Address, e.Length);
+    }
+
+    public void On(in IrpForwarded e)
+    {
+        if (Tracker.Thread.Frame is null && probed.TryGetValue(Tracker.Thread, out List<Range>? ranges)) ranges.Clear();
+    }
+
+    public void On(in UserMemoryTouched e)
+    {
+        if (e.MayProbeInline || Tracker.Thread.Frame is not { Kind: RoutineKind.Dispatch } frame) return;
+        if (probed.TryGetValue(Tracker.Thread, out List<Range>? ranges))
+        {
+            foreach (Range range in ranges)
+            {
+                if (e.Address - range.Start < range.Length) return;
+            }
+        }
+        Report(PlaceOf(e.Instruction), frame.Irp,
+            $"{Code(e.Instruction)} {(e.IsWrite ? "wrote" : "read")} user memory at {Format.Address(e.Address)}, an address that was not probed: it could as well have been one of the kernel.");
+    }
+
+    void Add(ulong address, ulong length)
+    {
+        if (!probed.TryGetValue(Tracker.Thread, out List<Range>? ranges)) probed.Add(Tracker.Thread, ranges = []);
+        ranges.Add(new Range(address, length));
+    }
+}
