@@ -303,4 +303,40 @@ public class PendingTests
     }
 
     static bool IsFlush(Bench bench, PIRP irp) => bench.Lower.IoGetCurrentIrpStackLocation(irp).MajorFunction == IRP_MJ_FLUSH_BUFFERS;
+
+#if !FREE_RUNNING
+    /// <summary>DV-LRS-AlertedWait: what the option of Driver Verifier does, and a driver that takes no notice.</summary>
+    [Fact]
+    public void A_fault_ends_an_alertable_wait_with_an_alert_that_is_not_to_be_ignored()
+    {
+        using var bench = new Bench(options: new MachineOptions { Strategy = new AlertsWaits() });
+        bench.Machine.Faults.IsOn = true;
+        bench.Keep(IRP_MJ_DEVICE_CONTROL);
+        List<NTSTATUS> statuses = [];
+        bench.Upper.Read = irp =>
+        {
+            PKEVENT done = bench.Upper.NewEvent(), set = bench.Upper.NewEvent();
+            bench.Upper.KeSetEvent(set, 0, false);
+            statuses.Add(bench.Upper.KeWaitForSingleObject(set, Executive, KernelMode, false, null));
+            bench.Upper.IoCallDriver(bench.Upper.Lower, bench.Upper.BuildControl(0x00222000, done, bench.Upper.NewStatusBlock()));
+            statuses.Add(bench.Upper.KeWaitForSingleObject(done, Executive, KernelMode, true, null));
+            return bench.Upper.SkipDown(irp);
+        };
+        bench.ActDuringRead(_ => bench.Lower.Complete(bench.Kept, STATUS_SUCCESS));
+        bench.Do();
+
+        Assert.Equal([STATUS_SUCCESS, STATUS_ALERTED], statuses);
+        Violation violation = Assert.Single(bench.Verifier.Violations);
+        Assert.Equal(("IoBuildDeviceControlWait", "upper"), (violation.Rule.Name, violation.Driver));
+    }
+
+    sealed class AlertsWaits : IScheduleStrategy
+    {
+        public bool MovesTimeEarly => false;
+
+        public int Choose(KernelThread thread, SchedulingPoint point, ReadOnlySpan<ScheduleChoice> choices) => 0;
+
+        public int Choose(string site, int count) => site.StartsWith($"{FaultInjection.SitePrefix}KeWaitForSingleObject", StringComparison.Ordinal) ? 1 : 0;
+    }
+#endif
 }

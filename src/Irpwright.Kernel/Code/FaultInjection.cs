@@ -4,7 +4,7 @@ using Irpwright.Wdk;
 namespace Irpwright.Kernel;
 
 /// <summary>
-/// Has kernel routines fail for want of resources, as Driver Verifier's low resources simulation does, but call by call and as the
+/// Has kernel routines fail for want of resources, and alerts end waits, as Driver Verifier's low resources simulation does, but call by call and as the
 /// strategy chooses: every call site is a question of <see cref="Choices"/>, so that each can fail once and a run can be repeated.
 /// </summary>
 /// <remarks>Asks only while the machine has an observer, as nobody else would learn anything from it.</remarks>
@@ -21,6 +21,8 @@ public sealed class FaultInjection
         Status,
         /// <summary>Raises STATUS_INSUFFICIENT_RESOURCES.</summary>
         Raise,
+        /// <summary>An alertable wait returns STATUS_ALERTED at once.</summary>
+        Alert,
     }
 
     // Bits of POOL_TYPE and POOL_FLAGS that have an allocation raise.
@@ -47,6 +49,7 @@ public sealed class FaultInjection
             "RtlAnsiStringToUnicodeString", "RtlUnicodeStringToAnsiString", "RtlDuplicateUnicodeString", "ZwOpenKey", "ZwCreateKey",
             "ZwOpenFile", "ZwCreateFile", "ZwQueryValueKey", "ZwSetValueKey", "ExInitializeLookasideListEx", "ExCreateCallback",
         ]),
+        (Failure.Alert, ["KeWaitForSingleObject", "KeWaitForMultipleObjects", "KeDelayExecutionThread"]),
         (Failure.Raise, ["ExAllocatePoolWithQuota", "ExAllocatePoolWithQuotaTag", "MmProbeAndLockPages"]),
     }
         .SelectMany(group => group.Names, (group, name) => (Export: KernelExports.Find(name), group.Failure))
@@ -72,14 +75,23 @@ public sealed class FaultInjection
         if (!IsOn || !Routines.TryGetValue(export, out Failure failure) || machine.TryGetCurrentThread() is null) return false;
         // There the routine cannot fail without stopping the system.
         if (export == KernelExports.MmMapLockedPagesSpecifyCache && (uint)arguments[BugCheckOnFailureArgument] != 0) return false;
+        if (failure == Failure.Alert && (byte)arguments[AlertableArgumentOf(export)] == 0) return false;
         // Drivers that are part of the kernel are not found.
         if (machine.Drivers.FindByCode(caller) is not { } driver || Spared.Contains(driver.Name)) return false;
         if (!machine.Choices.Choose($"{SitePrefix}{export.SourceName} in {PlaceOf(caller)}")) return false;
         if (failure == Failure.Raise || Raises(export, arguments[0]))
             throw new NtStatusException(NTSTATUS.STATUS_INSUFFICIENT_RESOURCES, $"{export.SourceName} was made to fail.");
         if (failure == Failure.Status) result = unchecked((uint)NTSTATUS.STATUS_INSUFFICIENT_RESOURCES);
+        else if (failure == Failure.Alert) result = (uint)NTSTATUS.STATUS_ALERTED;
         return true;
     }
+
+    static int AlertableArgumentOf(KernelExport export) => export.SourceName switch
+    {
+        "KeWaitForSingleObject" => 3,
+        "KeWaitForMultipleObjects" => 5,
+        _ => 1,
+    };
 
     static bool Raises(KernelExport export, ulong flags) => export.SourceName switch
     {

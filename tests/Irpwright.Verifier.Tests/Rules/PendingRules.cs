@@ -178,6 +178,9 @@ sealed class PendingRules : IRuleCases
         new("IoBuildDeviceControlWait",
             Wrong: bench => Threaded(bench, control: true, wait: static (_, _) => { }),
             Right: bench => Threaded(bench, control: true, wait: static (probe, done) => probe.Wait(done))),
+        new("IoBuildDeviceControlWait",
+            Wrong: bench => Alerted(bench, waitsAgain: false),
+            Right: bench => Alerted(bench, waitsAgain: true)) { Name = "an alert ends the wait" },
         new("IoBuildSynchronousFsdRequestWait",
             Wrong: bench => Threaded(bench, control: false, wait: static (_, _) => { }),
             Right: bench => Threaded(bench, control: false, wait: static (probe, done) => probe.Wait(done))),
@@ -298,6 +301,23 @@ sealed class PendingRules : IRuleCases
             if (bench.Upper.IoCallDriver(bench.Upper.Lower, own) == STATUS_PENDING) wait(bench.Upper, done);
             return bench.Upper.SkipDown(irp);
         };
+    }
+
+    /// <summary>The wait for a threaded IRP is ended by an alert.</summary>
+    static void Alerted(Bench bench, bool waitsAgain)
+    {
+        Threaded(bench, control: true, keep: true, wait: (probe, done) =>
+        {
+            bench.Machine.Apcs.KeAlertThread(bench.Machine.CurrentThread.Object, KernelMode);
+            Assert.Equal(STATUS_ALERTED, probe.KeWaitForSingleObject(done, Executive, KernelMode, true, null));
+            if (!waitsAgain) return;
+            bench.Lower.Complete(bench.Kept, STATUS_SUCCESS);
+            probe.Wait(done);
+        });
+        bench.ActDuringRead(_ =>
+        {
+            if (!waitsAgain) bench.Lower.Complete(bench.Kept, STATUS_SUCCESS);
+        });
     }
 
     /// <summary>In vain at first.</summary>

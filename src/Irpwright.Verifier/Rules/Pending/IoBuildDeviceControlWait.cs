@@ -5,10 +5,11 @@ sealed class IoBuildDeviceControlWait() : UnawaitedRequest(control: true)
 {
     public static RuleInfo Definition { get; } = new(nameof(IoBuildDeviceControlWait), RuleFamily.Pending, Error,
         Pages.Wdm(nameof(IoBuildDeviceControlWait)), null,
-        "IoCallDriver returns STATUS_PENDING for an IRP from IoBuildDeviceIoControlRequest, and the routine that sent it returns without waiting for its event.",
+        "IoCallDriver returns STATUS_PENDING for an IRP from IoBuildDeviceIoControlRequest, and the routine that sent it returns without waiting for its event, or after a wait that an alert ended.",
         static () => new IoBuildDeviceControlWait())
     {
-        Instead = "Wait for the event that was given to the IRP, if IoCallDriver returns STATUS_PENDING.",
+        Covers = ["DV-LRS-AlertedWait"],
+        Instead = "Wait for the event that was given to the IRP, if IoCallDriver returns STATUS_PENDING; wait again if an alertable wait ends with STATUS_ALERTED.",
         Wrong = """
             irp = IoBuildDeviceIoControlRequest(code, lower, NULL, 0, NULL, 0, FALSE, &event, &block);
             IoCallDriver(lower, irp);

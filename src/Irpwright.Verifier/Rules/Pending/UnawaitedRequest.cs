@@ -2,16 +2,18 @@ namespace Irpwright.Verification.Rules;
 
 /// <summary>
 /// Who sends a threaded IRP waits for its event, if IoCallDriver returns STATUS_PENDING: event, status block and buffers often lie on the
-/// stack of the routine that built it (BUILD-14).
+/// stack of the routine that built it (BUILD-14). A wait that ends with STATUS_ALERTED or STATUS_USER_APC is none: the request goes on.
 /// </summary>
 /// <param name="control">Of IoBuildDeviceIoControlRequest, not of IoBuildSynchronousFsdRequest.</param>
 abstract class UnawaitedRequest(bool control) : Rule,
-    IWatch<IrpForwarded>, IWatch<DispatchReturned>, IWatch<WaitStarted>,
+    IWatch<IrpForwarded>, IWatch<DispatchReturned>, IWatch<WaitStarted>, IWatch<WaitEnded>,
     IWatch<CompletionRoutineReturned>, IWatch<CancelRoutineReturned>, IWatch<DpcReturned>, IWatch<WorkItemReturned>
 {
     sealed record Request(ThreadContext Thread, RoutineFrame Sender, ulong Event, IrpName Irp, CodePlace Place)
     {
         internal bool IsPending { get; set; }
+
+        internal bool IsAwaited { get; set; }
     }
 
     readonly List<Request> requests = [];
@@ -35,11 +37,18 @@ abstract class UnawaitedRequest(bool control) : Rule,
         Check();
     }
 
-    public void On(in WaitStarted e)
+    public void On(in WaitStarted e) => Await(e.Object, true);
+
+    public void On(in WaitEnded e)
     {
-        for (int i = requests.Count - 1; i >= 0; i--)
+        if (e.Status is NTSTATUS.STATUS_ALERTED or NTSTATUS.STATUS_USER_APC) Await(e.Object, false);
+    }
+
+    void Await(PVOID target, bool isAwaited)
+    {
+        foreach (Request request in requests)
         {
-            if (requests[i].Event == e.Object.Address) requests.RemoveAt(i);
+            if (request.Event == target.Address) request.IsAwaited = isAwaited;
         }
     }
 
@@ -59,7 +68,7 @@ abstract class UnawaitedRequest(bool control) : Rule,
             Request request = requests[i];
             if (request.Sender != Tracker.Frame) continue;
             requests.RemoveAt(i);
-            if (!request.IsPending) continue;
+            if (!request.IsPending || request.IsAwaited) continue;
             Report(request.Place, request.Irp,
                 $"{request.Place} sent {request.Irp}, IoCallDriver returned STATUS_PENDING, and the routine returned without waiting for the "
                     + "IRP's event.");
