@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using Irpwright.Guest.Images;
 
@@ -23,6 +24,7 @@ public sealed class DriverCheck
     readonly CheckStack stack;
     readonly CheckOptions options;
     readonly CheckRunner runner;
+    readonly ConcurrentDictionary<(FailureKind, string, string?), CheckScenario> announced = [];
 
     public DriverCheck(CheckStack stack, CheckOptions options)
     {
@@ -44,7 +46,7 @@ public sealed class DriverCheck
     /// <summary>Told when a scenario is over; from several threads.</summary>
     public Action<CheckScenario>? Ended { get; init; }
 
-    /// <summary>Told when a scenario fails in a way that it did not before; from several threads. Other scenarios may show the same.</summary>
+    /// <summary>Told of a failure as soon as the first scenario shows it; from several threads.</summary>
     public Action<CheckScenario, Failure>? Found { get; init; }
 
     /// <summary>A failure of one scenario and the run that shows it.</summary>
@@ -150,7 +152,7 @@ public sealed class DriverCheck
             if (failure.Kind == FailureKind.Unsupported) skipped ??= failure.Sentence;
             if (failure.Kind == FailureKind.Unsupported || IsGivingUp(scenario, failure, schedule) || found.Any(raw => raw.Failure.IsTheSameAs(failure))) return;
             found.Add(new(failure, schedule, explored));
-            Found?.Invoke(scenario, failure);
+            if (announced.TryAdd((failure.Kind, failure.Name, failure.Place), scenario)) Found?.Invoke(scenario, failure);
         }
     }
 

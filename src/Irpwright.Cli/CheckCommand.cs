@@ -108,7 +108,7 @@ static class CheckCommand
             cancellation.Cancel();
         });
         CheckResult result = Undecided(() => Check(terminal, stack, options, cancellation.Token));
-        int exitCode = result.HasViolations ? ExitCode.Violation : result.Skipped.Count > 0 ? ExitCode.Undecided : ExitCode.Clean;
+        int exitCode = cancellation.IsCancellationRequested ? ExitCode.Interrupted : result.HasViolations ? ExitCode.Violation : result.Skipped.Count > 0 ? ExitCode.Undecided : ExitCode.Clean;
         string title = string.Join(' ', stack.Inputs);
         terminal.Output.Write($"{title}: {CheckText.Describe(result.Profile)}\n");
         foreach (CheckFinding finding in result.Findings) terminal.Output.Write($"\n{string.Join('\n', finding.Report)}\n");
@@ -121,7 +121,7 @@ static class CheckCommand
         sarif?.Write(SarifText(result, checkedFiles));
         if (junit is not null) CheckJUnit.Write(junit, result, $"irpwright check {title}");
         foreach (ResultWriter? file in (ResultWriter?[])[html, json, sarif, junit]) file?.Complete();
-        if (cancellation.IsCancellationRequested) throw new CommandException(ExitCode.Interrupted, "interrupted; the results are incomplete.");
+        if (exitCode == ExitCode.Interrupted) throw new CommandException(exitCode, "interrupted; the results are incomplete.");
         return exitCode;
     }
 

@@ -60,6 +60,41 @@ public class DriverCheckTests
     }
 
     [Fact]
+    public void Each_finding_is_told_once_while_the_check_goes_on()
+    {
+        var told = new System.Collections.Concurrent.ConcurrentQueue<Failure>();
+        var check = new DriverCheck([CompiledSamples.Driver("broken-forgotten")], new CheckOptions { Schedules = 2, Workers = 3 })
+        {
+            Found = (_, failure) => told.Enqueue(failure),
+        };
+        CheckResult result = check.Run();
+        Assert.Equal(result.Findings.Select(f => f.Failure.Name).Order(StringComparer.Ordinal), told.Select(f => f.Name).Order(StringComparer.Ordinal));
+        Assert.Contains(result.Findings, f => f.Scenarios > 1);
+    }
+
+    [Fact]
+    public void A_check_that_is_interrupted_has_what_it_found()
+    {
+        using var interrupt = new CancellationTokenSource();
+        var check = new DriverCheck([CompiledSamples.Driver("broken-forgotten")], new CheckOptions { Schedules = 2, Workers = 1 })
+        {
+            Found = (_, _) => interrupt.Cancel(),
+        };
+        CheckResult result = check.Run(interrupt.Token);
+        Assert.NotEmpty(result.Findings);
+        Assert.Contains(result.Skipped, skipped => skipped.Reason == "the check was interrupted");
+    }
+
+    [Fact]
+    public void A_plan_names_the_scenarios_that_a_run_then_runs()
+    {
+        var options = new CheckOptions { Schedules = 1, Include = ["load", "open", "ordinary"], Exclude = ["load-"] };
+        string[] planned = [.. new DriverCheck([CompiledSamples.Driver("csq")], options).Plan().Scenarios.Select(s => s.Id)];
+        Assert.Equal(["load", "open", "ordinary"], planned);
+        Assert.Equal(planned, new DriverCheck([CompiledSamples.Driver("csq")], options).Run().Ran.Select(s => s.Id));
+    }
+
+    [Fact]
     public void What_is_muted_is_counted_and_not_reported()
     {
         var mutes = new MuteList();

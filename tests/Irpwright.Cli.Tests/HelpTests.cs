@@ -15,6 +15,7 @@ public class HelpTests
     [Theory]
     [InlineData("run", "irpwright run passthrough --request read:0:512 --trace text")]
     [InlineData("inspect", "irpwright inspect queue.sys")]
+    [InlineData("check", "irpwright check mystack.json")]
     public void Help_of_a_command_has_examples(string command, string example)
     {
         Command help = Command.Run(command, "--help");
