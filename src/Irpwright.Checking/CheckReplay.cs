@@ -8,6 +8,7 @@ namespace Irpwright.Checking;
 public sealed record CheckReplay(IReadOnlyList<string> Inputs, IReadOnlyList<uint> ControlCodes, string Scenario, Schedule Schedule)
 {
     const string Prefix = "check:";
+    const string CodePrefix = "+0x";
 
     /// <summary>Reads what <see cref="ToString"/> wrote; null if it is a replay string of another kind.</summary>
     /// <exception cref="FormatException">The text is damaged; says where.</exception>
@@ -17,18 +18,19 @@ public sealed record CheckReplay(IReadOnlyList<string> Inputs, IReadOnlyList<uin
         text = text[Prefix.Length..];
         int at = text.LastIndexOf('@'), hash = at < 0 ? -1 : text.LastIndexOf('#', at);
         if (hash <= 0) return null;
-        string[] parts = text[..hash].Split('+');
+        string inputs = text[..hash];
         var codes = new List<uint>();
-        foreach (string code in parts[1..])
+        // A path may hold plus signs as well.
+        while (inputs.LastIndexOf(CodePrefix, StringComparison.Ordinal) is > 0 and int plus && TryCode(inputs[(plus + CodePrefix.Length)..], out uint code))
         {
-            if (!code.StartsWith("0x", StringComparison.Ordinal)
-                || !uint.TryParse(code.AsSpan(2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out uint value))
-                throw new FormatException($"'{code}' in the replay string is no control code.");
-            codes.Add(value);
+            codes.Insert(0, code);
+            inputs = inputs[..plus];
         }
-        return new(parts[0].Split(','), codes, text[(hash + 1)..at], Schedule.Parse(text[(at + 1)..]));
+        return new(inputs.Split(','), codes, text[(hash + 1)..at], Schedule.Parse(text[(at + 1)..]));
     }
 
+    static bool TryCode(string digits, out uint code) => uint.TryParse(digits, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out code);
+
     public override string ToString() =>
-        $"{Prefix}{string.Join(',', Inputs)}{string.Concat(ControlCodes.Select(code => $"+0x{code:X}"))}#{Scenario}@{Schedule}";
+        $"{Prefix}{string.Join(',', Inputs)}{string.Concat(ControlCodes.Select(code => $"{CodePrefix}{code:X}"))}#{Scenario}@{Schedule}";
 }

@@ -127,16 +127,14 @@ public class DriverCheckTests
         Assert.Throws<ReplayException>(() => other.Replay("ordinary", replay.Schedule));
     }
 
-    [Theory]
-    [InlineData("check:a.sys,b.sys+0x222004#load@", "This is no replay string")]
-    [InlineData("check:a.sys+222004#load@iw1", "'222004' in the replay string is no control code.")]
-    public void A_damaged_replay_string_says_where(string text, string message) =>
-        Assert.Contains(message, Assert.Throws<FormatException>(() => CheckReplay.Parse(text)).Message, StringComparison.Ordinal);
+    [Fact]
+    public void A_damaged_replay_string_is_refused() =>
+        Assert.Contains("This is no replay string", Assert.Throws<FormatException>(() => CheckReplay.Parse("check:a.sys,b.sys+0x222004#load@")).Message, StringComparison.Ordinal);
 
     [Fact]
     public void A_replay_string_keeps_drivers_codes_scenario_and_schedule()
     {
-        CheckReplay replay = new(["a.sys", "B.dll:Filter"], [0x222004, 0x22200B], "control-0x00222004", new Schedule([], false));
+        CheckReplay replay = new(["c++/a.sys", "B.dll:Filter"], [0x222004, 0x22200B], "control-0x00222004", new Schedule([], false));
         CheckReplay read = CheckReplay.Parse(replay.ToString())!;
         Assert.Equal(replay.Inputs, read.Inputs);
         Assert.Equal(replay.ControlCodes, read.ControlCodes);
