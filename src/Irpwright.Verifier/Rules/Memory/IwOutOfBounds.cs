@@ -8,7 +8,7 @@ sealed class IwOutOfBounds : MemoryRule, IWatch<PoolBlockMisused>
         "Compiled code reads or writes bytes before or behind a pool block.",
         static () => new IwOutOfBounds())
     {
-        Covers = ["DV-D6", "DV-CD", "DV-C1-0x23", "DV-C1-0x24", "DV-C1-0x32"],
+        Covers = ["DV-D6", "DV-CD", "DV-C1-0x23", "DV-C1-0x24", "DV-C1-0x32", "BC-0x1F2"],
         Instead = "Ask for as many bytes as are used: count the terminating null, and multiply a number of elements by their size.",
         Wrong = "name = ExAllocatePoolWithTag(NonPagedPoolNx, length, 'emaN');\nname[length] = 0;",
         Right = "name = ExAllocatePoolWithTag(NonPagedPoolNx, length + 1, 'emaN');\nname[length] = 0;",

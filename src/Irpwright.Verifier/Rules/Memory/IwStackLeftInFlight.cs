@@ -14,7 +14,7 @@ sealed class IwStackLeftInFlight : MemoryRule, IWatch<StackFrameLeft>, IWatch<Ir
         "A routine returns while an IRP that is not completed points to its local variables: as status block, event, buffer or completion context.",
         static () => new IwStackLeftInFlight())
     {
-        Covers = ["DV-C9-0x0C", "DV-C9-0x0D", "BC-0x1F2"],
+        Covers = ["DV-C9-0x0C", "DV-C9-0x0D"],
         Instead = "Wait for the request before the routine returns, without a timeout, or keep event, status block and buffer in nonpaged pool until it is completed.",
         Wrong = "KEVENT event;\nIO_STATUS_BLOCK ioStatus;\n...\nreturn IoCallDriver(lower, irp);",
         Right = "status = IoCallDriver(lower, irp);\nif (status == STATUS_PENDING) {\n    KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, NULL);\n    status = ioStatus.Status;\n}\nreturn status;",
