@@ -46,26 +46,31 @@ public abstract class OriginatorTable : DriverTest
     /// <param name="List">Where the packet is queued while the drivers have it.</param>
     sealed record Delivery(string Full, string InlineError, string LateError, string List)
     {
-        /// <summary>Whether data goes through a system buffer, which is not copied for an error or STATUS_VERIFY_REQUIRED.</summary>
-        internal bool IsBuffered { get; init; }
+        /// <summary>There is no data, or nobody looks at it; the device wants it buffered.</summary>
+        internal static readonly DO_FLAGS[] None = [DO_BUFFERED_IO];
+
+        /// <summary>How the device can want its data.</summary>
+        internal DO_FLAGS[] Transfers { get; init; } = None;
 
         /// <summary>Whether the originator waits in the call that sends, and is told the final status by it.</summary>
         internal bool Waits { get; init; }
     }
 
+    static readonly DO_FLAGS[] Every = [DO_BUFFERED_IO, DO_DIRECT_IO, 0], Buffered = [DO_BUFFERED_IO];
+
     static readonly Dictionary<Originator, Delivery> Table = new()
     {
-        [Originator.SynchronousFile] = new("IFS", "", "FS", "thread") { IsBuffered = true, Waits = true },
-        [Originator.SynchronousControl] = new("IFS", "", "FS", "thread") { IsBuffered = true, Waits = true },
-        [Originator.AsynchronousFile] = new("IFS", "", "IFS", "thread") { IsBuffered = true },
-        [Originator.AsynchronousControl] = new("IFS", "", "IFS", "thread") { IsBuffered = true },
-        [Originator.FileWithEvent] = new("IE", "", "IE", "thread") { IsBuffered = true },
-        [Originator.FileWithApc] = new("IFSA", "", "IFSA", "thread") { IsBuffered = true },
-        [Originator.FileWithPort] = new("IFSP", "", "IFSP", "file") { IsBuffered = true },
-        [Originator.SynchronousService] = new("I", "", "I", "thread") { IsBuffered = true, Waits = true },
-        [Originator.SynchronousServiceWithPort] = new("I", "", "I", "thread") { IsBuffered = true, Waits = true },
-        [Originator.BuiltControl] = new("IE", "", "IE", "thread") { IsBuffered = true },
-        [Originator.BuiltSynchronousRead] = new("IE", "", "IE", "thread") { IsBuffered = true },
+        [Originator.SynchronousFile] = new("IFS", "", "FS", "thread") { Transfers = Every, Waits = true },
+        [Originator.SynchronousControl] = new("IFS", "", "FS", "thread") { Transfers = Every, Waits = true },
+        [Originator.AsynchronousFile] = new("IFS", "", "IFS", "thread") { Transfers = Every },
+        [Originator.AsynchronousControl] = new("IFS", "", "IFS", "thread") { Transfers = Every },
+        [Originator.FileWithEvent] = new("IE", "", "IE", "thread") { Transfers = Every },
+        [Originator.FileWithApc] = new("IFSA", "", "IFSA", "thread") { Transfers = Every },
+        [Originator.FileWithPort] = new("IFSP", "", "IFSP", "file") { Transfers = Every },
+        [Originator.SynchronousService] = new("I", "", "I", "thread") { Transfers = Buffered, Waits = true },
+        [Originator.SynchronousServiceWithPort] = new("I", "", "I", "thread") { Transfers = Buffered, Waits = true },
+        [Originator.BuiltControl] = new("IE", "", "IE", "thread") { Transfers = Every },
+        [Originator.BuiltSynchronousRead] = new("IE", "", "IE", "thread") { Transfers = Every },
         [Originator.BuiltAsynchronousRead] = new("R", "R", "R", "none"),
         [Originator.Allocated] = new("R", "R", "R", "none"),
         [Originator.Associated] = new("M", "M", "M", "none"),
@@ -88,6 +93,7 @@ public abstract class OriginatorTable : DriverTest
     // ---- What is seen
 
     byte watched;
+    DO_FLAGS transfer;
     Completing how;
     NTSTATUS status;
     PIRP packet;
@@ -101,7 +107,7 @@ public abstract class OriginatorTable : DriverTest
 
     void Build()
     {
-        bottom = Device(Answer, flags: DO_BUFFERED_IO, name: Name);
+        bottom = Device(Answer, name: Name);
         Between(bottom);
         top = IoGetAttachedDevice(bottom);
         Assert.NotEqual(bottom, top);
@@ -113,7 +119,10 @@ public abstract class OriginatorTable : DriverTest
         if (location.MajorFunction != watched) return Complete(irp, STATUS_SUCCESS);
         packet = irp;
         list = ListOf(irp);
-        if ((irp.Flags & IRP_BUFFERED_IO) != 0) GuestMemory.Write(irp.AssociatedIrp.SystemBuffer.Address, Length).Fill(0xEE);
+        PVOID buffer = (irp.Flags & IRP_BUFFERED_IO) != 0 ? irp.AssociatedIrp.SystemBuffer
+            : !irp.MdlAddress.IsNull ? MmGetSystemAddressForMdlSafe(irp.MdlAddress, NormalPagePriority)
+            : irp.UserBuffer;
+        if (!buffer.IsNull && location.MajorFunction != IRP_MJ_WRITE) GuestMemory.Write(buffer.Address, Length).Fill(0xEE);
         return CompleteSomehow(irp, how, status, Answered);
     }
 
@@ -143,28 +152,30 @@ public abstract class OriginatorTable : DriverTest
     [Theory, MemberData(nameof(EveryEnd))]
     [Spec("COMPLETE-FINAL-04"), Spec("COMPLETE-FINAL-05"), Spec("COMPLETE-FINAL-08"), Spec("COMPLETE-FINAL-10"), Spec("COMPLETE-FINAL-13"), Spec("COMPLETE-FINAL-14")]
     [Spec("COMPLETE-FINAL-15"), Spec("COMPLETE-FINAL-16"), Spec("COMPLETE-FINAL-18"), Spec("COMPLETE-FINAL-19"), Spec("ASSOC-03"), Spec("BUILD-13"), Spec("CANCEL-17")]
-    [Spec("FILE-02"), Spec("FILE-03"), Spec("FILE-05"), Spec("FILE-06"), Spec("FILE-07"), Spec("SYNC-06"), Spec("SYNC-07")]
+    [Spec("FILE-02"), Spec("FILE-03"), Spec("FILE-05"), Spec("FILE-06"), Spec("FILE-07"), Spec("SYNC-06"), Spec("SYNC-07"), Spec("BUF-01"), Spec("BUF-02")]
     public void Each_originator_is_told_what_the_table_says(Originator originator, Completing completing) => Run(() =>
     {
         Build();
         how = completing;
         Delivery expected = Table[originator];
-        foreach (NTSTATUS outcome in Outcomes)
+        foreach ((NTSTATUS outcome, DO_FLAGS flags) in Outcomes.SelectMany(o => expected.Transfers, (o, f) => (o, f)))
         {
             status = outcome;
+            transfer = flags;
+            for (PDEVICE_OBJECT device = bottom; !device.IsNull; device = device.AttachedDevice)
+                device.Flags = (device.Flags & ~(DO_BUFFERED_IO | DO_DIRECT_IO)) | flags;
             packet = default;
             delivered.Clear();
             int before = Packets();
             NTSTATUS returned = Originate(originator, out byte[] data);
-            string context = $"{originator} {completing} {outcome.Name}";
+            string context = $"{originator} {completing} {outcome.Name} {flags}";
             bool isInline = completing == Completing.Inline;
             // A file that a warning keeps from being opened is gone.
             string letters = originator == Originator.Create && outcome < 0 ? "" : !outcome.IsError ? expected.Full : isInline ? expected.InlineError : expected.LateError;
             Assert.Equal($"{context}: {letters}", $"{context}: {string.Concat(delivered)}");
             Assert.Equal($"{context}: {expected.List}", $"{context}: {list}");
             Assert.Equal($"{context}: {(isInline || expected.Waits ? outcome : STATUS_PENDING).Name}", $"{context}: {returned.Name}");
-            bool arrives = expected.IsBuffered && !outcome.IsError && outcome != STATUS_VERIFY_REQUIRED;
-            Assert.Equal(arrives ? [.. Enumerable.Repeat((byte)0xEE, Answered), 0, 0, 0] : new byte[Length], data);
+            Assert.Equal(Arriving(expected), data);
             Assert.Equal($"{context}: {before} packets and buffers", $"{context}: {Packets()} packets and buffers");
             Assert.True(Lists.IsEmpty(Machine.CurrentThread.IrpList), context);
             Assert.Equal(0, Machine.Mdls.LockedPages);
@@ -172,6 +183,22 @@ public abstract class OriginatorTable : DriverTest
         }
         Assert.Equal(0, bottom.ReferenceCount);
     });
+
+    /// <summary>
+    /// A system buffer is copied as far as the driver says, but not for an error or STATUS_VERIFY_REQUIRED; into any other buffer the driver
+    /// has written by itself.
+    /// </summary>
+    byte[] Arriving(Delivery expected)
+    {
+        byte[] data = new byte[Length];
+        bool isBuffered = transfer == DO_BUFFERED_IO;
+        bool isCopied = !status.IsError && status != STATUS_VERIFY_REQUIRED;
+        if (expected.Transfers != Delivery.None && (!isBuffered || isCopied)) data.AsSpan(0, isBuffered ? Answered : Length).Fill(0xEE);
+        return data;
+    }
+
+    /// <summary>With the transfer method that goes with the flags of the device.</summary>
+    uint ControlCode => 0x222000 | (transfer == DO_BUFFERED_IO ? METHOD_BUFFERED : transfer == DO_DIRECT_IO ? METHOD_OUT_DIRECT : METHOD_NEITHER);
 
     /// <summary>IRPs, system buffers and MDLs.</summary>
     int Packets() => Machine.Pool.LiveBlocks.Count(b => b.Tag is 0x20707249 or IrpBuilders.SystemBufferTag or 0x206C644D);
@@ -251,7 +278,7 @@ public abstract class OriginatorTable : DriverTest
             Originator.SynchronousService or Originator.SynchronousServiceWithPort => IRP_MJ_QUERY_INFORMATION,
             _ => IRP_MJ_READ,
         };
-        var request = new IoRequest(watched, buffer, Length, ControlCode: 0x222000)
+        var request = new IoRequest(watched, buffer, Length, ControlCode: ControlCode)
         {
             Event = own,
             ApcRoutine = routine,
@@ -314,7 +341,7 @@ public abstract class OriginatorTable : DriverTest
         PIO_STATUS_BLOCK block = StatusBlock();
         watched = isControl ? IRP_MJ_DEVICE_CONTROL : IRP_MJ_READ;
         PIRP irp = isControl
-            ? IoBuildDeviceIoControlRequest(0x222000, top, default, 0, buffer, Length, false, done, block)
+            ? IoBuildDeviceIoControlRequest(ControlCode, top, default, 0, buffer, Length, false, done, block)
             : IoBuildSynchronousFsdRequest(IRP_MJ_READ, top, buffer, Length, 0, done, block);
         NTSTATUS returned = IoCallDriver(top, irp);
         if (returned == STATUS_PENDING) Wait(done);

@@ -8,5 +8,5 @@ public class OriginatorTests : OriginatorTable
     {
         if (irp.PendingReturned) IoMarkIrpPending(irp);
         return STATUS_CONTINUE_COMPLETION;
-    }).Flags |= bottom.Flags & DO_BUFFERED_IO;
+    });
 }

@@ -483,11 +483,12 @@ public class FileServiceTests : ObjectTest
         Assert.Equal(STATUS_INVALID_DEVICE_OBJECT_PARAMETER, OpenAt(Device((_, irp) => Complete(irp, STATUS_SUCCESS)), out _));
     });
 
+    public static MatrixTheoryData<bool, Completing> EveryReparse => new([false, true], Enum.GetValues<Completing>());
+
     /// <summary>A create request that sends its file elsewhere.</summary>
-    [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public void A_name_that_a_driver_replaced_is_opened_instead(bool byMountPoint) => Run(() =>
+    [Theory, MemberData(nameof(EveryReparse))]
+    [Spec("COMPLETE-FINAL-03"), Spec("FILE-02"), Spec("FILE-03")]
+    public void A_name_that_a_driver_replaced_is_opened_instead(bool byMountPoint, Completing completing) => Run(() =>
     {
         Serving(name: @"\Device\New");
         Device((_, irp) =>
@@ -502,12 +503,12 @@ public class FileServiceTests : ObjectTest
                 GuestMemory.Ref<ushort>(data.Address + 10) = (ushort)(2 * target.Length);
                 Encoding.Unicode.GetBytes(target).CopyTo(GuestMemory.Write(data.Address + 16, 2 * target.Length));
                 irp.Tail.Overlay.AuxiliaryBuffer = data;
-                return Complete(irp, STATUS_REPARSE, IO_REPARSE_TAG_MOUNT_POINT);
+                return CompleteSomehow(irp, completing, STATUS_REPARSE, IO_REPARSE_TAG_MOUNT_POINT);
             }
             string whole = target + @"\tail";
             Encoding.Unicode.GetBytes(whole).CopyTo(GuestMemory.Write(name.Address, 2 * whole.Length));
             Assert.Equal(STATUS_SUCCESS, IoReplaceFileObjectName(own.FileObject, new PWSTR(name.Address), (ushort)(2 * whole.Length)));
-            return Complete(irp, STATUS_REPARSE, IO_REPARSE);
+            return CompleteSomehow(irp, completing, STATUS_REPARSE, IO_REPARSE);
         }, name: Name);
         answer = (_, own) =>
         {
