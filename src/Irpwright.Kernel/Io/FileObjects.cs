@@ -327,9 +327,9 @@ public sealed class FileObjects
         return created;
     }
 
-    /// <summary>The same, never cleaned up: no IRP_MJ_CLEANUP is sent. IRQL = PASSIVE_LEVEL.</summary>
+    /// <summary>The same, never cleaned up: no IRP_MJ_CLEANUP is sent. IRQL &lt;= APC_LEVEL.</summary>
     /// <inheritdoc cref="IoCreateStreamFileObject"/>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = APC_LEVEL)]
     public PFILE_OBJECT IoCreateStreamFileObjectLite(PFILE_OBJECT FileObject, PDEVICE_OBJECT DeviceObject)
     {
         PDEVICE_OBJECT device = FileObject.IsNull ? DeviceObject : FileObject.DeviceObject;

@@ -60,8 +60,8 @@ public sealed class IrpBuilders
         return irp;
     }
 
-    /// <summary>Allocates an IRP whose completion counts towards its master's. IRQL &lt;= APC_LEVEL. (ASSOC-01)</summary>
-    [KernelExport(MaxIrql = APC_LEVEL)]
+    /// <summary>Allocates an IRP whose completion counts towards its master's. IRQL &lt;= DISPATCH_LEVEL. (ASSOC-01)</summary>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
     public PIRP IoMakeAssociatedIrp(PIRP Irp, sbyte StackSize)
     {
         PIRP associated = machine.Irps.Allocate(StackSize, IrpOrigin.Associated);
@@ -72,8 +72,8 @@ public sealed class IrpBuilders
         return associated;
     }
 
-    /// <summary>Merges the status of an associated IRP into the master's, by the documented precedence. (ASSOC-05)</summary>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    /// <summary>Merges the status of an associated IRP into the master's, by the documented precedence. Any IRQL. (ASSOC-05)</summary>
+    [KernelExport]
     public void IoSetMasterIrpStatus(PIRP MasterIrp, NTSTATUS Status)
     {
         NTSTATUS present = MasterIrp.IoStatus.Status;

@@ -81,11 +81,11 @@ public sealed class DeviceProperties
 
     static byte[]? Bytes(ReadOnlyMemory<byte> content) => content.IsEmpty ? null : content.ToArray();
 
-    /// <summary>Keeps a property with a device. IRQL = PASSIVE_LEVEL.</summary>
+    /// <summary>Keeps a property with a device. IRQL &lt;= APC_LEVEL.</summary>
     /// <param name="Lcid">Locale of a text, 0 for any.</param>
     /// <param name="Size">Bytes at <paramref name="Data"/>; with a null <paramref name="Data"/> the property is deleted.</param>
     /// <returns>STATUS_INVALID_DEVICE_REQUEST when the device object is no PDO; STATUS_INVALID_PARAMETER for a size without data.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = APC_LEVEL)]
     public NTSTATUS IoSetDevicePropertyData(PDEVICE_OBJECT Pdo, PDEVPROPKEY PropertyKey, uint Lcid, uint Flags, uint Type, uint Size, PVOID Data)
     {
         if (machine.PlugAndPlay.Find(Pdo) is not { } node) return NTSTATUS.STATUS_INVALID_DEVICE_REQUEST;
@@ -100,11 +100,11 @@ public sealed class DeviceProperties
         return NTSTATUS.STATUS_SUCCESS;
     }
 
-    /// <summary>A property that was kept with a device. IRQL = PASSIVE_LEVEL.</summary>
+    /// <summary>A property that was kept with a device. IRQL &lt;= APC_LEVEL.</summary>
     /// <param name="RequiredSize">Bytes that the property has.</param>
     /// <param name="Type">DEVPROPTYPE that it was set with.</param>
     /// <returns>STATUS_OBJECT_NAME_NOT_FOUND; STATUS_BUFFER_TOO_SMALL; STATUS_INVALID_DEVICE_REQUEST when the device object is no PDO.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = APC_LEVEL)]
     public NTSTATUS IoGetDevicePropertyData(
         PDEVICE_OBJECT Pdo, PDEVPROPKEY PropertyKey, uint Lcid, uint Flags, uint Size, PVOID Data, out uint RequiredSize, out uint Type)
     {

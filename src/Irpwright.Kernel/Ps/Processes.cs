@@ -64,8 +64,8 @@ public sealed class Processes
     /// <summary>The process with this EPROCESS, if it is one of the machine's.</summary>
     public Process? Find(PEPROCESS process) => process == System.Object ? System : process == User.Object ? User : null;
 
-    /// <summary>The process that the current thread runs in: its own, or one that it is attached to. IRQL &lt;= DISPATCH_LEVEL.</summary>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    /// <summary>The process that the current thread runs in: its own, or one that it is attached to. Any IRQL.</summary>
+    [KernelExport]
     public PEPROCESS IoGetCurrentProcess() => machine.CurrentThread.Process.Object;
 
     /// <summary>The header's name for <see cref="IoGetCurrentProcess"/>.</summary>

@@ -190,9 +190,9 @@ public sealed class Threads
         return high - low;
     }
 
-    /// <summary>Whether hard errors in the current thread's requests are reported to the user. IRQL = PASSIVE_LEVEL.</summary>
+    /// <summary>Whether hard errors in the current thread's requests are reported to the user. IRQL &lt;= DISPATCH_LEVEL.</summary>
     /// <returns>Whether they were.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
     public BOOLEAN IoSetThreadHardErrorMode(BOOLEAN EnableHardErrors)
     {
         KernelThread thread = machine.CurrentThread;

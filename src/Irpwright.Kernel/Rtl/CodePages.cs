@@ -14,7 +14,7 @@ public sealed class CodePages
     /// <summary>Converts bytes, as many as there is room for; nothing is terminated.</summary>
     /// <param name="MaxBytesInUnicodeString">Room, bytes.</param>
     /// <param name="BytesInUnicodeString">May be null; receives the bytes written.</param>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = APC_LEVEL)]
     public NTSTATUS RtlMultiByteToUnicodeN(
         PWSTR UnicodeString, uint MaxBytesInUnicodeString, PULONG BytesInUnicodeString, PUCHAR MultiByteString, uint BytesInMultiByteString)
     {
@@ -29,7 +29,7 @@ public sealed class CodePages
     }
 
     /// <summary>The bytes that a text needs in Unicode, without terminator.</summary>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = APC_LEVEL)]
     public NTSTATUS RtlMultiByteToUnicodeSize(out uint BytesInUnicodeString, PUCHAR MultiByteString, uint BytesInMultiByteString)
     {
         BytesInUnicodeString = 2 * BytesInMultiByteString;
@@ -38,7 +38,7 @@ public sealed class CodePages
 
     /// <summary>Converts characters, as many as there is room for; one that the code page lacks becomes '?'. Nothing is terminated.</summary>
     /// <param name="BytesInMultiByteString">May be null; receives the bytes written.</param>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = APC_LEVEL)]
     public NTSTATUS RtlUnicodeToMultiByteN(
         PUCHAR MultiByteString, uint MaxBytesInMultiByteString, PULONG BytesInMultiByteString, PWSTR UnicodeString, uint BytesInUnicodeString)
     {
@@ -53,7 +53,7 @@ public sealed class CodePages
     }
 
     /// <summary>The bytes that a text needs in the code page, without terminator.</summary>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = APC_LEVEL)]
     public NTSTATUS RtlUnicodeToMultiByteSize(out uint BytesInMultiByteString, PWSTR UnicodeString, uint BytesInUnicodeString)
     {
         BytesInMultiByteString = BytesInUnicodeString / 2;

@@ -25,6 +25,22 @@ public partial class ExportTests
         Assert.True(missing.Length == 0, $"Drivers import {string.Join(", ", missing)}, which the kernel does not export.");
     }
 
+    /// <summary>What the rules about IRQLs go by; these were once thought to be lower.</summary>
+    [Theory]
+    [InlineData("IoMakeAssociatedIrp", DISPATCH_LEVEL)]
+    [InlineData("IoSetMasterIrpStatus", HIGH_LEVEL)]
+    [InlineData("IoCreateStreamFileObjectLite", APC_LEVEL)]
+    [InlineData("IoGetCurrentProcess", HIGH_LEVEL)]
+    [InlineData("IoGetDevicePropertyData", APC_LEVEL)]
+    [InlineData("IoSetDevicePropertyData", APC_LEVEL)]
+    [InlineData("IoSetThreadHardErrorMode", DISPATCH_LEVEL)]
+    [InlineData("RtlMultiByteToUnicodeN", APC_LEVEL)]
+    [InlineData("RtlMultiByteToUnicodeSize", APC_LEVEL)]
+    [InlineData("RtlUnicodeToMultiByteN", APC_LEVEL)]
+    [InlineData("RtlUnicodeToMultiByteSize", APC_LEVEL)]
+    public void A_routine_may_be_called_at_the_levels_that_its_page_allows(string name, byte highest) =>
+        Assert.Equal(highest, Assert.Single(KernelExports.All, e => e.Name == name).MaxIrql);
+
     static IEnumerable<string> Sources()
     {
         string built = Path.DirectorySeparatorChar + "obj" + Path.DirectorySeparatorChar;
