@@ -3,7 +3,7 @@ using Irpwright.Wdk;
 
 namespace Irpwright.Kernel;
 
-/// <summary>Characters of the ANSI code page to Unicode and back, without counted strings. IRQL = PASSIVE_LEVEL.</summary>
+/// <summary>Characters of the ANSI code page to Unicode and back, without counted strings. IRQL &lt;= APC_LEVEL, the last three only at PASSIVE_LEVEL.</summary>
 /// <seealso href="https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/nf-ntifs-rtlmultibytetounicoden"/>
 public sealed class CodePages
 {
