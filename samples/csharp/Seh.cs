@@ -204,6 +204,7 @@ public sealed class Seh : WdmDriver
         {
             try
             {
+                ProbeForRead(Input, InputLength, 1);
                 Quotient = (uint)((int)numbers[0] / (int)numbers[1]);
             }
             catch (DivideByZeroException)

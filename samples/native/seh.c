@@ -220,6 +220,7 @@ static NTSTATUS SehDivide(PVOID Input, ULONG InputLength, PLONG Quotient)
 
     __try {
         __try {
+            ProbeForRead(Input, InputLength, 1);
             *Quotient = numbers[0] / numbers[1];
         } __except (SehDivideFilter(GetExceptionCode())) {
             status = GetExceptionCode() == STATUS_INTEGER_OVERFLOW ? STATUS_INTEGER_OVERFLOW : STATUS_INVALID_PARAMETER_2;
