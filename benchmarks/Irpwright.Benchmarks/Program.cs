@@ -11,7 +11,7 @@ if (args is [FirstRequest.Argument])
 var table = new Table();
 (string Name, Action Measure)[] sections =
 [
-    ("layers", Layers), ("compiled", CompiledLayers), ("requests", UserRequests), ("processor", Processor), ("unicorn", ProcessorAlone), ("checked", CheckedMemory),
+    ("layers", Layers), ("compiled", CompiledLayers), ("rules", Rules), ("requests", UserRequests), ("processor", Processor), ("unicorn", ProcessorAlone), ("checked", CheckedMemory),
     ("exploration", Exploration), ("process", WholeProcess),
 ];
 if (args.Except(sections.Select(section => section.Name)).Any())
@@ -65,6 +65,27 @@ void CompiledLayers()
         double layer = PerLayer(costs[1], costs[0], layers);
         table.Add($"per layer of {layers}", Time(layer), "", "120 ns", layer <= 120);
         table.Add($"heap per IRP through {layers}", $"{costs[1].Bytes:0} B", "", "0 B", costs[1].Bytes < 1);
+    }
+}
+
+void Rules()
+{
+    table.Section("All rules on, compared with none");
+    using var managed = new Stack(4);
+    using var watchedManaged = new Stack(4, rules: true);
+    Row("IRP through 4 C# layers", Paired.Measure(managed.Workload, watchedManaged.Workload), "4.00", 4);
+    using var compiled = new Stack(4, filter);
+    using var watchedCompiled = new Stack(4, filter, rules: true);
+    Row("IRP through 4 compiled layers", Paired.Measure(compiled.Workload, watchedCompiled.Workload), "4.00", 4);
+    using var reads = new Requests(filter);
+    using var watchedReads = new Requests(filter, rules: true);
+    Row("read through passthrough.sys", Paired.Measure(reads.Workload, watchedReads.Workload), "4.00", 4);
+
+    void Row(string name, Cost[] costs, string target, double limit)
+    {
+        double ratio = costs[1].Nanoseconds / costs[0].Nanoseconds;
+        table.Add(name, Time(costs[1].Nanoseconds), $"{ratio:0.00}", target, ratio <= limit);
+        table.Add("heap for the rules", $"{costs[1].Bytes - costs[0].Bytes:0} B", "", "0 B", costs[1].Bytes - costs[0].Bytes < 1);
     }
 }
 

@@ -1,6 +1,7 @@
 using Irpwright.Guest;
 using Irpwright.Kernel;
 using Irpwright.Testing;
+using Irpwright.Verification;
 using Irpwright.Wdk;
 
 namespace Irpwright.Benchmarks;
@@ -9,12 +10,15 @@ namespace Irpwright.Benchmarks;
 sealed class Requests : IDisposable
 {
     readonly byte[] buffer = new byte[512];
+    readonly Verifier? verifier;
     DeviceHandle handle = null!;
 
     /// <param name="filter">File of the filter's driver; null for none.</param>
-    public Requests(string? filter, bool checksMemory = false)
+    /// <param name="rules">Whether all rules are on.</param>
+    public Requests(string? filter, bool checksMemory = false, bool rules = false)
     {
         Machine = new Machine(new MachineOptions { ChecksMemory = checksMemory });
+        if (rules) verifier = Verifier.Attach(Machine);
         GuestDrivers? guest = filter is null ? null : new GuestDrivers(Machine);
         Machine.Run(() =>
         {
@@ -38,5 +42,9 @@ sealed class Requests : IDisposable
         }
     }
 
-    public void Dispose() => Machine.Dispose();
+    public void Dispose()
+    {
+        if (verifier is { Violations: [var first, ..] }) throw new InvalidOperationException($"A rule was broken: {first}");
+        Machine.Dispose();
+    }
 }

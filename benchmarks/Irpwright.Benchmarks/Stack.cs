@@ -1,6 +1,7 @@
 using Irpwright.Guest;
 using Irpwright.Kernel;
 using Irpwright.Testing;
+using Irpwright.Verification;
 using Irpwright.Wdk;
 
 namespace Irpwright.Benchmarks;
@@ -11,13 +12,16 @@ sealed class Stack : IDisposable
     readonly Bottom bottom = new();
     PDEVICE_OBJECT top;
     PIRP irp;
+    readonly Verifier? verifier;
 
     /// <param name="layers">Number of filters.</param>
     /// <param name="filter">File of a compiled filter; null for the C# one.</param>
-    public Stack(int layers, string? filter = null, KernelObserver? observer = null, bool checksMemory = false)
+    /// <param name="rules">Whether all rules are on.</param>
+    public Stack(int layers, string? filter = null, KernelObserver? observer = null, bool checksMemory = false, bool rules = false)
     {
         Machine = new Machine(new MachineOptions { ChecksMemory = checksMemory });
         if (observer is not null) Machine.Events.Add(observer);
+        if (rules) verifier = Verifier.Attach(Machine);
         GuestDrivers? guest = filter is null ? null : new GuestDrivers(Machine);
         Machine.Run(() =>
         {
@@ -52,7 +56,11 @@ sealed class Stack : IDisposable
         if (!status.IsSuccess) throw new InvalidOperationException($"Setting up the stack failed with {status}.");
     }
 
-    public void Dispose() => Machine.Dispose();
+    public void Dispose()
+    {
+        if (verifier is { Violations: [var first, ..] }) throw new InvalidOperationException($"A rule was broken: {first}");
+        Machine.Dispose();
+    }
 
     /// <summary>The lowest driver, and the originator of the packets.</summary>
     sealed class Bottom : WdmDriver
@@ -63,8 +71,12 @@ sealed class Stack : IDisposable
         {
             keep = Routine(Keep);
             DriverObject.MajorFunction[IRP_MJ_READ] = Routine(Complete);
+            // Without one a driver may be unloaded while its completion routine runs, which a rule says.
+            DriverObject.DriverExtension.AddDevice = Routine(AddDevice);
             return STATUS_SUCCESS;
         }
+
+        NTSTATUS AddDevice(PDRIVER_OBJECT DriverObject, PDEVICE_OBJECT PhysicalDeviceObject) => STATUS_SUCCESS;
 
         public PDEVICE_OBJECT CreateDevice()
         {

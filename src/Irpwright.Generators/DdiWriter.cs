@@ -87,7 +87,7 @@ static class DdiWriter
             : ddi.Result is { } value ? [Returned(value.Write("result")), "return result;"]
             : [Returned("0")];
         string[] injected = ddi.DoesNotReturn ? []
-            : ["if (machine.Faults.Strikes(KernelExports." + field + ", CallerAddress, in arguments, out ulong failure))", "{",
+            : ["if (machine.Faults.Strikes(KernelExports." + field + ", CallerAddress, arguments, out ulong failure))", "{",
                 .. ddi.DriverParameters.Where(static p => p.Modifier == "out ").Select(static p => $"    {p.Name} = default;"),
                 $"    {Returned("failure")}",
                 ddi.Result is { } failed ? $"    return {failed.Read("failure")};" : "    return;", "}"];
@@ -95,7 +95,7 @@ static class DdiWriter
 
                 {
                     Machine machine = Machine;
-                    if (machine.Events.Observer is not null) {{(ddi.Result is null ? $"{{ {observed} return; }}" : $"return {observed}")}}
+                    if (machine.Events.AreCallsWatched) {{(ddi.Result is null ? $"{{ {observed} return; }}" : $"return {observed}")}}
                     {{back}}{{call}};
                 }
 
@@ -104,13 +104,13 @@ static class DdiWriter
                 {
                     Machine machine = Machine;
                     DdiArguments arguments = new([{{registers}}]);
-                    machine.Events.DdiCalled(KernelExports.{{field}}, CallerAddress, in arguments);
+                    machine.Events.DdiCalled(KernelExports.{{field}}, CallerAddress, arguments);
             {{string.Concat(injected.Select(static line => $"        {line}\n"))}}        {{(ddi.Result is null ? "" : "var result = ")}}{{call}};
             {{string.Concat(afterwards.Select(static line => $"        {line}\n"))}}    }
 
             """);
 
-        string Returned(string result) => $"machine.Events.DdiReturned(KernelExports.{field}, CallerAddress, in arguments, {result});";
+        string Returned(string result) => $"machine.Events.DdiReturned(KernelExports.{field}, CallerAddress, arguments, {result});";
     }
 
     /// <summary>What a compiled driver would pass in the register. A variable of a C# driver has no guest address.</summary>
@@ -223,8 +223,8 @@ static class DdiWriter
             text.Append($$"""
                         internal static void {{fields[placed]}}(Machine machine, ulong* gpr)
                         {
-                            global::System.Runtime.CompilerServices.Unsafe.SkipInit(out DdiArguments arguments);
-                            bool isObserved = machine.Events.Observer is not null;
+                            global::System.Runtime.CompilerServices.Unsafe.SkipInit(out PassedArguments arguments);
+                            bool isObserved = machine.Events.AreCallsWatched;
                             if (isObserved && machine.Events.DdiCalled(KernelExports.{{fields[placed]}}, gpr, out arguments))
                             {
                                 machine.Events.DdiReturned(KernelExports.{{fields[placed]}}, gpr, in arguments, gpr[0]);

@@ -7,7 +7,7 @@ using Microsoft.CodeAnalysis.Text;
 namespace Irpwright.Generators;
 
 /// <summary>
-/// From each <c>[KernelEvent] readonly record struct</c>: a virtual <c>On</c> of KernelObserver, its forwarding by
+/// From each <c>[KernelEvent]</c> structure: a virtual <c>On</c> of KernelObserver, its forwarding by
 /// ObserverList, and an <c>Emit</c> of KernelEvents.
 /// </summary>
 [Generator]
@@ -34,7 +34,7 @@ public sealed class EventGenerator : IIncrementalGenerator
     {
         var type = (INamedTypeSymbol)found.TargetSymbol;
         string? reason =
-            type is not { TypeKind: TypeKind.Struct, IsRecord: true, IsReadOnly: true } ? "it must be a readonly record struct"
+            type is not { TypeKind: TypeKind.Struct, IsReadOnly: true } or { IsRecord: false, IsRefLikeType: false } ? "it must be a readonly record struct, or a readonly ref struct"
             : type.ContainingType is not null || type.IsGenericType ? "it must be a non-generic type directly in a namespace"
             : found.SemanticModel.Compilation.Assembly.GetTypeByMetadataName("Irpwright.Kernel.KernelObserver") is null
                 ? "events are declared in the assembly of KernelObserver, which gets a method for each"

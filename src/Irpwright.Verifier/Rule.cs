@@ -1,7 +1,7 @@
 namespace Irpwright.Verification;
 
 /// <summary>Asks for the events of one kind. A rule gets no others, so a hundred rules cost no more than those that look.</summary>
-public interface IWatch<TEvent> where TEvent : struct
+public interface IWatch<TEvent> where TEvent : struct, allows ref struct
 {
     /// <summary>Called on the thread that causes the event, never for two events of a machine at once.</summary>
     void On(in TEvent e);

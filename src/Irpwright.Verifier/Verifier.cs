@@ -9,7 +9,7 @@ namespace Irpwright.Verification;
 public sealed partial class Verifier : KernelObserver
 {
     // A call through a delegate takes a third of one through an interface that so many classes implement.
-    delegate void Watch<TEvent>(in TEvent e) where TEvent : struct;
+    delegate void Watch<TEvent>(in TEvent e) where TEvent : struct, allows ref struct;
 
     readonly Lock gate = new();
     readonly List<Violation> violations = [];
@@ -114,10 +114,10 @@ public sealed partial class Verifier : KernelObserver
         Found?.Invoke(violation);
     }
 
-    static Watch<TEvent>[] WatchesOf<TEvent>(Rule[] rules) where TEvent : struct =>
+    static Watch<TEvent>[] WatchesOf<TEvent>(Rule[] rules) where TEvent : struct, allows ref struct =>
         [.. rules.OfType<IWatch<TEvent>>().Select(rule => new Watch<TEvent>(rule.On))];
 
-    static void Add<TEvent>(Watch<TEvent>[]?[] table, IEnumerable<KernelExport> exports, Watch<TEvent> watch) where TEvent : struct
+    static void Add<TEvent>(Watch<TEvent>[]?[] table, IEnumerable<KernelExport> exports, Watch<TEvent> watch) where TEvent : struct, allows ref struct
     {
         foreach (KernelExport export in exports) table[export.Index] = [.. table[export.Index] ?? [], watch];
     }
@@ -134,7 +134,7 @@ public sealed partial class Verifier : KernelObserver
         if (returns[e.Export.Index] is { } watches) Tell(watches, in e);
     }
 
-    static void Tell<TEvent>(Watch<TEvent>[] rules, in TEvent e) where TEvent : struct
+    static void Tell<TEvent>(Watch<TEvent>[] rules, in TEvent e) where TEvent : struct, allows ref struct
     {
         for (int i = 0; i < rules.Length;)
         {

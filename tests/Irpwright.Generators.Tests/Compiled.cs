@@ -68,7 +68,7 @@ sealed class Compiled
                 public void Call(Machine machine, nint gpr) => KernelExports.ThunkAt(int.Parse(row.Split(' ')[0]))(machine, (ulong*)gpr);
                 public string Row { get; } = row;
             }
-            public readonly struct DdiArguments(ReadOnlySpan<ulong> arguments)
+            public readonly ref struct DdiArguments(ReadOnlySpan<ulong> arguments)
             {
                 public const ulong ManagedVariable = 1;
                 public string Text { get; } = string.Join(",", arguments.ToArray());
@@ -80,18 +80,20 @@ sealed class Compiled
             public sealed partial class KernelEvents
             {
                 public KernelObserver? Observer { get; set; }
+                public bool AreCallsWatched => Observer is not null;
                 public List<string> Log { get; } = [];
                 public void ObserveTwice(KernelObserver observer) => Observer = new ObserverList([observer, observer]);
-                public void DdiCalled(KernelExport export, ulong caller, in DdiArguments arguments) => Log.Add($"{export.Row} from {caller:X}: {arguments.Text}");
-                public void DdiReturned(KernelExport export, ulong caller, in DdiArguments arguments, ulong result) => Log.Add($"{result:X}");
-                public unsafe bool DdiCalled(KernelExport export, ulong* gpr, out DdiArguments arguments)
+                public void DdiCalled(KernelExport export, ulong caller, DdiArguments arguments) => Log.Add($"{export.Row} from {caller:X}: {arguments.Text}");
+                public void DdiReturned(KernelExport export, ulong caller, DdiArguments arguments, ulong result) => Log.Add($"{result:X}");
+                public unsafe bool DdiCalled(KernelExport export, ulong* gpr, out PassedArguments arguments)
                 {
-                    arguments = new DdiArguments([gpr[1]]);
-                    DdiCalled(export, *(ulong*)gpr[4], in arguments);
+                    arguments = default;
+                    DdiCalled(export, *(ulong*)gpr[4], new DdiArguments([gpr[1]]));
                     return false;
                 }
-                public unsafe void DdiReturned(KernelExport export, ulong* gpr, in DdiArguments arguments, ulong result) => DdiReturned(export, 0, in arguments, result);
+                public unsafe void DdiReturned(KernelExport export, ulong* gpr, in PassedArguments arguments, ulong result) => DdiReturned(export, 0, default, result);
             }
+            public struct PassedArguments;
             public sealed class NullObserver : KernelObserver { }
             public sealed partial class Machine
             {
@@ -103,7 +105,7 @@ sealed class Compiled
             }
             public sealed class FaultInjection
             {
-                public bool Strikes(KernelExport export, ulong caller, in DdiArguments arguments, out ulong failure) { failure = 0; return false; }
+                public bool Strikes(KernelExport export, ulong caller, DdiArguments arguments, out ulong failure) { failure = 0; return false; }
             }
             public sealed partial class Io { public string Log = ""; }
             public abstract partial class WdmDriver(Machine machine)

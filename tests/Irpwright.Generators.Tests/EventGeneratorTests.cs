@@ -12,7 +12,7 @@ public sealed class EventGeneratorTests
             namespace Irpwright.Kernel
             {
                 [KernelEvent] public readonly record struct IrpFreed(ulong Irp);
-                [KernelEvent] public readonly record struct DdiCalled(KernelExport? Export);
+                [KernelEvent] public readonly ref struct DdiCalled;
             }
             public sealed class Recorder : KernelObserver
             {
@@ -28,7 +28,7 @@ public sealed class EventGeneratorTests
                     events.Emit(new IrpFreed(1));
                     events.Observer = recorder;
                     events.Emit(new IrpFreed(2));
-                    events.Emit(new DdiCalled(null));
+                    events.Emit(new DdiCalled());
                     events.ObserveTwice(recorder);
                     events.Emit(new IrpFreed(3));
                     return recorder.Log;
@@ -61,8 +61,8 @@ public sealed class EventGeneratorTests
     }
 
     [Theory]
-    [InlineData("[KernelEvent] public record struct Bad(int A);", "it must be a readonly record struct")]
-    [InlineData("[KernelEvent] public readonly struct Bad;", "it must be a readonly record struct")]
+    [InlineData("[KernelEvent] public record struct Bad(int A);", "it must be a readonly record struct, or a readonly ref struct")]
+    [InlineData("[KernelEvent] public readonly struct Bad;", "it must be a readonly record struct, or a readonly ref struct")]
     [InlineData("[KernelEvent] public readonly record struct Bad<T>(T A);", "it must be a non-generic type directly in a namespace")]
     [InlineData("public class Outer { [KernelEvent] public readonly record struct Bad(int A); }", "it must be a non-generic type directly in a namespace")]
     public void An_event_of_another_shape_is_an_error(string declaration, string reason)

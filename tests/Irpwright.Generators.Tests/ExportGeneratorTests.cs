@@ -142,7 +142,7 @@ public sealed class ExportGeneratorTests
                 protected global::Irpwright.Wdk.NTSTATUS KeWait(global::Irpwright.Wdk.PVOID Object, global::Irpwright.Wdk.MODE WaitMode = (global::Irpwright.Wdk.MODE)(1), global::Irpwright.Wdk.BOOLEAN Alertable = default, int @event = (int)(-1), long? Timeout = default, bool Flag = true)
                 {
                     Machine machine = Machine;
-                    if (machine.Events.Observer is not null) return KeWaitObserved(Object, WaitMode, Alertable, @event, Timeout, Flag);
+                    if (machine.Events.AreCallsWatched) return KeWaitObserved(Object, WaitMode, Alertable, @event, Timeout, Flag);
                     return machine.Io.KeWait(Object, WaitMode, Alertable, @event, Timeout, Flag);
                 }
 
@@ -151,14 +151,14 @@ public sealed class ExportGeneratorTests
                 {
                     Machine machine = Machine;
                     DdiArguments arguments = new([Object.Address, (byte)WaitMode, Alertable ? 1UL : 0UL, (uint)@event, Timeout is null ? 0UL : DdiArguments.ManagedVariable, Flag ? 1UL : 0UL]);
-                    machine.Events.DdiCalled(KernelExports.KeWait, CallerAddress, in arguments);
-                    if (machine.Faults.Strikes(KernelExports.KeWait, CallerAddress, in arguments, out ulong failure))
+                    machine.Events.DdiCalled(KernelExports.KeWait, CallerAddress, arguments);
+                    if (machine.Faults.Strikes(KernelExports.KeWait, CallerAddress, arguments, out ulong failure))
                     {
-                        machine.Events.DdiReturned(KernelExports.KeWait, CallerAddress, in arguments, failure);
+                        machine.Events.DdiReturned(KernelExports.KeWait, CallerAddress, arguments, failure);
                         return (global::Irpwright.Wdk.NTSTATUS)failure;
                     }
                     var result = machine.Io.KeWait(Object, WaitMode, Alertable, @event, Timeout, Flag);
-                    machine.Events.DdiReturned(KernelExports.KeWait, CallerAddress, in arguments, (uint)result);
+                    machine.Events.DdiReturned(KernelExports.KeWait, CallerAddress, arguments, (uint)result);
                     return result;
                 }
             }

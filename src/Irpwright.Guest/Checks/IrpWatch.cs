@@ -36,8 +36,6 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
     /// <summary>Of IRP.CancelRoutine.</summary>
     public const ulong CancelRoutineOffset = 0x68;
 
-    protected override bool WatchesCalls => false;
-
     public override void On(in IrpForwarded e)
     {
         Cpu* cpu = currentCpu();

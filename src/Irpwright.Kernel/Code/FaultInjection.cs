@@ -7,7 +7,7 @@ namespace Irpwright.Kernel;
 /// Has kernel routines fail for want of resources, and alerts end waits, as Driver Verifier's low resources simulation does, but call by call and as the
 /// strategy chooses: every call site is a question of <see cref="Choices"/>, so that each can fail once and a run can be repeated.
 /// </summary>
-/// <remarks>Asks only while the machine has an observer, as nobody else would learn anything from it.</remarks>
+/// <remarks>Asks only while somebody observes calls, as nobody else would learn anything from it.</remarks>
 public sealed class FaultInjection
 {
     /// <summary>Begins the name of every question of this kind.</summary>
@@ -69,10 +69,16 @@ public sealed class FaultInjection
     /// <summary>Decides about a call that a driver makes.</summary>
     /// <param name="result">What the routine returns if it fails.</param>
     /// <exception cref="NtStatusException">It fails by raising.</exception>
-    internal bool Strikes(KernelExport export, ulong caller, in DdiArguments arguments, out ulong result)
+    internal bool Strikes(KernelExport export, ulong caller, DdiArguments arguments, out ulong result)
     {
         result = 0;
-        if (!IsOn || !Routines.TryGetValue(export, out Failure failure) || machine.TryGetCurrentThread() is null) return false;
+        return IsOn && Decide(export, caller, arguments, out result);
+    }
+
+    bool Decide(KernelExport export, ulong caller, DdiArguments arguments, out ulong result)
+    {
+        result = 0;
+        if (!Routines.TryGetValue(export, out Failure failure) || machine.TryGetCurrentThread() is null) return false;
         // There the routine cannot fail without stopping the system.
         if (export == KernelExports.MmMapLockedPagesSpecifyCache && (uint)arguments[BugCheckOnFailureArgument] != 0) return false;
         if (failure == Failure.Alert && (byte)arguments[AlertableArgumentOf(export)] == 0) return false;

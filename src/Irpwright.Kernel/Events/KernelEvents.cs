@@ -129,14 +129,36 @@ public enum UninitializedUse : byte
 // Execution
 
 /// <summary>A driver called an exported routine.</summary>
-/// <param name="Caller">Return address of a compiled driver, or an address that identifies the C# driver.</param>
-[KernelEvent] public readonly record struct DdiCalled(KernelExport Export, ulong Caller, byte Irql, DdiArguments Arguments);
+/// <param name="caller">Return address of a compiled driver, or an address that identifies the C# driver.</param>
+[KernelEvent]
+public readonly ref struct DdiCalled(KernelExport export, ulong caller, byte irql, DdiArguments arguments)
+{
+    public KernelExport Export { get; } = export;
+
+    public ulong Caller { get; } = caller;
+
+    public byte Irql { get; } = irql;
+
+    public DdiArguments Arguments { get; } = arguments;
+}
 
 /// <summary>The routine returned, as opposed to raising an exception or stopping the machine.</summary>
-/// <param name="Irql">IRQL at the return.</param>
-/// <param name="Result">What was left in rax; 0 for a routine without a result.</param>
+/// <param name="irql">IRQL at the return.</param>
+/// <param name="result">What was left in rax; 0 for a routine without a result.</param>
 /// <inheritdoc cref="DdiCalled"/>
-[KernelEvent] public readonly record struct DdiReturned(KernelExport Export, ulong Caller, byte Irql, DdiArguments Arguments, ulong Result);
+[KernelEvent]
+public readonly ref struct DdiReturned(KernelExport export, ulong caller, byte irql, DdiArguments arguments, ulong result)
+{
+    public KernelExport Export { get; } = export;
+
+    public ulong Caller { get; } = caller;
+
+    public byte Irql { get; } = irql;
+
+    public DdiArguments Arguments { get; } = arguments;
+
+    public ulong Result { get; } = result;
+}
 
 [KernelEvent] public readonly record struct ThreadStarted(KernelThread Thread);
 

@@ -16,8 +16,20 @@ public sealed class KernelEventAttribute : Attribute;
 /// </remarks>
 public abstract partial class KernelObserver
 {
-    /// <summary>Whether it wants <see cref="DdiCalled"/> and <see cref="DdiReturned"/>, which cost the most.</summary>
-    protected internal virtual bool WatchesCalls => true;
+    /// <summary>Which calls of a kernel routine it wants to see, if it overrides <c>On</c> for them: asked once for each routine.</summary>
+    protected internal virtual WatchedCalls Watches(KernelExport export) => WatchedCalls.Both;
+}
+
+/// <summary>What of the calls of a kernel routine is to be told.</summary>
+[Flags]
+public enum WatchedCalls : byte
+{
+    None = 0,
+    /// <summary><see cref="DdiCalled"/>.</summary>
+    Calls = 1,
+    /// <summary><see cref="DdiReturned"/>.</summary>
+    Returns = 2,
+    Both = Calls | Returns,
 }
 
 /// <summary>Several observers as one.</summary>
@@ -26,21 +38,23 @@ sealed partial class ObserverList(KernelObserver[] observers) : KernelObserver
     readonly KernelObserver[] observers = observers;
 
     internal KernelObserver[] Observers => observers;
-
-    protected internal override bool WatchesCalls => Observers.Any(observer => observer.WatchesCalls);
 }
 
 /// <summary>The event stream of a machine. With no observer, emitting tests one field.</summary>
 public sealed partial class KernelEvents
 {
+    delegate void Watch<TEvent>(in TEvent e) where TEvent : struct, allows ref struct;
+
     readonly Machine machine;
+    // By export; null while nobody wants any calls, which are the most frequent events.
+    WatchedCalls[]? watched;
 
     internal KernelEvents(Machine machine) => this.machine = machine;
 
     /// <summary>The observer to call, null for none.</summary>
     public KernelObserver? Observer { get; private set; }
 
-    bool areCallsWatched;
+    internal bool AreCallsWatched => watched is not null;
 
     public void Add(KernelObserver observer)
     {
@@ -50,35 +64,49 @@ public sealed partial class KernelEvents
             ObserverList list => new ObserverList([.. list.Observers, observer]),
             { } first => new ObserverList([first, observer]),
         };
-        areCallsWatched = Observer.WatchesCalls;
+        WatchedCalls wanted = (IsIgnored<DdiCalled>(observer.On) ? 0 : WatchedCalls.Calls) | (IsIgnored<DdiReturned>(observer.On) ? 0 : WatchedCalls.Returns);
+        if (wanted == 0) return;
+        WatchedCalls[] now = [.. watched ?? new WatchedCalls[KernelExports.All.Count]];
+        foreach (KernelExport export in KernelExports.All) now[export.Index] |= observer.Watches(export) & wanted;
+        watched = now;
     }
 
-    internal void DdiCalled(KernelExport export, ulong caller, in DdiArguments arguments)
+    static bool IsIgnored<TEvent>(Watch<TEvent> on) where TEvent : struct, allows ref struct => on.Method.DeclaringType == typeof(KernelObserver);
+
+    bool Wants(KernelExport export, WatchedCalls what) => watched is { } all && (all[export.Index] & what) != 0;
+
+    internal void DdiCalled(KernelExport export, ulong caller, DdiArguments arguments)
     {
-        if (areCallsWatched && machine.TryGetCurrentThread() is { } thread) Emit(new DdiCalled(export, caller, thread.Irql, arguments));
+        if (Wants(export, WatchedCalls.Calls) && machine.TryGetCurrentThread() is { } thread)
+            Emit(new DdiCalled(export, caller, thread.Irql, arguments));
     }
 
-    internal void DdiReturned(KernelExport export, ulong caller, in DdiArguments arguments, ulong result)
+    internal void DdiReturned(KernelExport export, ulong caller, DdiArguments arguments, ulong result)
     {
-        if (areCallsWatched && machine.TryGetCurrentThread() is { } thread) Emit(new DdiReturned(export, caller, thread.Irql, arguments, result));
+        if (Wants(export, WatchedCalls.Returns) && machine.TryGetCurrentThread() is { } thread)
+            Emit(new DdiReturned(export, caller, thread.Irql, arguments, result));
     }
 
     /// <returns>Whether the call is to fail; rax is set then.</returns>
-    internal unsafe bool DdiCalled(KernelExport export, ulong* gpr, out DdiArguments arguments)
+    internal unsafe bool DdiCalled(KernelExport export, ulong* gpr, out PassedArguments passed)
     {
-        Unsafe.SkipInit(out arguments);
-        if (!areCallsWatched) return false;
-        arguments = new DdiArguments(gpr, export.ParameterCount);
-        DdiCalled(export, ReturnAddress(gpr), in arguments);
-        if (!machine.Faults.Strikes(export, ReturnAddress(gpr), in arguments, out ulong failure)) return false;
+        Unsafe.SkipInit(out passed);
+        passed.Read(gpr, export.ParameterCount);
+        DdiArguments arguments = ArgumentsOf(export, in passed);
+        DdiCalled(export, ReturnAddress(gpr), arguments);
+        if (!machine.Faults.Strikes(export, ReturnAddress(gpr), arguments, out ulong failure)) return false;
         gpr[0] = failure;
         return true;
     }
 
-    internal unsafe void DdiReturned(KernelExport export, ulong* gpr, in DdiArguments arguments, ulong result)
+    internal unsafe void DdiReturned(KernelExport export, ulong* gpr, in PassedArguments passed, ulong result)
     {
-        if (areCallsWatched) DdiReturned(export, ReturnAddress(gpr), in arguments, result);
+        if (Wants(export, WatchedCalls.Returns))
+            DdiReturned(export, ReturnAddress(gpr), ArgumentsOf(export, in passed), result);
     }
+
+    static DdiArguments ArgumentsOf(KernelExport export, in PassedArguments passed) =>
+        new(((ReadOnlySpan<ulong>)passed)[..Math.Min(export.ParameterCount, PassedArguments.Capacity)]);
 
     static unsafe ulong ReturnAddress(ulong* gpr) => GuestMemory.Ref<ulong>(gpr[4]);
 }

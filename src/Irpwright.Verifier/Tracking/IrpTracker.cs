@@ -98,9 +98,9 @@ public sealed class IrpTracker
 
     // Events that the tracker has no use for: the overloads below are nearer.
 
-    internal bool Before<TEvent>(in TEvent e) where TEvent : struct => true;
+    internal bool Before<TEvent>(in TEvent e) where TEvent : struct, allows ref struct => true;
 
-    internal void After<TEvent>(in TEvent e) where TEvent : struct { }
+    internal void After<TEvent>(in TEvent e) where TEvent : struct, allows ref struct { }
 
     /// <summary>The packets that exist.</summary>
     public IReadOnlyCollection<IrpRecord> Irps => irps.Values;
