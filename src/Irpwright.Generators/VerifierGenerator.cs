@@ -88,23 +88,22 @@ public sealed class VerifierGenerator : IIncrementalGenerator
             {
 
             """);
-        foreach (Event e in events) text.Append($"    Watch<{e.Type}>[] watch{e.Name} = [];\n");
+        foreach (Event e in events) text.Append($"    Watchers<{e.Type}> watch{e.Name} = null!;\n");
         text.Append("\n    void CollectWatches(Rule[] rules)\n    {\n");
-        foreach (Event e in events) text.Append($"        watch{e.Name} = WatchesOf<{e.Type}>(rules);\n");
+        foreach (Event e in events) text.Append($"        watch{e.Name} = new(rules);\n");
         text.Append("    }\n");
         foreach (Event e in events)
         {
-            // Only calls come with an index of who wants which, the tracker included where they return.
+            // Calls are told only where somebody wants them, also by routine.
             bool isCall = e.Name is "DdiCalled" or "DdiReturned";
-            string nobody = isCall ? $"watch{e.Name}.Length == 0 && !IsWatched(in e)" : $"watch{e.Name}.Length == 0";
             text.Append($$"""
 
                     public override void On(in {{e.Type}} e)
                     {
-                        {{(e.IsTracked && e.Name != "DdiReturned" ? "" : $"if ({nobody}) return;\n            ")}}lock (gate)
+                        {{(e.IsTracked || isCall ? "" : $"if (watch{e.Name}.IsEmpty) return;\n            ")}}lock (gate)
                         {
                             if (!Begin() || !Tracker.Before(in e)) return;
-                            Tell(watch{{e.Name}}, in e);{{(isCall ? "\n                TellCall(in e);" : "")}}
+                            Tell(watch{{e.Name}}.In(Tracker.SituationOf(in e)), in e);{{(isCall ? "\n                TellCall(in e);" : "")}}
                             Tracker.After(in e);
                         }
                     }

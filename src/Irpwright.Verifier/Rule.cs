@@ -5,6 +5,9 @@ public interface IWatch<TEvent> where TEvent : struct, allows ref struct
 {
     /// <summary>Called on the thread that causes the event, never for two events of a machine at once.</summary>
     void On(in TEvent e);
+
+    /// <summary>All of this must be the case for the rule to be asked.</summary>
+    Situation When => Situation.Ordinary;
 }
 
 /// <summary>Asks for calls of some kernel routines, before they are carried out.</summary>

@@ -8,9 +8,6 @@ namespace Irpwright.Verification;
 /// </code></example>
 public sealed partial class Verifier : KernelObserver
 {
-    // A call through a delegate takes a third of one through an interface that so many classes implement.
-    delegate void Watch<TEvent>(in TEvent e) where TEvent : struct, allows ref struct;
-
     readonly Lock gate = new();
     readonly List<Violation> violations = [];
     readonly Dictionary<(string Rule, ulong Routine, ulong Call, ulong Subject), Violation> places = [];
@@ -114,15 +111,14 @@ public sealed partial class Verifier : KernelObserver
         Found?.Invoke(violation);
     }
 
-    static Watch<TEvent>[] WatchesOf<TEvent>(Rule[] rules) where TEvent : struct, allows ref struct =>
-        [.. rules.OfType<IWatch<TEvent>>().Select(rule => new Watch<TEvent>(rule.On))];
-
     static void Add<TEvent>(Watch<TEvent>[]?[] table, IEnumerable<KernelExport> exports, Watch<TEvent> watch) where TEvent : struct, allows ref struct
     {
         foreach (KernelExport export in exports) table[export.Index] = [.. table[export.Index] ?? [], watch];
     }
 
-    bool IsWatched(in DdiReturned e) => returns[e.Export.Index] is not null || IrpTracker.Follows(e.Export);
+    /// <summary>Calls are followed for what comes of them; few returns are of interest.</summary>
+    protected override WatchedCalls Watches(KernelExport export) =>
+        returns[export.Index] is not null || IrpTracker.Follows(export) ? WatchedCalls.Both : WatchedCalls.Calls;
 
     void TellCall(in DdiCalled e)
     {

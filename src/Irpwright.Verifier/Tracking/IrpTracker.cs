@@ -102,6 +102,87 @@ public sealed class IrpTracker
 
     internal void After<TEvent>(in TEvent e) where TEvent : struct, allows ref struct { }
 
+    internal Situation SituationOf<TEvent>(in TEvent e) where TEvent : struct, allows ref struct => Situation.Any;
+
+    // ---- Situations
+
+    internal Situation SituationOf(in IrpForwarding e) => IsIrp(e.Irp) && IsDevice(e.DeviceObject) ? Situation.Ordinary : Situation.Irregular;
+
+    /// <summary>Whether there is an IRP, whatever its state.</summary>
+    internal static bool IsIrp(PIRP irp) => GuestMemory.IsAccessible(irp.Address, IRP.SizeOf, PageAccess.Read) && irp.Type == IO_TYPE_IRP;
+
+    /// <summary>Whether there is a device object.</summary>
+    internal static bool IsDevice(PDEVICE_OBJECT device) =>
+        GuestMemory.IsAccessible(device.Address, DEVICE_OBJECT.SizeOf, PageAccess.Read) && device.Type == IO_TYPE_DEVICE;
+
+    internal Situation SituationOf(in IrpForwarded e)
+    {
+        Situation situation = OfThread | OfPacket(e.Irp) | OfMajor(Visit.Irp.MajorFunction);
+        if (Owner is { Skipped: true }) situation |= Situation.Skipped;
+        SL_CONTROL control = e.Irp.Tail.Overlay.CurrentStackLocation.Control;
+        if ((control & IrpRecord.Invoke) == 0) situation |= Situation.Unregistered;
+        if ((control & SL_CONTROL.SL_PENDING_RETURNED) != 0) situation |= Situation.Pending;
+        return situation;
+    }
+
+    internal Situation SituationOf(in IrpCompleting e)
+    {
+        Situation situation = OfThread | OfPacket(e.Irp);
+        if (Owner is { Marked: true }) situation |= Situation.Marked;
+        if (Thread.Locks.Length > 0) situation |= Situation.Unbalanced;
+        return situation;
+    }
+
+    internal Situation SituationOf(in CompletionRoutineCalled e) => OfThread;
+
+    internal Situation SituationOf(in CompletionRoutineReturned e)
+    {
+        Situation situation = OfReturn;
+        if (Frame.PendingReturned) situation |= Situation.Pending;
+        if (Frame.Marked) situation |= Situation.Marked;
+        if (Known is { } irp && Frame.Location > irp.StackCount) situation |= Situation.Originator;
+        return situation;
+    }
+
+    internal Situation SituationOf(in DispatchReturned e)
+    {
+        Situation situation = OfReturn | OfMajor(Visit.Irp.MajorFunction);
+        if (e.Status == NTSTATUS.STATUS_PENDING) situation |= Situation.Pending;
+        if (Visit.Marked) situation |= Situation.Marked;
+        if (!Visit.Passed) situation |= Situation.Unfinished;
+        return situation;
+    }
+
+    internal Situation SituationOf(in DdiCalled e)
+    {
+        Situation situation = e.Irql == PASSIVE_LEVEL ? Situation.Ordinary : Situation.Raised;
+        return e.Irql >= e.Export.MinIrql && e.Irql <= e.Export.MaxIrql ? situation : situation | Situation.Irregular;
+    }
+
+    Situation OfThread => Thread.Thread is { Irql: PASSIVE_LEVEL, InterruptsDisabled: false } ? Situation.Ordinary : Situation.Raised;
+
+    Situation OfPacket(PIRP irp)
+    {
+        Situation situation = Owner is null ? Situation.Originator : OfMajor(Owner.Irp.MajorFunction);
+        if (RemoveLocks.Any) situation |= Situation.RemoveLock;
+        if (!irp.CancelRoutine.IsNull) situation |= Situation.Cancelable;
+        if (!irp.MdlAddress.IsNull) situation |= Situation.Described;
+        return situation;
+    }
+
+    static Situation OfMajor(byte major) => major is IRP_MJ_READ or IRP_MJ_WRITE or IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL
+        ? Situation.Ordinary : Situation.Management;
+
+    Situation OfReturn
+    {
+        get
+        {
+            Situation situation = RemoveLocks.Any ? Situation.RemoveLock : Situation.Ordinary;
+            bool isBalanced = Thread.Thread.Irql == Frame.Irql && Thread.ApcDisable == Frame.ApcDisable && Thread.Locks.IsEmpty;
+            return isBalanced ? situation : situation | Situation.Unbalanced;
+        }
+    }
+
     /// <summary>The packets that exist.</summary>
     public IReadOnlyCollection<IrpRecord> Irps => irps.Values;
 

@@ -56,6 +56,9 @@ public sealed class RemoveLockTable
     {
     }
 
+    /// <summary>Whether there is one.</summary>
+    internal bool Any => locks.Count > 0;
+
     /// <summary>Null for one whose initialisation was not seen.</summary>
     public RemoveLockRecord? At(ulong address) => locks.GetValueOrDefault(address);
 

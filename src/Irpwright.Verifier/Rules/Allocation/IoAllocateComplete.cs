@@ -19,6 +19,8 @@ sealed class IoAllocateComplete : Rule, IWatch<IrpCompleting>
             """,
     };
 
+    public Situation When => Situation.Originator;
+
     public void On(in IrpCompleting e)
     {
         if (Tracker.Owner is not null || Tracker.Irp.Origin is not (IrpOrigin.Allocated or IrpOrigin.Initialized)) return;

@@ -22,6 +22,8 @@ sealed class IoAllocateForward : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Originator;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not null || Tracker.Irp.Origin is not (IrpOrigin.Allocated or IrpOrigin.Initialized)) return;

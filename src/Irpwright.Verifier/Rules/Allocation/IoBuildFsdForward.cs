@@ -20,6 +20,8 @@ sealed class IoBuildFsdForward : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Originator;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not null || Tracker.Irp.Origin != IrpOrigin.Asynchronous) return;

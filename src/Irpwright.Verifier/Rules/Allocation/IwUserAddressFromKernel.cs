@@ -24,6 +24,8 @@ sealed class IwUserAddressFromKernel : Rule, IWatch<IrpForwarded>
 
     const ulong LowestUserAddress = 0x10000;
 
+    public Situation When => Situation.Originator;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not null || Tracker.Irp.Origin is null or IrpOrigin.Request || e.Irp.RequestorMode != MODE.KernelMode) return;

@@ -27,6 +27,8 @@ sealed class CancelSpinLock : Rule, IWatchCalls, IWatch<DispatchReturned>, IWatc
 
     ulong Lock => Machine.Cancellation.SpinLock.Address;
 
+    Situation IWatch<DispatchReturned>.When => Situation.Unbalanced;
+
     public void Called(in DdiCalled e)
     {
         bool acquires = e.Export == KernelExports.IoAcquireCancelSpinLock;

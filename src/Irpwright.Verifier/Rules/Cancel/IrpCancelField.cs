@@ -28,6 +28,8 @@ sealed class IrpCancelField : Rule, IWatch<DispatchReturned>, IWatch<StartIoRetu
             """,
     };
 
+    Situation IWatch<DispatchReturned>.When => Situation.Unfinished;
+
     public void On(in DispatchReturned e)
     {
         if (Tracker.Known is { } irp && irp.Owner == Tracker.Visit) Check(irp, Tracker.Visit);

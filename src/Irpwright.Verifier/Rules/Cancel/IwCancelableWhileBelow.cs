@@ -22,6 +22,8 @@ sealed class IwCancelableWhileBelow : Rule, IWatch<DispatchReturned>
             """,
     };
 
+    public Situation When => Situation.Unfinished;
+
     public void On(in DispatchReturned e)
     {
         Visit visit = Tracker.Visit;

@@ -22,6 +22,8 @@ sealed class IwCompletedCancelable : Rule, IWatch<IrpCompleting>
             """,
     };
 
+    public Situation When => Situation.Cancelable;
+
     public void On(in IrpCompleting e)
     {
         PDRIVER_CANCEL routine = e.Irp.CancelRoutine;

@@ -23,6 +23,8 @@ sealed class IwForwardedCancelable : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Cancelable;
+
     public void On(in IrpForwarded e)
     {
         PDRIVER_CANCEL routine = e.Irp.CancelRoutine;

@@ -20,6 +20,8 @@ sealed class CompletionEventChecking : Rule, IWatch<CompletionRoutineReturned>
             """,
     };
 
+    public Situation When => Situation.Marked;
+
     // Events that have nothing to do with the IRP are a driver's own business: only the waiter's counts.
     public void On(in CompletionRoutineReturned e)
     {

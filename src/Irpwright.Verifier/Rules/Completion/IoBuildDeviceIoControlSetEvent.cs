@@ -24,6 +24,8 @@ sealed class IoBuildDeviceIoControlSetEvent : Rule, IWatch<IrpForwarded>, IWatch
 
     readonly Dictionary<ulong, IrpName> events = [];
 
+    Situation IWatch<IrpForwarded>.When => Situation.Originator;
+
     public void On(in IrpForwarded e)
     {
         IrpRecord irp = Tracker.Irp;

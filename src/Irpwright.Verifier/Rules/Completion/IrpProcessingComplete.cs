@@ -26,6 +26,8 @@ sealed class IrpProcessingComplete : Rule, IWatch<DispatchReturned>
             """,
     };
 
+    public Situation When => Situation.Unfinished;
+
     public void On(in DispatchReturned e)
     {
         Visit visit = Tracker.Visit;

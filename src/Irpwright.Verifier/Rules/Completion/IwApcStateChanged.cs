@@ -27,6 +27,8 @@ sealed class IwApcStateChanged : Rule, IWatch<CompletionRoutineReturned>
             """,
     };
 
+    public Situation When => Situation.Unbalanced;
+
     public void On(in CompletionRoutineReturned e)
     {
         RoutineFrame frame = Tracker.Frame;

@@ -20,6 +20,8 @@ sealed class IwCompletedUnsent : Rule, IWatch<IrpCompleting>
             """,
     };
 
+    public Situation When => Situation.Originator;
+
     public void On(in IrpCompleting e)
     {
         if (Tracker.Owner is not null || Tracker.Irp is not { Origin: IrpOrigin.Threaded or IrpOrigin.Associated, Forwards: 0 }) return;

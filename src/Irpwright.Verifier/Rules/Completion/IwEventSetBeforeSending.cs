@@ -22,6 +22,8 @@ sealed class IwEventSetBeforeSending : Rule, IWatch<IrpForwarded>, IWatch<Dispat
 
     readonly Dictionary<int, CodePlace> suspects = [];
 
+    Situation IWatch<IrpForwarded>.When => Situation.Originator;
+
     public void On(in IrpForwarded e)
     {
         IrpRecord irp = Tracker.Irp;

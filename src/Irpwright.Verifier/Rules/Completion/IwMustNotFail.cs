@@ -23,6 +23,8 @@ sealed class IwMustNotFail : Rule, IWatch<IrpCompleting>
             """,
     };
 
+    public Situation When => Situation.Management;
+
     public void On(in IrpCompleting e)
     {
         if (e.Status >= 0 || Tracker.Owner is not { LowerStatus: null } owner || !Tracker.IsCompletedByDriver) return;

@@ -22,6 +22,8 @@ sealed class IwSystemIrpSent : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Management | Situation.Originator;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not null || Tracker.Irp.Origin is null or IrpOrigin.Request or IrpOrigin.PlugAndPlay or IrpOrigin.Power) return;

@@ -20,6 +20,8 @@ sealed class IwWmiCompletedForOther : Rule, IWatch<IrpCompleting>
             """,
     };
 
+    public Situation When => Situation.Management;
+
     public void On(in IrpCompleting e)
     {
         if (Tracker.Owner is not { Irp.MajorFunction: IRP_MJ_SYSTEM_CONTROL, Forwarded: false } owner || !Tracker.IsCompletedByDriver) return;

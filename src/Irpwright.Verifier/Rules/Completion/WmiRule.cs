@@ -6,6 +6,8 @@ namespace Irpwright.Verification.Rules;
 /// </summary>
 abstract class WmiRule(bool forOwnDevice) : Rule, IWatch<DispatchReturned>
 {
+    public Situation When => Situation.Management | Situation.Unfinished;
+
     public void On(in DispatchReturned e)
     {
         Visit visit = Tracker.Visit;

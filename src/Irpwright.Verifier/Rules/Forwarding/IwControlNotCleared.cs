@@ -22,6 +22,8 @@ sealed class IwControlNotCleared : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Pending;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not { Skipped: false }) return;

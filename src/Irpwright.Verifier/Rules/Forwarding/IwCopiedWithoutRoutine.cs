@@ -20,6 +20,8 @@ sealed class IwCopiedWithoutRoutine : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Unregistered;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not { Skipped: false, Marked: false } owner) return;

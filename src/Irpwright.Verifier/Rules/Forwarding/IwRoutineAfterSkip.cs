@@ -21,6 +21,8 @@ sealed class IwRoutineAfterSkip : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Skipped;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not { Skipped: true } owner || e.Irp.CurrentLocation != owner.Location) return;

@@ -18,6 +18,8 @@ sealed class IwSentToNoDevice : Rule, IWatch<IrpForwarding>
             """,
     };
 
+    public Situation When => Situation.Irregular;
+
     public void On(in IrpForwarding e)
     {
         bool accessible = GuestMemory.IsAccessible(e.DeviceObject.Address, DEVICE_OBJECT.SizeOf, PageAccess.Read);

@@ -23,6 +23,8 @@ sealed class IwStatusOfUnknownChanged : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Management;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not { LowerStatus: null } owner || !IsUnknown(owner)) return;

@@ -19,6 +19,8 @@ sealed class IwTookLocationOfBuiltIrp : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Originator;
+
     public void On(in IrpForwarded e)
     {
         IrpRecord irp = Tracker.Irp;

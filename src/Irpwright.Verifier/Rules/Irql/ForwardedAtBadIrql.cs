@@ -23,6 +23,8 @@ sealed class ForwardedAtBadIrql : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Raised;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not null && IsBad(Tracker))

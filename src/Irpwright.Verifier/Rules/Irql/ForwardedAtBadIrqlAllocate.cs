@@ -25,6 +25,8 @@ sealed class ForwardedAtBadIrqlAllocate : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Raised | Situation.Originator;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not null || Tracker.Irp.Origin is not (IrpOrigin.Allocated or IrpOrigin.Initialized)) return;

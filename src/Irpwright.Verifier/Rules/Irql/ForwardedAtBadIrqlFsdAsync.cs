@@ -24,6 +24,8 @@ sealed class ForwardedAtBadIrqlFsdAsync : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Raised | Situation.Originator;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is null && Tracker.Irp.Origin is IrpOrigin.Asynchronous && ForwardedAtBadIrql.IsBad(Tracker))

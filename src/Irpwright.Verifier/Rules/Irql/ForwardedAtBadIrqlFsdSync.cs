@@ -22,6 +22,8 @@ sealed class ForwardedAtBadIrqlFsdSync : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Raised | Situation.Originator;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is null && Tracker.Irp.Origin is IrpOrigin.Threaded && ForwardedAtBadIrql.IsBad(Tracker))

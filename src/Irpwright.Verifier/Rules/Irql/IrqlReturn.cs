@@ -28,6 +28,10 @@ sealed class IrqlReturn : Rule,
             """,
     };
 
+    Situation IWatch<DispatchReturned>.When => Situation.Unbalanced;
+
+    Situation IWatch<CompletionRoutineReturned>.When => Situation.Unbalanced;
+
     public void On(in DispatchReturned e) => Check();
 
     public void On(in CompletionRoutineReturned e) => Check();

@@ -36,6 +36,8 @@ sealed class IwCalledAtBadIrql : Rule, IWatch<DdiCalled>
             .ToLookup(pair => pair.export, pair => pair.rule);
     }
 
+    public Situation When => Situation.Irregular;
+
     public void On(in DdiCalled e)
     {
         KernelExport routine = e.Export;

@@ -22,6 +22,8 @@ sealed class IwCompletedAboveDispatch : Rule, IWatch<IrpCompleting>
             """,
     };
 
+    public Situation When => Situation.Raised;
+
     public void On(in IrpCompleting e)
     {
         byte irql = Tracker.Thread.Thread.Irql;

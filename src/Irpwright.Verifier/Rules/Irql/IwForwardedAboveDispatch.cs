@@ -22,6 +22,8 @@ sealed class IwForwardedAboveDispatch : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Raised;
+
     public void On(in IrpForwarded e)
     {
         byte irql = Tracker.Thread.Thread.Irql;

@@ -22,6 +22,8 @@ sealed class IwForwardedWithoutInterrupts : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Raised;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Thread.Thread.InterruptsDisabled)

@@ -26,6 +26,8 @@ sealed class IwReturnedWithoutInterrupts : Rule,
             """,
     };
 
+    Situation IWatch<IrpForwarded>.When => Situation.Raised;
+
     public void On(in IrpForwarded e) => Note();
 
     public void On(in DispatchReturned e) => Check();

@@ -24,6 +24,8 @@ sealed class IwThreadedAtApcLevel : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Raised;
+
     public void On(in IrpForwarded e)
     {
         IrpRecord irp = Tracker.Irp;

@@ -21,6 +21,8 @@ sealed class PagedCode : Rule, IWatch<DdiCalled>, IWatch<IrpForwarded>, IWatch<C
             """,
     };
 
+    public Situation When => Situation.Raised;
+
     public void On(in DdiCalled e)
     {
         if (e.Irql >= DISPATCH_LEVEL) Check(e.Caller, Tracker.Caller, e.Irql);

@@ -5,6 +5,10 @@ namespace Irpwright.Verification.Rules;
 abstract class HeldAtReturnRule(Func<HeldLock, bool> isMeant) : Rule,
     IWatch<DispatchReturned>, IWatch<CompletionRoutineReturned>, IWatch<CancelRoutineReturned>, IWatch<DpcReturned>, IWatch<WorkItemReturned>
 {
+    Situation IWatch<DispatchReturned>.When => Situation.Unbalanced;
+
+    Situation IWatch<CompletionRoutineReturned>.When => Situation.Unbalanced;
+
     public void On(in DispatchReturned e) => Check();
 
     public void On(in CompletionRoutineReturned e) => Check();

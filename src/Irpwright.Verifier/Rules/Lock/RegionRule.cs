@@ -10,6 +10,8 @@ abstract class RegionRule(KernelExport leave, string region) : Rule, IWatchCalls
 
     public IReadOnlyList<KernelExport> Calls { get; } = [leave];
 
+    Situation IWatch<DispatchReturned>.When => Situation.Unbalanced;
+
     public void Called(in DdiCalled e)
     {
         short now = NestingOf(Tracker.Thread.ApcDisable);

@@ -26,6 +26,8 @@ sealed class SpinLockSafe : Rule, IWatch<IrpCompleting>, IWatchCalls
 
     public IReadOnlyList<KernelExport> Calls => Routines;
 
+    public Situation When => Situation.Unbalanced;
+
     public void On(in IrpCompleting e)
     {
         if (Tracker.Thread.SpinLockOfFrame is var held and not 0)

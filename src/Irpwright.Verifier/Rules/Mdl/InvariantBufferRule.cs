@@ -21,6 +21,8 @@ abstract class InvariantBufferRule : Rule, IWatch<IrpForwarded>, IWatch<IrpCompl
     /// <summary>Whether the buffer is still the requestor's when the request is completed.</summary>
     protected abstract bool IsInvariantUntilCompletion { get; }
 
+    Situation IWatch<IrpForwarded>.When => Situation.Described;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Irp.Name.MajorFunction != major || e.Irp.MdlAddress.IsNull) return;

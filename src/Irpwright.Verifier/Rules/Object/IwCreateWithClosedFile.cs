@@ -20,6 +20,8 @@ sealed class IwCreateWithClosedFile : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Management;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Irp.Name.MajorFunction != IRP_MJ_CREATE) return;

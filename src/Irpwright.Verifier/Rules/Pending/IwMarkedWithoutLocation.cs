@@ -26,6 +26,10 @@ sealed class IwMarkedWithoutLocation : Rule, IWatch<IrpForwarded>, IWatch<Comple
             """,
     };
 
+    Situation IWatch<IrpForwarded>.When => Situation.Originator;
+
+    Situation IWatch<CompletionRoutineReturned>.When => Situation.Originator;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Irp.Forwards == 1) Check(Tracker.Irp, Tracker.Caller);

@@ -25,6 +25,8 @@ sealed class IwPendingNotPropagated : Rule, IWatch<CompletionRoutineReturned>
             """,
     };
 
+    public Situation When => Situation.Pending;
+
     public void On(in CompletionRoutineReturned e)
     {
         RoutineFrame frame = Tracker.Frame;

@@ -23,6 +23,8 @@ sealed class IwSkippedAfterMarking : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Skipped;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not { Skipped: true, Marked: true } sender) return;

@@ -22,6 +22,8 @@ sealed class MarkIrpPending : Rule, IWatch<DispatchReturned>
             """,
     };
 
+    public Situation When => Situation.Marked;
+
     public void On(in DispatchReturned e)
     {
         Visit visit = Tracker.Visit;

@@ -27,6 +27,8 @@ sealed class MarkingInterlockedQueuedIrps : Rule, IWatchCalls, IWatch<DispatchRe
     public IReadOnlyList<KernelExport> Calls { get; } =
         [KernelExports.ExInterlockedInsertHeadList, KernelExports.ExInterlockedInsertTailList, KernelExports.ExInterlockedPushEntryList];
 
+    Situation IWatch<DispatchReturned>.When => Situation.Pending | Situation.Marked;
+
     public void Called(in DdiCalled e)
     {
         if (Tracker.Thread.Frame is not { Kind: RoutineKind.Dispatch, Visit: { Passed: false } visit }) return;

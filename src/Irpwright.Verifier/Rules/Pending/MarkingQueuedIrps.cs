@@ -28,6 +28,8 @@ sealed class MarkingQueuedIrps : Rule, IWatch<SpinLockReleased>, IWatch<Dispatch
     // Tail.Overlay.DeviceQueueEntry of an IRP, and how long that is.
     const ulong DeviceQueueEntryOffset = 0x78;
 
+    Situation IWatch<DispatchReturned>.When => Situation.Pending | Situation.Marked;
+
     // InsertTailList is inline: what is seen is the IRP's place in a list when the lock is released.
     public void On(in SpinLockReleased e)
     {

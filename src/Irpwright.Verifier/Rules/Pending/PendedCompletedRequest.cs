@@ -21,6 +21,8 @@ sealed class PendedCompletedRequest : Rule, IWatch<DispatchReturned>
             """,
     };
 
+    public Situation When => Situation.Pending;
+
     public void On(in DispatchReturned e)
     {
         Visit visit = Tracker.Visit;

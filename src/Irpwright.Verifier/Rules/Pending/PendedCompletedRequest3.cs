@@ -20,6 +20,8 @@ sealed class PendedCompletedRequest3 : Rule, IWatch<IrpCompleting>
             """,
     };
 
+    public Situation When => Situation.Marked;
+
     public void On(in IrpCompleting e)
     {
         if (Tracker.Owner is not { Marked: true, Forwarded: false } owner || !Tracker.IsCompletedByDriver) return;

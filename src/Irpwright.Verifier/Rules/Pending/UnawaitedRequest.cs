@@ -18,6 +18,8 @@ abstract class UnawaitedRequest(bool control) : Rule,
 
     readonly List<Request> requests = [];
 
+    Situation IWatch<IrpForwarded>.When => Situation.Originator;
+
     public void On(in IrpForwarded e)
     {
         IrpRecord irp = Tracker.Irp;

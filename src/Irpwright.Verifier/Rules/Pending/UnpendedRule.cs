@@ -3,6 +3,8 @@ namespace Irpwright.Verification.Rules;
 /// <summary>Some IRPs a function or filter driver is to pend, and to finish when the drivers below have done their part.</summary>
 abstract class UnpendedRule : Rule, IWatch<DispatchReturned>
 {
+    public Situation When => Situation.Management;
+
     public void On(in DispatchReturned e)
     {
         Visit visit = Tracker.Visit;

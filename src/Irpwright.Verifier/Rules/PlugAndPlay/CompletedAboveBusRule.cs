@@ -3,6 +3,8 @@ namespace Irpwright.Verification.Rules;
 /// <summary>Every driver of the stack gets a request of the PnP or power manager, unless one fails it (PNP-02, PNP-07).</summary>
 abstract class CompletedAboveBusRule(byte major) : Rule, IWatch<IrpCompleting>
 {
+    public Situation When => Situation.Management;
+
     public void On(in IrpCompleting e)
     {
         if (Tracker.Owner is not { Forwarded: false } owner || owner.Irp.MajorFunction != major || !Tracker.IsCompletedByDriver) return;

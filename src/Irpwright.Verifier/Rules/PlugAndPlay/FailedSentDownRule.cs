@@ -3,6 +3,8 @@ namespace Irpwright.Verification.Rules;
 /// <summary>Who fails a request of the PnP or power manager completes it (PNP-07).</summary>
 abstract class FailedSentDownRule(byte major) : Rule, IWatch<IrpForwarded>
 {
+    public Situation When => Situation.Management;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Visit.Irp.MajorFunction != major || Tracker.Owner is null) return;

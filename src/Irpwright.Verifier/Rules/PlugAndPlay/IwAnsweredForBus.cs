@@ -23,6 +23,8 @@ sealed class IwAnsweredForBus : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Management;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not { Irp.MajorFunction: IRP_MJ_PNP, LowerStatus: null } owner || !IsForBus(owner.MinorFunction) || owner.Below.IsNull) return;

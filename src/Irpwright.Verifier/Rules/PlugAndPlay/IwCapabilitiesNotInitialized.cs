@@ -23,6 +23,8 @@ sealed class IwCapabilitiesNotInitialized : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Management | Situation.Originator;
+
     public void On(in IrpForwarded e)
     {
         Visit receiver = Tracker.Visit;

@@ -23,6 +23,8 @@ sealed class IwInitialStatusMissing : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Management | Situation.Originator;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not null || Tracker.Irp.Forwards > 1) return;

@@ -22,6 +22,8 @@ sealed class IwPdoLeftUnanswered : Rule, IWatch<IrpCompleting>
             """,
     };
 
+    public Situation When => Situation.Management;
+
     public void On(in IrpCompleting e)
     {
         if (e.Status != NTSTATUS.STATUS_NOT_SUPPORTED || Tracker.Owner is not { Irp.MajorFunction: IRP_MJ_PNP } owner || !Tracker.IsCompletedByDriver) return;

@@ -3,6 +3,10 @@ namespace Irpwright.Verification.Rules;
 /// <summary>STATUS_NOT_SUPPORTED says that nobody has handled the IRP; a driver leaves other statuses alone (PNP-07).</summary>
 abstract class NotSupportedAgainRule(byte major) : Rule, IWatch<IrpCompleting>, IWatch<IrpForwarded>
 {
+    Situation IWatch<IrpForwarded>.When => Situation.Management;
+
+    Situation IWatch<IrpCompleting>.When => Situation.Management;
+
     public void On(in IrpCompleting e)
     {
         if (Tracker.IsCompletedByDriver) Check(e.Status);

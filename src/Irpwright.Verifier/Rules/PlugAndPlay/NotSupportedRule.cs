@@ -3,6 +3,8 @@ namespace Irpwright.Verification.Rules;
 /// <summary>Some PnP requests every function and filter driver supports.</summary>
 abstract class NotSupportedRule(byte minor, string name) : Rule, IWatch<DispatchReturned>
 {
+    public Situation When => Situation.Management;
+
     public void On(in DispatchReturned e)
     {
         Visit visit = Tracker.Visit;

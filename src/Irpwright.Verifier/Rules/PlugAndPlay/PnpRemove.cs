@@ -27,6 +27,8 @@ sealed class PnpRemove : Rule, IWatch<IrpCompleting>
             """,
     };
 
+    public Situation When => Situation.Management;
+
     public void On(in IrpCompleting e)
     {
         if (e.Status >= 0 || Tracker.Owner is not { Irp.MajorFunction: IRP_MJ_PNP, LowerStatus: null } owner || !Tracker.IsCompletedByDriver) return;

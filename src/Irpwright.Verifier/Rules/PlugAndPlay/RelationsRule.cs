@@ -3,6 +3,10 @@ namespace Irpwright.Verification.Rules;
 /// <summary>Watches what drivers answer to IRP_MN_QUERY_DEVICE_RELATIONS.</summary>
 abstract class RelationsRule : Rule, IWatch<IrpCompleting>, IWatch<IrpForwarded>
 {
+    Situation IWatch<IrpForwarded>.When => Situation.Management;
+
+    Situation IWatch<IrpCompleting>.When => Situation.Management;
+
     public void On(in IrpCompleting e)
     {
         if (Tracker.IsCompletedByDriver) Look(e.Status, e.Information, completed: true);

@@ -6,6 +6,8 @@ abstract class UnfinishedRemovalRule : Rule, IWatch<DispatchReturned>, IWatch<De
     // The object itself may be gone, and its memory another one's.
     readonly HashSet<ulong> deleted = [];
 
+    Situation IWatch<DispatchReturned>.When => Situation.Management;
+
     public void On(in DeviceDeleted e) => deleted.Add(e.DeviceObject.Address);
 
     public void On(in DeviceCreated e) => deleted.Remove(e.DeviceObject.Address);

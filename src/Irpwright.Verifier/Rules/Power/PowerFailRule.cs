@@ -3,6 +3,8 @@ namespace Irpwright.Verification.Rules;
 /// <summary>A set-power request tells what happens; it does not ask.</summary>
 abstract class PowerFailRule(bool up) : Rule, IWatch<IrpCompleting>
 {
+    public Situation When => Situation.Management;
+
     public void On(in IrpCompleting e)
     {
         if (e.Status >= 0 || Tracker.Owner is not { Irp.MajorFunction: IRP_MJ_POWER, LowerStatus: null } owner || !Tracker.IsCompletedByDriver) return;

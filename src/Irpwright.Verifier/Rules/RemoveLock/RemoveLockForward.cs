@@ -33,6 +33,8 @@ sealed class RemoveLockForward : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.RemoveLock;
+
     public void On(in IrpForwarded e)
     {
         if (!IsUnheld(Tracker, out RemoveLockRecord? removeLock)) return;

@@ -9,6 +9,8 @@ abstract class RemoveLockHeldRule : Rule, IWatch<DispatchReturned>
 {
     private protected abstract bool Includes(byte majorFunction);
 
+    public Situation When => Situation.RemoveLock;
+
     public void On(in DispatchReturned e)
     {
         Visit visit = Tracker.Visit;

@@ -23,6 +23,8 @@ sealed class RemoveLockQueryMnRemove : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.RemoveLock | Situation.Management;
+
     public void On(in IrpForwarded e)
     {
         if (RemoveLockForward.IsUnheld(Tracker, out RemoveLockRecord? removeLock) && RemoveLockForward.MinorOfPnp(Tracker) == IRP_MN_QUERY_REMOVE_DEVICE)
