@@ -100,11 +100,17 @@ public sealed class VerifierGenerator : IIncrementalGenerator
 
                     public override void On(in {{e.Type}} e)
                     {
-                        {{(e.IsTracked || isCall ? "" : $"if (watch{e.Name}.IsEmpty) return;\n            ")}}lock (gate)
+                        {{(e.Name == "DdiCalled" ? "if (IsOrdinary(in e)) return;\n            " : e.IsTracked || isCall ? "" : $"if (watch{e.Name}.IsEmpty) return;\n            ")}}bool isEntered = false;
+                        try
                         {
+                            gate.Enter(ref isEntered);
                             if (!Begin() || !Tracker.Before(in e)) return;
                             Tell(watch{{e.Name}}.In(Tracker.SituationOf(in e)), in e);{{(isCall ? "\n                TellCall(in e);" : "")}}
                             Tracker.After(in e);
+                        }
+                        finally
+                        {
+                            if (isEntered) gate.Exit(useMemoryBarrier: false);
                         }
                     }
 

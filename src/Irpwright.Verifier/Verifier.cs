@@ -8,7 +8,9 @@ namespace Irpwright.Verification;
 /// </code></example>
 public sealed partial class Verifier : KernelObserver
 {
-    readonly Lock gate = new();
+    // Events of all guest threads pass here one at a time, thousands for a millisecond, and hardly ever two at once. Not for reading what was found.
+    SpinLock gate = new(enableThreadOwnerTracking: false);
+    readonly Lock results = new();
     readonly List<Violation> violations = [];
     readonly Dictionary<(string Rule, ulong Routine, ulong Call, ulong Subject), Violation> places = [];
     readonly MuteList mutes;
@@ -52,7 +54,7 @@ public sealed partial class Verifier : KernelObserver
     /// <summary>What was found, in the order in which it first happened.</summary>
     public IReadOnlyList<Violation> Violations
     {
-        get { lock (gate) return [.. violations]; }
+        get { lock (results) return [.. violations]; }
     }
 
     /// <summary>How many violations were muted, repetitions included.</summary>
@@ -67,10 +69,16 @@ public sealed partial class Verifier : KernelObserver
     /// </summary>
     public void Finish()
     {
-        lock (gate)
+        bool isEntered = false;
+        try
         {
+            gate.Enter(ref isEntered);
             Tracker.End();
             foreach (Action end in ends) Guard(end);
+        }
+        finally
+        {
+            if (isEntered) gate.Exit(useMemoryBarrier: false);
         }
     }
 
@@ -107,7 +115,7 @@ public sealed partial class Verifier : KernelObserver
             rule, sentence, irp.Address, place.DriverName, place.Address, place.Symbol,
             thread?.ToString() ?? "host", thread?.Irql ?? 0, step);
         places.Add(key, violation);
-        violations.Add(violation);
+        lock (results) violations.Add(violation);
         Found?.Invoke(violation);
     }
 
@@ -119,6 +127,16 @@ public sealed partial class Verifier : KernelObserver
     /// <summary>Calls are followed for what comes of them; few returns are of interest.</summary>
     protected override WatchedCalls Watches(KernelExport export) =>
         returns[export.Index] is not null || IrpTracker.Follows(export) ? WatchedCalls.Both : WatchedCalls.Calls;
+
+    /// <summary>Notes a call that is nothing to any rule; most calls are.</summary>
+    bool IsOrdinary(in DdiCalled e)
+    {
+        if (calls[e.Export.Index] is not null || IrpTracker.Acts(e.Export) || IrpTracker.SituationOf(in e) != Situation.Ordinary) return false;
+        if (!Tracker.Note(in e)) return false;
+        // Threads in parallel may count one less: it says about when something was found.
+        step++;
+        return true;
+    }
 
     void TellCall(in DdiCalled e)
     {

@@ -106,6 +106,29 @@ public class VerifierTests
     }
 
     [Fact]
+    public void Rules_cost_a_read_no_memory() => Assert.Equal(BytesOfReads(watched: false), BytesOfReads(watched: true));
+
+    static long BytesOfReads(bool watched)
+    {
+        using var machine = new Machine(new MachineOptions { Strategy = Bench.Here() });
+        if (watched) Verifier.Attach(machine);
+        using DeviceHandle handle = DeviceStack.Build(machine, new RamDisk(4096), new PassThrough()).Open();
+        byte[] buffer = new byte[512];
+        return machine.Run(() =>
+        {
+            Read(100);
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            Read(100);
+            return GC.GetAllocatedBytesForCurrentThread() - before;
+        });
+
+        void Read(int count)
+        {
+            for (int i = 0; i < count; i++) Assert.Equal(STATUS_SUCCESS, handle.Read(buffer, 0).Status);
+        }
+    }
+
+    [Fact]
     public void On_the_free_running_scheduler_threads_are_told_apart()
     {
         using var bench = new Bench(options: new MachineOptions { Strategy = null });

@@ -175,6 +175,9 @@ public sealed unsafe class KernelThread : IDisposable
     /// <summary>The processor's own state of this thread.</summary>
     public object? GuestState { get; set; }
 
+    /// <summary>What an observer keeps of this thread and looks up for every event; its own if it comes first.</summary>
+    public object? ObserverState { get; set; }
+
     /// <summary>Of IoSetTopLevelIrp.</summary>
     internal PIRP TopLevelIrp { get; set; }
 

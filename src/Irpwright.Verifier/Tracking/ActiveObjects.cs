@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Irpwright.Verification.Tracking;
 
 /// <summary>What kind of object the kernel will come back to.</summary>
@@ -26,7 +28,7 @@ public sealed class ActiveObjects
     readonly List<ActiveObject> objects = [];
 
     /// <summary>All of them.</summary>
-    public IReadOnlyList<ActiveObject> All => objects;
+    public ReadOnlySpan<ActiveObject> All => CollectionsMarshal.AsSpan(objects);
 
     /// <summary>Whether there is one of a kind at an address.</summary>
     public bool Contains(ActiveKind kind, ulong address) => IndexOf(kind, address) >= 0;

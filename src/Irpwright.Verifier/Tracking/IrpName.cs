@@ -12,6 +12,9 @@ public readonly record struct IrpName(int Number, ulong Address, byte MajorFunct
         "SET_SECURITY", "POWER", "SYSTEM_CONTROL", "DEVICE_CHANGE", "QUERY_QUOTA", "SET_QUOTA", "PNP",
     ];
 
+    /// <summary>Whether it is a read, a write or a device control, of which there are many and few rules.</summary>
+    public bool MovesData => MajorFunction is IRP_MJ_READ or IRP_MJ_WRITE or IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL;
+
     /// <summary>IRP_MJ_READ and so on.</summary>
     public static string Major(byte majorFunction) =>
         majorFunction < Majors.Length ? "IRP_MJ_" + Majors[majorFunction] : $"major function 0x{majorFunction:X2}";

@@ -117,7 +117,7 @@ public sealed class IrpTracker
 
     internal Situation SituationOf(in IrpForwarded e)
     {
-        Situation situation = OfThread | OfPacket(e.Irp) | OfMajor(Visit.Irp.MajorFunction);
+        Situation situation = OfThread | OfPacket(e.Irp) | Of(Visit.Irp);
         if (Owner is { Skipped: true }) situation |= Situation.Skipped;
         SL_CONTROL control = e.Irp.Tail.Overlay.CurrentStackLocation.Control;
         if ((control & IrpRecord.Invoke) == 0) situation |= Situation.Unregistered;
@@ -146,14 +146,14 @@ public sealed class IrpTracker
 
     internal Situation SituationOf(in DispatchReturned e)
     {
-        Situation situation = OfReturn | OfMajor(Visit.Irp.MajorFunction);
+        Situation situation = OfReturn | Of(Visit.Irp);
         if (e.Status == NTSTATUS.STATUS_PENDING) situation |= Situation.Pending;
         if (Visit.Marked) situation |= Situation.Marked;
         if (!Visit.Passed) situation |= Situation.Unfinished;
         return situation;
     }
 
-    internal Situation SituationOf(in DdiCalled e)
+    internal static Situation SituationOf(in DdiCalled e)
     {
         Situation situation = e.Irql == PASSIVE_LEVEL ? Situation.Ordinary : Situation.Raised;
         return e.Irql >= e.Export.MinIrql && e.Irql <= e.Export.MaxIrql ? situation : situation | Situation.Irregular;
@@ -163,15 +163,14 @@ public sealed class IrpTracker
 
     Situation OfPacket(PIRP irp)
     {
-        Situation situation = Owner is null ? Situation.Originator : OfMajor(Owner.Irp.MajorFunction);
+        Situation situation = Owner is null ? Situation.Originator : Of(Owner.Irp);
         if (RemoveLocks.Any) situation |= Situation.RemoveLock;
         if (!irp.CancelRoutine.IsNull) situation |= Situation.Cancelable;
         if (!irp.MdlAddress.IsNull) situation |= Situation.Described;
         return situation;
     }
 
-    static Situation OfMajor(byte major) => major is IRP_MJ_READ or IRP_MJ_WRITE or IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL
-        ? Situation.Ordinary : Situation.Management;
+    static Situation Of(in IrpName irp) => irp.MovesData ? Situation.Ordinary : Situation.Management;
 
     Situation OfReturn
     {
@@ -184,10 +183,10 @@ public sealed class IrpTracker
     }
 
     /// <summary>The packets that exist.</summary>
-    public IReadOnlyCollection<IrpRecord> Irps => irps.Values;
+    public Dictionary<ulong, IrpRecord>.ValueCollection Irps => irps.Values;
 
     /// <summary>The threads that drivers have run on and that have not ended.</summary>
-    public IReadOnlyCollection<ThreadContext> Threads => threads.Values;
+    public Dictionary<int, ThreadContext>.ValueCollection Threads => threads.Values;
 
     /// <summary>The packet at an address, if there is one.</summary>
     public IrpRecord? At(ulong irp) => Get(irp);
@@ -209,7 +208,10 @@ public sealed class IrpTracker
         frame = null;
         if (machine.TryGetCurrentThread() is not { } thread) return false;
         if (context?.Thread != thread && !threads.TryGetValue(thread.Id, out context))
-            threads.Add(thread.Id, context = new ThreadContext(machine, thread));
+        {
+            threads.Add(thread.Id, context = new ThreadContext(machine, this, thread));
+            thread.ObserverState ??= context;
+        }
         return true;
     }
 
@@ -567,9 +569,27 @@ public sealed class IrpTracker
 
     internal bool Before(in DdiCalled e)
     {
-        Thread.Call = new PendingCall(e.Export, e.Caller, e.Arguments.Count > 0 ? e.Arguments[0] : 0, e.Irql);
+        Note(Thread, in e);
         return true;
     }
+
+    /// <summary>Notes a call without an event being at hand: it is the thread's own affair.</summary>
+    /// <returns>False if the thread is not known yet.</returns>
+    internal bool Note(in DdiCalled e)
+    {
+        if (KernelThread.Current?.ObserverState is not ThreadContext caller || caller.Tracker != this) return false;
+        Note(caller, in e);
+        return true;
+    }
+
+    static void Note(ThreadContext caller, in DdiCalled e) =>
+        caller.Call = new PendingCall(e.Export, e.Caller, e.Arguments.Count > 0 ? e.Arguments[0] : 0, e.Irql);
+
+    /// <summary>Whether a call itself changes what is tracked.</summary>
+    internal static bool Acts(KernelExport export) => Acting[export.Index];
+
+    static readonly bool[] Acting = [.. KernelExports.All.Select(export =>
+        LockRoutine.Of(export) is { Acquires: false } || RemoveLockTable.Takes(export))];
 
     internal void After(in DdiCalled e)
     {

@@ -14,13 +14,16 @@ public sealed class ThreadContext
     // DPCs run on top of a routine that waits.
     int waitDepth;
 
-    internal ThreadContext(Machine machine, KernelThread thread)
+    internal ThreadContext(Machine machine, IrpTracker tracker, KernelThread thread)
     {
         this.machine = machine;
+        Tracker = tracker;
         Thread = thread;
     }
 
     public KernelThread Thread { get; }
+
+    internal IrpTracker Tracker { get; }
 
     /// <summary>The innermost routine; null if none that the kernel called runs.</summary>
     public RoutineFrame? Frame => depth == 0 ? null : frames[depth - 1];

@@ -67,10 +67,10 @@ public sealed class Visit
     /// <summary>The completion routine that the driver above registered in this driver's location.</summary>
     public PIO_COMPLETION_ROUTINE EntryRoutine { get; internal set; }
 
-    /// <summary>The location's minor function and first parameters when it came; the IRP itself may be gone when its dispatch routine returns.</summary>
+    /// <summary>The location's minor function when it came; the IRP itself may be gone when its dispatch routine returns.</summary>
     public byte MinorFunction { get; internal set; }
 
-    /// <inheritdoc cref="MinorFunction"/>
+    /// <summary>The location's parameters when it came, of IRPs that do not just move data: no rule is about those of others.</summary>
     public IO_STACK_LOCATION.ParametersUnion Parameters { get; internal set; }
 
     /// <summary>What IoSetCompletionRoutineEx returned to the driver, if it called that.</summary>
@@ -120,7 +120,7 @@ public sealed class Visit
         PIO_STACK_LOCATION own = new(irp.Address + IRP.SizeOf + (ulong)(location - 1) * IO_STACK_LOCATION.SizeOf);
         EntryRoutine = own.CompletionRoutine;
         MinorFunction = own.MinorFunction;
-        Parameters = own.Parameters;
+        if (!irp.MovesData) Parameters = own.Parameters;
         InheritedCancelRoutine = packet.CancelRoutine;
         Device = device;
         PDEVOBJ_EXTENSION extension = device.DeviceObjectExtension;

@@ -198,7 +198,13 @@ public static unsafe class GuestMemory
     public static ICodeWatcher? CodeWatcherOf(int slice) => CodeWatchers[slice];
 
     /// <summary>Whether every byte of a guest range allows <paramref name="access"/>.</summary>
-    public static bool IsAccessible(ulong address, ulong length, PageAccess access) => TryTranslate(address, length, access, out _, out _);
+    public static bool IsAccessible(ulong address, ulong length, PageAccess access)
+    {
+        ulong last = address + length - 1;
+        if (address >> WindowBits == KernelPrefix && length - 1 < PageSize
+            && (KernelPageZero[address >> PageShift] & KernelPageZero[last >> PageShift] & (byte)access) == (byte)access) return true;
+        return TryTranslate(address, length, access, out _, out _);
+    }
 
     /// <summary>The bytes of a guest range, to read.</summary>
     public static ReadOnlySpan<byte> Read(ulong address, int length) => new(Translate(address, (uint)length, PageAccess.Read), length);

@@ -42,7 +42,10 @@ sealed class IwReturnedWithoutInterrupts : Rule,
     void Check()
     {
         int thread = Tracker.Thread.Thread.Id;
-        if (!Tracker.Thread.Thread.InterruptsDisabled) reported.Remove(thread);
+        if (!Tracker.Thread.Thread.InterruptsDisabled)
+        {
+            if (reported.Count > 0) reported.Remove(thread);
+        }
         else if (reported.Add(thread)) Report(Tracker.Frame.Place, Tracker.Frame.Irp, $"{Tracker.Frame} returned with interrupts disabled.");
     }
 

@@ -49,8 +49,11 @@ sealed class IwResourceLifetime : Rule, IWatchCalls, IWatch<PoolAllocated>, IWat
     // New memory: what lay there before is gone.
     public void On(in PoolAllocated e)
     {
-        if (live.Count == 0 && deleted.Count == 0) return;
-        ulong start = e.Address, size = e.Size;
+        if (live.Count > 0 || deleted.Count > 0) Forget(e.Address, e.Size);
+    }
+
+    void Forget(ulong start, ulong size)
+    {
         foreach (ulong address in live.Keys)
         {
             if (address - start < size) live.Remove(address);
