@@ -112,6 +112,30 @@ public class StackTests
         Assert.Equal(ExitCode.Clean, Command.Run("check", TestFiles.Assembly + ":Guarded", "--ioctl", "0x222004", "--scenarios", "control-0x00222004").ExitCode);
     }
 
+    [Fact]
+    public void A_device_has_the_resources_that_are_given()
+    {
+        string driver = Quoted(TestFiles.Assembly + ":Fussy");
+        Assert.Contains("the device was not started: STATUS_INSUFFICIENT_RESOURCES",
+            Command.Run("check", Write($$"""{ "drivers": [{{driver}}] }""")).AssertComplains(ExitCode.Undecided), StringComparison.Ordinal);
+        Command check = Command.Run("check", Write($$"""
+            { "drivers": [{{driver}}], "resources": [{ "memory": "0xFE000000", "length": "4KiB" }, { "interrupt": 11 }], "scenarios": { "include": ["load"] } }
+            """));
+        Assert.Equal((ExitCode.Clean, ""), (check.ExitCode, check.Error));
+    }
+
+    [Fact]
+    public void Registry_files_are_there_before_the_hardware_that_is_named_after_them()
+    {
+        string hardware = $""" "hardware": [{Quoted(TestFiles.Assembly + ":Adjusted")}] """;
+        string stack = Write($$"""{ "drivers": ["passthrough"], "registry": ["settings.reg"], {{hardware}} }""");
+        File.WriteAllText(Path.Combine(Path.GetDirectoryName(stack)!, "settings.reg"), "REGEDIT4\n\n[HKLM\\Software\\Adjusted]\n\"Depth\"=dword:2\n");
+        Command check = Command.Run("check", stack, "--scenarios", "load");
+        Assert.Equal((ExitCode.Clean, ""), (check.ExitCode, check.Error));
+        Assert.Contains("$.hardware[0]: its constructor failed: There are no settings.",
+            Command.Run("check", Write($$"""{ "drivers": ["passthrough"], {{hardware}} }""")).AssertComplains(ExitCode.BadInput), StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("""{ "drivers": [ """, "line 1: is no JSON")]
     [InlineData("[]", "$: write a stack as an object, in { }.")]

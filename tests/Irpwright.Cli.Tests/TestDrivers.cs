@@ -151,3 +151,70 @@ public sealed class Guarded : WdmDriver
         return STATUS_SUCCESS;
     }
 }
+
+/// <summary>A function driver that starts its device only with a memory range and an interrupt.</summary>
+public sealed class Fussy : WdmDriver
+{
+    PDEVICE_OBJECT lower;
+
+    public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+    {
+        for (int i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++) DriverObject.MajorFunction[i] = Routine(Forward);
+        DriverObject.MajorFunction[IRP_MJ_PNP] = Routine(DispatchPnp);
+        DriverObject.DriverExtension.AddDevice = Routine(AddDevice);
+        DriverObject.DriverUnload = Routine(Unload);
+        return STATUS_SUCCESS;
+    }
+
+    void Unload(PDRIVER_OBJECT DriverObject) => lower = default;
+
+    NTSTATUS AddDevice(PDRIVER_OBJECT DriverObject, PDEVICE_OBJECT PhysicalDeviceObject)
+    {
+        NTSTATUS status = IoCreateDevice(DriverObject, 0, default, FILE_DEVICE_UNKNOWN, 0, false, out PDEVICE_OBJECT device);
+        if (!status.IsSuccess) return status;
+        lower = IoAttachDeviceToDeviceStack(device, PhysicalDeviceObject);
+        device.Flags |= lower.Flags & (DO_DIRECT_IO | DO_BUFFERED_IO | DO_POWER_PAGABLE);
+        device.Flags &= ~DO_DEVICE_INITIALIZING;
+        return STATUS_SUCCESS;
+    }
+
+    NTSTATUS Forward(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        IoSkipCurrentIrpStackLocation(Irp);
+        return IoCallDriver(lower, Irp);
+    }
+
+    NTSTATUS DispatchPnp(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+    {
+        PIO_STACK_LOCATION stack = IoGetCurrentIrpStackLocation(Irp);
+        if (stack.MinorFunction == IRP_MN_START_DEVICE && !IsContent(stack.Parameters.StartDevice.AllocatedResourcesTranslated))
+        {
+            Irp.IoStatus.Status = STATUS_INSUFFICIENT_RESOURCES;
+            IoCompleteRequest(Irp, IO_NO_INCREMENT);
+            return STATUS_INSUFFICIENT_RESOURCES;
+        }
+        bool isRemoved = stack.MinorFunction == IRP_MN_REMOVE_DEVICE;
+        NTSTATUS status = Forward(DeviceObject, Irp);
+        if (!isRemoved) return status;
+        IoDetachDevice(lower);
+        IoDeleteDevice(DeviceObject);
+        return status;
+    }
+
+    static bool IsContent(PCM_RESOURCE_LIST list)
+    {
+        if (list.IsNull || list.List.PartialResourceList.Count != 2) return false;
+        ref CM_PARTIAL_RESOURCE_DESCRIPTOR first = ref list.List.PartialResourceList.PartialDescriptors;
+        CM_PARTIAL_RESOURCE_DESCRIPTOR second = System.Runtime.CompilerServices.Unsafe.Add(ref first, 1);
+        return first.Type == CmResourceTypeMemory && first.u.Generic is { Start: 0xFE00_0000, Length: 4096 } && second.Type == CmResourceTypeInterrupt;
+    }
+}
+
+/// <summary>Hardware that is there only with its settings.</summary>
+public sealed class Adjusted
+{
+    public Adjusted(Machine machine)
+    {
+        if (machine.Registry.Find(@"\Registry\Machine\Software\Adjusted") is null) throw new InvalidOperationException("There are no settings.");
+    }
+}

@@ -1,3 +1,4 @@
+using System.Reflection;
 using System.Text.Json;
 using Irpwright.Checking;
 using Irpwright.Kernel;
@@ -16,6 +17,7 @@ sealed class StackFile
     };
 
     readonly string folder;
+    readonly Machine trial;
     readonly List<DriverSource> drivers = [];
     readonly List<DeviceResource> resources = [];
     readonly List<int> interruptLines = [];
@@ -26,7 +28,11 @@ sealed class StackFile
     readonly List<string> assemblies = [];
     DriverSource? device;
 
-    StackFile(string path) => folder = Path.GetDirectoryName(path) ?? "";
+    StackFile(string path, Machine trial)
+    {
+        folder = Path.GetDirectoryName(path) ?? "";
+        this.trial = trial;
+    }
 
     public ulong? Seed { get; private set; }
 
@@ -66,7 +72,8 @@ sealed class StackFile
     /// <exception cref="CommandException">Names the file, the line, and what to write instead.</exception>
     public static StackFile Read(string path)
     {
-        var file = new StackFile(path);
+        using var trial = new Machine();
+        var file = new StackFile(path, trial);
         JsonValue root = JsonValue.Read(path);
         root.Object("a stack",
             ("$schema", static _ => { }),
@@ -231,28 +238,37 @@ sealed class StackFile
         if (!DriverAssembly.TrySplit(text, out string path, out string name)) throw value.Wrong($"write {what}.");
         try
         {
-            furniture.Add(DriverAssembly.HardwareOf(Resolve(path), name));
+            Furnish(DriverAssembly.HardwareOf(Resolve(path), name));
         }
         catch (CommandException e)
         {
             throw value.Wrong(e.Message);
         }
+        catch (TargetInvocationException e)
+        {
+            throw value.Wrong($"its constructor failed: {e.InnerException!.Message}");
+        }
+    }
+
+    // Tried at once, so that what cannot be in one machine is told before anything is checked.
+    void Furnish(Action<Machine> piece)
+    {
+        piece(trial);
+        furniture.Add(piece);
     }
 
     void ReadRegistry(JsonValue value)
     {
         string path = Resolve(value.String("the path of a .reg file"));
         string text = ReadOrComplain(value, path, File.ReadAllText);
-        using var scratch = new Machine();
         try
         {
-            RegistrationFile.Read(scratch.Registry, text, path);
+            Furnish(machine => RegistrationFile.Read(machine.Registry, text, path));
         }
         catch (RegistrationFileException e)
         {
             throw CommandException.BadInput(e.Message);
         }
-        furniture.Add(machine => RegistrationFile.Read(machine.Registry, text, path));
     }
 
     // ---- What is done
