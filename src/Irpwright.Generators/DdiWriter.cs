@@ -188,7 +188,7 @@ static class DdiWriter
         }
         text.Append(""""
 
-                static class Table
+                internal static class Table
                 {
                     internal static readonly KernelExport[] Rows = global::System.Array.ConvertAll(
                         Text.Split('\n', global::System.StringSplitOptions.RemoveEmptyEntries), static row => new KernelExport(row));

@@ -220,11 +220,10 @@ sealed unsafe class MemoryChecks(MemoryShadow shadow, IMisuseReports reports) : 
         {
             lock (gate) userTouched.Clear();
         }
-        ulong caller = ReturnAddress(cpu);
-        RequireWrittenArguments(cpu, export, caller);
+        RequireWrittenArguments(cpu, export);
         (MemoryRoutine routine, int lengthRegister) = Routines[export.Index];
         if (routine == MemoryRoutine.None) return;
-        ulong length = cpu->Gpr[lengthRegister];
+        ulong caller = ReturnAddress(cpu), length = cpu->Gpr[lengthRegister];
         CheckRange(cpu, cpu->Rcx, length, isWrite: routine != MemoryRoutine.Compare, caller);
         if (routine != MemoryRoutine.Fill) CheckRange(cpu, cpu->Rdx, length, isWrite: false, caller);
     }
@@ -234,7 +233,7 @@ sealed unsafe class MemoryChecks(MemoryShadow shadow, IMisuseReports reports) : 
 
     static ReadOnlySpan<byte> ArgumentRegisters => [1, 2, 8, 9];
 
-    void RequireWrittenArguments(Cpu* cpu, KernelExport export, ulong caller)
+    void RequireWrittenArguments(Cpu* cpu, KernelExport export)
     {
         string sizes = export.ParameterSizes;
         ulong* registers = (ulong*)CheckState.Of(cpu)->Registers;
@@ -253,7 +252,7 @@ sealed unsafe class MemoryChecks(MemoryShadow shadow, IMisuseReports reports) : 
                 ulong slot = cpu->Rsp + 8 + 8 * (ulong)i;
                 if (!IsWatched(cpu, slot) || (Shadow.Of(slot, (ulong)size) & ByteState.Uninitialized) == 0 || Unwritten(cpu, slot, size) == 0) continue;
             }
-            ReportUnwritten(cpu, UninitializedUse.Argument, caller);
+            ReportUnwritten(cpu, UninitializedUse.Argument, ReturnAddress(cpu));
         }
     }
 

@@ -67,8 +67,9 @@ public sealed unsafe partial class CodeMap
     /// <summary>The kernel export at an address, if it is one.</summary>
     public KernelExport? ExportAt(ulong address)
     {
+        KernelExport[] exports = KernelExports.Table.Rows;
         ulong index = (address - ExportBase) / SlotSize;
-        return address < RoutineBase && index < (ulong)KernelExports.All.Count && (address - ExportBase) % SlotSize == 0 ? KernelExports.All[(int)index] : null;
+        return address < RoutineBase && index < (ulong)exports.Length && (address - ExportBase) % SlotSize == 0 ? exports[index] : null;
     }
 
     /// <summary>
