@@ -61,6 +61,17 @@ public abstract class Rule
     /// <summary>What the event at hand is about.</summary>
     protected IrpTracker Tracker => tracker ?? throw new InvalidOperationException(NotAttached);
 
+    /// <summary>Whether the rule has noted what it will ask about when a routine returns: <see cref="Situation.Noted"/>.</summary>
+    protected internal bool HasNotes
+    {
+        get;
+        protected set
+        {
+            if (value != field) Tracker.RulesWithNotes += value ? 1 : -1;
+            field = value;
+        }
+    }
+
     internal void Bind(Verifier verifier, RuleInfo info)
     {
         this.verifier = verifier;

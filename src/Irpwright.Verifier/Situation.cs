@@ -33,8 +33,17 @@ public enum Situation : ushort
     Marked = 1 << 10,
     /// <summary>A dispatch routine returns while the IRP has not come back.</summary>
     Unfinished = 1 << 11,
-    /// <summary>IoCallDriver gets what is no IRP or no device; or a routine is called at an IRQL that it does not allow.</summary>
+    /// <summary>
+    /// IoCallDriver gets what is no IRP or no device, an IRP that cannot be sent there, or one whose next location is not in order; a dispatch routine
+    /// returns another status than the one it was told; or a routine is called at an IRQL that it does not allow.
+    /// </summary>
     Irregular = 1 << 12,
+    /// <summary>The driver has called IoSetCompletionRoutineEx for the IRP.</summary>
+    Registered = 1 << 13,
+    /// <summary>The completion routine in the location that is entered has not been seen before.</summary>
+    NewRoutine = 1 << 14,
+    /// <summary>A rule has noted something that the end of a routine may settle (<see cref="Rule.HasNotes"/>); or interrupts are disabled then.</summary>
+    Noted = 1 << 15,
     /// <summary>Nothing can be excluded.</summary>
     Any = ushort.MaxValue,
 }

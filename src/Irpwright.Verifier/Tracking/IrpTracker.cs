@@ -28,6 +28,9 @@ public sealed class IrpTracker
     readonly Dictionary<ulong, LockedBuffer> locked = [];
     readonly Stack<Visit> freeVisits = new();
     readonly (ulong Irp, IrpName Name, CodePlace By)[] completions = new (ulong, IrpName, CodePlace)[RememberedCompletions];
+    // Completion routines that IRPs were sent with.
+    readonly HashSet<ulong> routines = [];
+    ulong lastRoutine;
     IrpRecord? latest;
     ThreadContext? context;
     Visit? visit;
@@ -106,7 +109,15 @@ public sealed class IrpTracker
 
     // ---- Situations
 
-    internal Situation SituationOf(in IrpForwarding e) => IsIrp(e.Irp) && IsDevice(e.DeviceObject) ? Situation.Ordinary : Situation.Irregular;
+    internal Situation SituationOf(in IrpForwarding e)
+    {
+        if (!IsIrp(e.Irp) || !IsDevice(e.DeviceObject)) return Situation.Irregular;
+        int next = e.Irp.CurrentLocation - 1;
+        bool isThere = next > 0 && next <= e.Irp.StackCount && next >= e.DeviceObject.StackSize;
+        return isThere && Irp.LocationAt((sbyte)next).MajorFunction <= IRP_MJ_MAXIMUM_FUNCTION && Overtaken is null
+            ? Situation.Ordinary
+            : Situation.Irregular;
+    }
 
     /// <summary>Whether there is an IRP, whatever its state.</summary>
     internal static bool IsIrp(PIRP irp) => GuestMemory.IsAccessible(irp.Address, IRP.SizeOf, PageAccess.Read) && irp.Type == IO_TYPE_IRP;
@@ -115,20 +126,46 @@ public sealed class IrpTracker
     internal static bool IsDevice(PDEVICE_OBJECT device) =>
         GuestMemory.IsAccessible(device.Address, DEVICE_OBJECT.SizeOf, PageAccess.Read) && device.Type == IO_TYPE_DEVICE;
 
+    /// <summary>Whether a value can be a status: the bit N is zero in every one.</summary>
+    internal static bool IsStatus(NTSTATUS status) => ((uint)status & 0x1000_0000) == 0;
+
     internal Situation SituationOf(in IrpForwarded e)
     {
         Situation situation = OfThread | OfPacket(e.Irp) | Of(Visit.Irp);
+        if (Owner is { Registration: not null }) situation |= Situation.Registered;
+        PIO_STACK_LOCATION location = e.Irp.Tail.Overlay.CurrentStackLocation;
+        if (!IsInOrder(location, e.Irp.CurrentLocation) || Owner is { Below.IsNull: false } sender && sender.Below != e.DeviceObject)
+            situation |= Situation.Irregular;
+        SL_CONTROL control = location.Control;
         if (Owner is { Skipped: true }) situation |= Situation.Skipped;
-        SL_CONTROL control = e.Irp.Tail.Overlay.CurrentStackLocation.Control;
+        else if ((control & IrpRecord.Invoke) != 0) situation |= OfRoutine(location.CompletionRoutine);
         if ((control & IrpRecord.Invoke) == 0) situation |= Situation.Unregistered;
         if ((control & SL_CONTROL.SL_PENDING_RETURNED) != 0) situation |= Situation.Pending;
         return situation;
+    }
+
+    bool IsInOrder(PIO_STACK_LOCATION entered, sbyte number) =>
+        entered == Irp.LocationAt(number) && number <= Irp.StackCount && (Owner is null || number <= Owner.Location);
+
+    Situation OfRoutine(PIO_COMPLETION_ROUTINE routine)
+    {
+        if (routine.IsNull) return Situation.Irregular;
+        if (routine.Address == lastRoutine) return Situation.Ordinary;
+        return routines.Add(lastRoutine = routine.Address) ? Situation.NewRoutine : Situation.Ordinary;
+    }
+
+    /// <summary>The next one who sends with a completion routine is looked at as if nobody had before.</summary>
+    internal void ForgetRoutine(PIO_COMPLETION_ROUTINE routine)
+    {
+        routines.Remove(routine.Address);
+        lastRoutine = 0;
     }
 
     internal Situation SituationOf(in IrpCompleting e)
     {
         Situation situation = OfThread | OfPacket(e.Irp);
         if (Owner is { Marked: true }) situation |= Situation.Marked;
+        if (Owner is { Registration: not null }) situation |= Situation.Registered;
         if (Thread.Locks.Length > 0) situation |= Situation.Unbalanced;
         return situation;
     }
@@ -150,7 +187,8 @@ public sealed class IrpTracker
         if (e.Status == NTSTATUS.STATUS_PENDING) situation |= Situation.Pending;
         if (Visit.Marked) situation |= Situation.Marked;
         if (!Visit.Passed) situation |= Situation.Unfinished;
-        return situation;
+        bool isTold = (e.Status == Visit.LowerStatus || Visit.LowerStatus is null) && (e.Status == Visit.FinalStatus || Visit.FinalStatus is null);
+        return isTold && IsStatus(e.Status) ? situation : situation | Situation.Irregular;
     }
 
     internal static Situation SituationOf(in DdiCalled e)
@@ -177,10 +215,13 @@ public sealed class IrpTracker
         get
         {
             Situation situation = RemoveLocks.Any ? Situation.RemoveLock : Situation.Ordinary;
+            if (RulesWithNotes > 0 || Thread.Thread.InterruptsDisabled) situation |= Situation.Noted;
             bool isBalanced = Thread.Thread.Irql == Frame.Irql && Thread.ApcDisable == Frame.ApcDisable && Thread.Locks.IsEmpty;
             return isBalanced ? situation : situation | Situation.Unbalanced;
         }
     }
+
+    internal int RulesWithNotes { get; set; }
 
     /// <summary>The packets that exist.</summary>
     public Dictionary<ulong, IrpRecord>.ValueCollection Irps => irps.Values;

@@ -37,13 +37,16 @@ sealed class StartIoCancel : Rule, IWatchCalls, IWatch<DispatchReturned>
         }
         bool cancelable = (byte)e.Arguments[2] == 0;
         if (cancelable && irp.CancelRoutine.IsNull) early[visit.Irp.Number] = Tracker.Caller;
+        HasNotes = early.Count > 0;
     }
+
+    Situation IWatch<DispatchReturned>.When => Situation.Noted;
 
     public void On(in DispatchReturned e)
     {
-        if (early.Count == 0) return;
         if (Tracker.Known is { } irp && irp.Owner == Tracker.Visit && !irp.Irp.CancelRoutine.IsNull) Settle(Tracker.Visit);
         early.Remove(Tracker.Visit.Irp.Number);
+        HasNotes = early.Count > 0;
     }
 
     void Settle(Visit visit)

@@ -27,6 +27,8 @@ sealed class CompletionRoutineRegistered : RegistrationRule, IWatch<IrpCompletin
             """,
     };
 
+    public Situation When => Situation.Registered;
+
     public void On(in IrpCompleting e)
     {
         if (Tracker.Owner is not { Registration: >= 0, Forwarded: false } owner) return;

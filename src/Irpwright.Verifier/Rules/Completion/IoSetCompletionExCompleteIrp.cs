@@ -25,6 +25,8 @@ sealed class IoSetCompletionExCompleteIrp : RegistrationRule, IWatch<IrpForwarde
             """,
     };
 
+    public Situation When => Situation.Registered;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not { Registration: < 0 } owner) return;

@@ -19,19 +19,14 @@ sealed class IoSetCompletionRoutineNonPnpDriver : Rule, IWatch<IrpForwarded>
             """,
     };
 
-    // The routines that were looked at: finding their drivers takes long.
-    readonly HashSet<ulong> looked = [];
-    ulong last;
+    public Situation When => Situation.NewRoutine;
 
     public void On(in IrpForwarded e)
     {
-        PIO_STACK_LOCATION location = e.Irp.Tail.Overlay.CurrentStackLocation;
-        ulong routine = location.CompletionRoutine.Address;
-        if ((location.Control & IrpRecord.Invoke) == 0 || Tracker.Owner is { Skipped: true } || routine == last || !looked.Add(last = routine)) return;
-        if (CodePlace.Find(Machine, routine) is not { } driver || !driver.Object.DriverExtension.AddDevice.IsNull) return;
+        PIO_COMPLETION_ROUTINE routine = e.Irp.Tail.Overlay.CurrentStackLocation.CompletionRoutine;
+        if (CodePlace.Find(Machine, routine.Address) is not { } driver || !driver.Object.DriverExtension.AddDevice.IsNull) return;
         if (Tracker.CallingDriver != driver) return;
-        looked.Remove(routine);
-        last = 0;
+        Tracker.ForgetRoutine(routine);
         Report(Tracker.Caller, Tracker.Irp.Name,
             $"{Tracker.Caller} sent {Tracker.Irp} with a routine of IoSetCompletionRoutine; {driver.Name} has no AddDevice routine and may be "
                 + "unloaded while the routine runs.");

@@ -22,6 +22,8 @@ sealed class IwOtherStatusReturned : Rule, IWatch<DispatchReturned>
             """,
     };
 
+    public Situation When => Situation.Irregular;
+
     public void On(in DispatchReturned e)
     {
         Visit visit = Tracker.Visit;

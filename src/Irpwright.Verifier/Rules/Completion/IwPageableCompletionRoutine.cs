@@ -19,15 +19,11 @@ sealed class IwPageableCompletionRoutine : Rule, IWatch<IrpForwarded>
             """,
     };
 
-    // The routines that were looked at: finding their drivers takes long.
-    readonly HashSet<ulong> looked = [];
-    ulong last;
+    public Situation When => Situation.NewRoutine;
 
     public void On(in IrpForwarded e)
     {
-        PIO_STACK_LOCATION location = e.Irp.Tail.Overlay.CurrentStackLocation;
-        ulong routine = location.CompletionRoutine.Address;
-        if ((location.Control & IrpRecord.Invoke) == 0 || routine == last || !looked.Add(last = routine)) return;
+        ulong routine = e.Irp.Tail.Overlay.CurrentStackLocation.CompletionRoutine.Address;
         if (CodePlace.Find(Machine, routine) is not { Managed: null } driver) return;
         string section = SectionAt(driver.Object.DriverStart.Address, routine);
         if (!section.StartsWith("PAGE", StringComparison.Ordinal)) return;

@@ -22,12 +22,11 @@ sealed class IwUninitializedStatus : Rule, IWatch<DispatchReturned>
             """,
     };
 
-    // N: zero in every NTSTATUS.
-    const uint Reserved = 0x1000_0000;
+    public Situation When => Situation.Irregular;
 
     public void On(in DispatchReturned e)
     {
-        if (((uint)e.Status & Reserved) == 0) return;
+        if (IrpTracker.IsStatus(e.Status)) return;
         Report(Tracker.Visit.Place, Tracker.Visit.Irp,
             $"{Tracker.Visit} returned 0x{(uint)e.Status:X8} for {Tracker.Visit.Irp}: probably a variable that was never set.");
     }

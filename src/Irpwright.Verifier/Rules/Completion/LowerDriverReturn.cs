@@ -20,6 +20,8 @@ sealed class LowerDriverReturn : Rule, IWatch<DispatchReturned>
             """,
     };
 
+    public Situation When => Situation.Irregular;
+
     public void On(in DispatchReturned e)
     {
         Visit visit = Tracker.Visit;

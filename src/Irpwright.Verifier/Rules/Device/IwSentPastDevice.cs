@@ -20,6 +20,8 @@ sealed class IwSentPastDevice : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Irregular;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not { Below.IsNull: false } sender || e.DeviceObject == sender.Below) return;

@@ -21,6 +21,8 @@ sealed class IwLeftStackLocations : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Irregular;
+
     public void On(in IrpForwarded e)
     {
         IrpRecord irp = Tracker.Irp;

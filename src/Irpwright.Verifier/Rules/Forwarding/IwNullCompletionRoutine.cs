@@ -19,6 +19,8 @@ sealed class IwNullCompletionRoutine : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Irregular;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is { Skipped: true }) return;

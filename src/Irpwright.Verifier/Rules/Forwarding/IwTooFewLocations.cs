@@ -20,6 +20,8 @@ sealed class IwTooFewLocations : Rule, IWatch<IrpForwarding>
             """,
     };
 
+    public Situation When => Situation.Irregular;
+
     public void On(in IrpForwarding e)
     {
         if (!GuestMemory.IsAccessible(e.Irp.Address, IRP.SizeOf, PageAccess.Read) || e.Irp.Type != IO_TYPE_IRP) return;

@@ -30,6 +30,10 @@ sealed class IwReturnedWithoutInterrupts : Rule,
 
     public void On(in IrpForwarded e) => Note();
 
+    Situation IWatch<DispatchReturned>.When => Situation.Noted;
+
+    Situation IWatch<CompletionRoutineReturned>.When => Situation.Noted;
+
     public void On(in DispatchReturned e) => Check();
 
     public void On(in CompletionRoutineReturned e) => Check();
@@ -42,16 +46,15 @@ sealed class IwReturnedWithoutInterrupts : Rule,
     void Check()
     {
         int thread = Tracker.Thread.Thread.Id;
-        if (!Tracker.Thread.Thread.InterruptsDisabled)
-        {
-            if (reported.Count > 0) reported.Remove(thread);
-        }
+        if (!Tracker.Thread.Thread.InterruptsDisabled) reported.Remove(thread);
         else if (reported.Add(thread)) Report(Tracker.Frame.Place, Tracker.Frame.Irp, $"{Tracker.Frame} returned with interrupts disabled.");
+        HasNotes = reported.Count > 0;
     }
 
     // Disabled when it was called: another one's mistake.
     void Note()
     {
         if (Tracker.Thread.Thread.InterruptsDisabled) reported.Add(Tracker.Thread.Thread.Id);
+        HasNotes = reported.Count > 0;
     }
 }

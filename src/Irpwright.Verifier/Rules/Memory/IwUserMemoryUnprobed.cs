@@ -36,6 +36,8 @@ sealed class IwUserMemoryUnprobed : MemoryRule, IWatch<UserMemoryTouched>, IWatc
         if (e.Address < GuestMemory.KernelHalf) Add(e.Address, e.Length);
     }
 
+    Situation IWatch<IrpForwarded>.When => Situation.Originator;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Thread.Frame is null && probed.TryGetValue(Tracker.Thread, out List<Range>? ranges)) ranges.Clear();

@@ -28,11 +28,13 @@ abstract class RegistryHandleRule : Rule, IWatch<HandleOpened>, IWatch<HandleClo
             break;
         }
         open[e.Handle.Value] = (Tracker.Caller, Tracker.Thread.Frame is { Kind: RoutineKind.Dispatch or RoutineKind.Cancel } frame ? frame.Irp.Number : 0, key);
+        HasNotes = true;
     }
 
     public void On(in HandleClosed e)
     {
         if (open.Remove(e.Handle.Value)) closed.Add(e.Handle.Value);
+        HasNotes = open.Count > 0;
     }
 
     public void Called(in DdiCalled e)
@@ -42,13 +44,14 @@ abstract class RegistryHandleRule : Rule, IWatch<HandleOpened>, IWatch<HandleClo
             $"{Tracker.Caller} called {e.Export.SourceName} with handle 0x{e.Arguments[0]:x} of a registry key, which is closed.", (ulong)e.Export.Index);
     }
 
+    Situation IWatch<DispatchReturned>.When => Situation.Noted;
+
     public void On(in DispatchReturned e) => Check(Tracker.Frame);
 
     public void On(in CancelRoutineReturned e) => Check(Tracker.Frame);
 
     void Check(RoutineFrame returned)
     {
-        if (open.Count == 0) return;
         foreach ((ulong handle, (CodePlace by, int irp, _)) in open)
         {
             if (irp == 0 || irp != returned.Irp.Number || by.Key.Routine != returned.Routine) continue;

@@ -24,6 +24,8 @@ sealed class IwForwardedWhileBelow : Rule, IWatch<IrpForwarding>
             """,
     };
 
+    public Situation When => Situation.Irregular;
+
     public void On(in IrpForwarding e)
     {
         if (Tracker.Overtaken is not { } own || Tracker.Owner is not { } lower) return;

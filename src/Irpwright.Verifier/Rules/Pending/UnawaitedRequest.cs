@@ -26,7 +26,12 @@ abstract class UnawaitedRequest(bool control) : Rule,
         if (Tracker.Owner is not null || irp.Origin != IrpOrigin.Threaded || e.Irp.UserEvent.IsNull) return;
         if (Tracker.Thread.Frame is not { } sender || IsControl(irp.Name.MajorFunction) != control) return;
         requests.Add(new Request(Tracker.Thread, sender, e.Irp.UserEvent.Address, irp.Name, Tracker.Caller));
+        HasNotes = true;
     }
+
+    Situation IWatch<DispatchReturned>.When => Situation.Noted;
+
+    Situation IWatch<CompletionRoutineReturned>.When => Situation.Noted;
 
     public void On(in DispatchReturned e)
     {
@@ -75,6 +80,7 @@ abstract class UnawaitedRequest(bool control) : Rule,
                 $"{request.Place} sent {request.Irp}, IoCallDriver returned STATUS_PENDING, and the routine returned without waiting for the "
                     + "IRP's event.");
         }
+        HasNotes = requests.Count > 0;
     }
 
     static bool IsControl(byte majorFunction) => majorFunction is IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL;

@@ -23,6 +23,8 @@ sealed class IwPnpLeftUnhandled : Rule, IWatch<IrpForwarded>
             """,
     };
 
+    public Situation When => Situation.Management;
+
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not { Irp.MajorFunction: IRP_MJ_PNP, LowerStatus: null } owner || !IsRequired(owner.MinorFunction)) return;

@@ -17,6 +17,8 @@ sealed class PagedCodeAtPowerTrans : Rule, IWatch<IrpForwarded>, IWatch<DdiCalle
             """,
     };
 
+    public Situation When => Situation.Management;
+
     public void On(in IrpForwarded e) => Check(Tracker.Visit, e.Routine.Address, Tracker.Visit.Place);
 
     public void On(in DdiCalled e)
