@@ -89,7 +89,7 @@ public sealed class VerifierGenerator : IIncrementalGenerator
 
             """);
         foreach (Event e in events) text.Append($"    Watchers<{e.Type}> watch{e.Name} = null!;\n");
-        text.Append("\n    void CollectWatches(Rule[] rules)\n    {\n");
+        text.Append("\n    void CollectWatches(Rule?[] rules)\n    {\n");
         foreach (Event e in events) text.Append($"        watch{e.Name} = new(rules);\n");
         text.Append("    }\n");
         foreach (Event e in events)

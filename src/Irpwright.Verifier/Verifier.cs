@@ -27,7 +27,9 @@ public sealed partial class Verifier : KernelObserver
         Tracker = new IrpTracker(machine);
         Rule[] made = [.. rules.Select(info => info.Create())];
         for (int i = 0; i < made.Length; i++) made[i].Bind(this, rules[i]);
-        CollectWatches(made);
+        var numbered = new Rule?[RuleCatalog.All.Count];
+        for (int i = 0; i < made.Length; i++) numbered[RuleCatalog.NumberOf(rules[i])] = made[i];
+        CollectWatches(numbered);
         ends = [.. made.OfType<IWatchEnd>().Select(rule => new Action(rule.Finished))];
         foreach (Rule rule in made)
         {

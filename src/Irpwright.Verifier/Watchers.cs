@@ -11,9 +11,11 @@ sealed class Watchers<TEvent> where TEvent : struct, allows ref struct
     readonly Situation asked;
     (Situation Situation, Watch<TEvent>[] Chosen)[] known = [];
 
-    internal Watchers(Rule[] rules)
+    /// <param name="rules">By their numbers in the catalogue; null for those that are not watched for.</param>
+    internal Watchers(Rule?[] rules)
     {
-        all = [.. rules.OfType<IWatch<TEvent>>().Select(rule => (new Watch<TEvent>(rule.On), rule.When))];
+        all = [.. RuleCatalog.Watching<TEvent>.Rules.Select(number => rules[number]).OfType<IWatch<TEvent>>()
+            .Select(rule => (new Watch<TEvent>(rule.On), rule.When))];
         foreach ((_, Situation when) in all) asked |= when;
     }
 
