@@ -20,10 +20,15 @@ sealed unsafe class CodeCache : ICodeWatcher, IDisposable
     /// <summary>Changes of a page after which what is made of it is kept short, as it will not last.</summary>
     const int OftenChanged = 8;
 
+    // For every page of every slice; a slice's part is clean when nobody has it. Made anew for each machine, it would cost more than a short run.
+    static readonly Op*** AllCodePages =
+        (Op***)HostReservation.ReserveZeroed((GuestMemory.WindowSize >> GuestMemory.PageShift) * (ulong)sizeof(Op**));
+
     readonly Lock gate;
     readonly Handler stale;
     readonly Dictionary<ulong, CodePage> pages = [];
     readonly List<nint> allocations = [];
+    readonly List<ulong> published = [];
     ulong firstPage = ulong.MaxValue, lastPage;
     Op* free, arenaEnd;
 
@@ -34,8 +39,11 @@ sealed unsafe class CodeCache : ICodeWatcher, IDisposable
         CodeBase = codeBase;
         this.gate = gate;
         this.stale = stale;
-        CodePages = (Op***)Allocate(GuestMemory.SliceSize / GuestMemory.PageSize * (ulong)sizeof(Op**));
-        GuestMemory.SetCodeWatcher(GuestMemory.SliceOf(codeBase), this);
+        int slice = GuestMemory.SliceOf(codeBase);
+        const ulong pagesOfSlice = GuestMemory.SliceSize >> GuestMemory.PageShift;
+        bool isAlone = GuestMemory.CodeWatcherOf(slice) is null;
+        CodePages = isAlone ? AllCodePages + (ulong)slice * pagesOfSlice : (Op***)Allocate(pagesOfSlice * (ulong)sizeof(Op**));
+        GuestMemory.SetCodeWatcher(slice, this);
     }
 
     /// <summary>A page that code was read from.</summary>
@@ -75,7 +83,11 @@ sealed unsafe class CodeCache : ICodeWatcher, IDisposable
     {
         ulong offset = rip - CodeBase;
         ref nint page = ref ((nint*)CodePages)[offset >> GuestMemory.PageShift];
-        if (page == 0) Volatile.Write(ref page, (nint)Allocate((ulong)(PageEntries * sizeof(Op*))));
+        if (page == 0)
+        {
+            published.Add(offset >> GuestMemory.PageShift);
+            Volatile.Write(ref page, (nint)Allocate((ulong)(PageEntries * sizeof(Op*))));
+        }
         ref nint entry = ref ((nint*)page)[offset & (PageEntries - 1)];
         if (entry == 0) Volatile.Write(ref entry, (nint)op);
     }
@@ -206,6 +218,8 @@ sealed unsafe class CodeCache : ICodeWatcher, IDisposable
     {
         int slice = GuestMemory.SliceOf(CodeBase);
         if (GuestMemory.CodeWatcherOf(slice) == this) GuestMemory.SetCodeWatcher(slice, null);
+        foreach (ulong page in published) CodePages[page] = null;
+        published.Clear();
         foreach (nint allocation in allocations) NativeMemory.Free((void*)allocation);
         allocations.Clear();
     }

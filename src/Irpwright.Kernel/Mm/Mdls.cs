@@ -30,9 +30,7 @@ public sealed unsafe class Mdls
 
     readonly Machine machine;
     readonly Lock gate = new();
-    // How many MDLs map a page, by page frame number; made when the first mapping is.
-    ushort[]? systemMappings;
-    ushort[]? userMappings;
+    readonly PageCounts systemMappings = new(), userMappings = new();
     int lockedPages;
 
     internal Mdls(Machine machine)
@@ -304,7 +302,7 @@ public sealed unsafe class Mdls
         if (AccessMode == UserMode)
         {
             RequireAny(mdl, MDL_PAGES_LOCKED | MDL_PARTIAL | MDL_SOURCE_IS_NONPAGED_POOL);
-            ulong user = Map(mdl, machine.Memory.UserSliceBase, ref userMappings, access);
+            ulong user = Map(mdl, machine.Memory.UserSliceBase, userMappings, access);
             if (user == 0) throw new NtStatusException(STATUS_INSUFFICIENT_RESOURCES);
             machine.Events.Emit(new MdlMapped(mdl, AccessMode, new PVOID(user), Priority));
             return new PVOID(user);
@@ -312,7 +310,7 @@ public sealed unsafe class Mdls
         RequireWithout(mdl, Mapped | MDL_PARTIAL_HAS_BEEN_MAPPED, 0xB2, "MmMapLockedPagesSpecifyCache");
         RequireAny(mdl, MDL_PAGES_LOCKED | MDL_PARTIAL);
         if ((Priority & MdlMappingNoExecute) == 0) access |= PageAccess.Execute;
-        ulong address = Map(mdl, machine.Memory.ToSystemMapping(machine.Memory.SliceBase), ref systemMappings, access);
+        ulong address = Map(mdl, machine.Memory.ToSystemMapping(machine.Memory.SliceBase), systemMappings, access);
         if (address == 0)
         {
             if (BugCheckOnFailure == 0) return default;
@@ -367,7 +365,7 @@ public sealed unsafe class Mdls
     }
 
     /// <summary>Makes the pages of an MDL accessible through a window; 0 when they do not follow each other.</summary>
-    ulong Map(PMDL mdl, ulong window, ref ushort[]? mappings, PageAccess access)
+    ulong Map(PMDL mdl, ulong window, PageCounts mappings, PageAccess access)
     {
         ulong pages = PageCount(mdl);
         if (pages == 0) return 0;
@@ -379,17 +377,16 @@ public sealed unsafe class Mdls
         }
         lock (gate)
         {
-            mappings ??= new ushort[GuestMemory.SliceSize >> GuestMemory.PageShift];
             for (ulong frame = first; frame < first + pages; frame++)
             {
-                if (checked(++mappings[frame]) == 1) Protect(window, frame, access);
+                if (checked(++mappings.Of(frame)) == 1) Protect(window, frame, access);
             }
         }
         return window + (first << GuestMemory.PageShift) + mdl.ByteOffset;
     }
 
     /// <summary>Undoes <see cref="Map"/>; false, with nothing changed, if a page is not mapped.</summary>
-    bool Unmap(PMDL mdl, ulong window, ushort[]? mappings)
+    bool Unmap(PMDL mdl, ulong window, PageCounts mappings)
     {
         ulong pages = PageCount(mdl);
         lock (gate)
@@ -397,12 +394,12 @@ public sealed unsafe class Mdls
             for (ulong i = 0; i < pages; i++)
             {
                 ulong frame = Frame(mdl, i);
-                if (mappings is null || frame >= (ulong)mappings.Length || mappings[frame] == 0) return false;
+                if (frame >= PageCounts.Frames || mappings.Of(frame) == 0) return false;
             }
             for (ulong i = 0; i < pages; i++)
             {
                 ulong frame = Frame(mdl, i);
-                if (--mappings![frame] == 0) Protect(window, frame, PageAccess.None);
+                if (--mappings.Of(frame) == 0) Protect(window, frame, PageAccess.None);
             }
         }
         return true;
