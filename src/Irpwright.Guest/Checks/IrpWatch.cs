@@ -27,7 +27,8 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
         public readonly List<FrameAddress> Frames = [];
     }
 
-    readonly Lock gate = new();
+    // Held for a moment, on every step of every IRP.
+    SpinLock gate = new(enableThreadOwnerTracking: false);
     readonly Dictionary<ulong, Packet> packets = [];
     readonly System.Collections.Generic.Stack<Packet> free = new(16);
     // Most events are about the IRP of the one before.
@@ -39,7 +40,7 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
     public override void On(in IrpForwarded e)
     {
         Cpu* cpu = currentCpu();
-        lock (gate)
+        using (Hold())
         {
             Packet packet = Give(e.Irp, e.Routine.Address);
             if (cpu != null) WatchFrames(cpu, e.Irp, packet);
@@ -48,7 +49,7 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
 
     public override void On(in CompletionRoutineCalled e)
     {
-        lock (gate)
+        using (Hold())
         {
             Packet packet = Give(e.Irp, e.Routine.Address);
             // A driver that gets its IRP back has what it put into it back, too, and may tell the thread whose frame it is.
@@ -61,13 +62,13 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
 
     public override void On(in StartIoCalled e)
     {
-        lock (gate) Give(e.Irp, e.Routine.Address);
+        using (Hold()) Give(e.Irp, e.Routine.Address);
     }
 
     public override void On(in IrpCancelled e)
     {
         if (e.Routine.IsNull) return;
-        lock (gate) Give(e.Irp, e.Routine.Address);
+        using (Hold()) Give(e.Irp, e.Routine.Address);
     }
 
     public override void On(in CompletionRoutineReturned e)
@@ -79,7 +80,7 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
 
     public override void On(in IrpCompleted e)
     {
-        lock (gate) Find(e.Irp.Address)?.Frames.Clear();
+        using (Hold()) Find(e.Irp.Address)?.Frames.Clear();
     }
 
     public override void On(in IrpAllocated e)
@@ -91,6 +92,23 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
     public override void On(in IrpReused e) => Forget(e.Irp);
 
     public override void On(in IrpFreed e) => Forget(e.Irp);
+
+    Held Hold() => new(ref gate);
+
+    /// <summary>The lock, until the end of the block.</summary>
+    readonly ref struct Held
+    {
+        readonly ref SpinLock gate;
+
+        internal Held(ref SpinLock gate)
+        {
+            this.gate = ref gate;
+            bool isTaken = false;
+            gate.Enter(ref isTaken);
+        }
+
+        public void Dispose() => gate.Exit(useMemoryBarrier: false);
+    }
 
     Packet? Find(ulong irp)
     {
@@ -113,7 +131,7 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
 
     void Take(PIRP irp)
     {
-        lock (gate)
+        using (Hold())
         {
             if (Find(irp.Address) is { } packet) packet.Holder = 0;
         }
@@ -122,7 +140,7 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
     /// <summary>The packet belongs to whoever made it.</summary>
     void Forget(PIRP irp)
     {
-        lock (gate)
+        using (Hold())
         {
             if (!packets.Remove(irp.Address, out Packet? packet)) return;
             Unmark(packet);
@@ -144,7 +162,7 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
     /// <param name="caller">The code that it returns to.</param>
     public void Returning(ulong irp, ulong caller)
     {
-        lock (gate)
+        using (Hold())
         {
             // No packet: it was freed, and the pool has marked it.
             if (Find(irp) is not { IsMarked: false } packet || packet.Holder == imageOf(caller)) return;
@@ -156,7 +174,7 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
     /// <summary>A kernel routine has sent an IRP for a driver, and gives it back.</summary>
     public void Returned(ulong irp, ulong caller)
     {
-        lock (gate)
+        using (Hold())
         {
             if (Find(irp) is not { } packet) return;
             packet.Holder = imageOf(caller);
@@ -167,7 +185,7 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
     /// <summary>The IRP that a driver touches although another one has it; null if it may.</summary>
     public PIRP? TouchedWithoutRight(ulong address, ulong instruction)
     {
-        lock (gate)
+        using (Hold())
         {
             foreach (Packet packet in packets.Values)
             {
@@ -210,7 +228,7 @@ sealed unsafe class IrpWatch(MemoryShadow shadow, Func<ulong, ulong> imageOf, Ir
     {
         ulong top = cpu->Rsp, limit = cpu->StackLimit, next = ulong.MaxValue;
         List<(PIRP, string, ulong)> left = [];
-        lock (gate)
+        using (Hold())
         {
             foreach (Packet packet in packets.Values)
             {
