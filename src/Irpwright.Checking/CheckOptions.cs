@@ -27,6 +27,9 @@ public sealed record CheckOptions
     /// <summary>Which of those to leave out, in the same way.</summary>
     public IReadOnlyList<string> Exclude { get; init; } = [];
 
+    /// <inheritdoc cref="MachineOptions.AvoidsTailCalls"/>
+    public bool AvoidsTailCalls { get; init; }
+
     /// <summary>Scenarios at the same time.</summary>
     public int Workers { get; init; } = Environment.ProcessorCount;
 }

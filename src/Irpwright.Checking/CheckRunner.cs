@@ -28,7 +28,7 @@ sealed class CheckRunner(CheckStack stack, CheckOptions options)
             machine.Faults.IsOn = false;
         })
         {
-            Options = new MachineOptions { Name = "check", InstructionBudget = InstructionBudget, ChecksMemory = true },
+            Options = new MachineOptions { Name = "check", InstructionBudget = InstructionBudget, ChecksMemory = true, AvoidsTailCalls = options.AvoidsTailCalls },
             Rules = options.Rules,
             Mutes = options.Mutes,
             Concerns = IsOfDriversUnderTest,

@@ -32,7 +32,8 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
         this.machine = machine;
         MemoryChecks? checks = machine.Shadow is { } shadow
             ? new MemoryChecks(shadow, new MisuseReports(machine, shadow, address => ImageAt?.Invoke(address), CurrentCpu)) : null;
-        interpreter = new Interpreter(machine.Memory.SliceBase, machine.Memory.TrapBase, machine.Memory.TrapEnd, TailCalls.Work, checks)
+        interpreter = new Interpreter(machine.Memory.SliceBase, machine.Memory.TrapBase, machine.Memory.TrapEnd,
+            TailCalls.Work && !machine.Options.AvoidsTailCalls, checks)
         {
             ThunkAt = address => machine.Code.ExportAt(address) is { } export ? (nint)export.Thunk : 0,
             StopsAtInterlocked = machine.Scheduler.SwitchesAtIrps,

@@ -23,6 +23,12 @@ public sealed record MachineOptions
     /// byte for each one that is in use.
     /// </summary>
     public bool ChecksMemory { get; init; }
+
+    /// <summary>
+    /// Runs compiled code in a loop over its operations, as always on a host whose compiler does not make jumps of tail calls. It does the same,
+    /// slower.
+    /// </summary>
+    public bool AvoidsTailCalls { get; init; }
 }
 
 /// <summary>

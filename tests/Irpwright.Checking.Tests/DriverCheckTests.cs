@@ -18,6 +18,22 @@ public class DriverCheckTests
             new CheckOptions { Schedules = 5, Workers = workers, Budget = TimeSpan.FromMinutes(5) }).Run();
     }
 
+    [Theory]
+    [InlineData("broken-pending")]
+    [InlineData("broken-overrun")]
+    [InlineData("broken-lostcancel")]
+    public void Both_ways_of_running_compiled_code_give_the_same_findings_in_the_same_order(string name)
+    {
+        CheckResult threaded = Run(false), looped = Run(true);
+        Assert.NotEmpty(threaded.Findings);
+        Assert.Equal(Told(threaded), Told(looped));
+        Assert.Equal(threaded.Coverage, looped.Coverage with { Routines = threaded.Coverage.Routines });
+        Assert.Equal(threaded.Coverage.Routines, looped.Coverage.Routines);
+
+        CheckResult Run(bool avoidsTailCalls) => new DriverCheck([CompiledSamples.Driver(name)],
+            new CheckOptions { Schedules = 10, AvoidsTailCalls = avoidsTailCalls, Budget = TimeSpan.FromMinutes(5) }).Run();
+    }
+
     [Fact]
     public void Each_call_site_that_can_fail_fails_once()
     {
