@@ -1,3 +1,4 @@
+using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Irpwright.Guest.Checks;
@@ -113,6 +114,10 @@ public sealed unsafe class GuestProcessor : IGuestProcessor, IGuestFrames, IDisp
         cpu->Rip = rip;
         return cpu->Rax;
     }
+
+    /// <inheritdoc/>
+    /// <remarks>Callers of <see cref="RunHandled"/> may be inlined, or end in a jump.</remarks>
+    public bool IsRun(MethodBase method) => method.Name == nameof(RunHandled) && method.DeclaringType == typeof(GuestProcessor);
 
     // Inlined, it would have all that its caller needs kept in memory, where exception handlers look for it.
     [MethodImpl(MethodImplOptions.NoInlining)]

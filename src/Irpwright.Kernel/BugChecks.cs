@@ -311,7 +311,7 @@ public sealed class BugChecks
             if (frame.GetMethod() is not { DeclaringType: { } type } method || frames.Count >= MaximumFrames) continue;
             if (type.IsSubclassOf(typeof(WdmDriver)))
                 frames.Add(new StackFrame(0, $"{type.Name}!{method.Name}"));
-            else if (method.Name == nameof(IGuestProcessor.Invoke) && type.IsAssignableTo(typeof(IGuestProcessor)) && runs is not null && runs.MoveNext())
+            else if (runs is not null && machine.Guest!.IsRun(method) && runs.MoveNext())
                 frames.AddRange(runs.Current.Select(FrameAt));
         }
         return frames;

@@ -118,6 +118,8 @@ public class SampleTests
         Assert.True(finding is not null, $"found were {string.Join("; ", result.Findings.Select(f => $"{f.Failure.Name} in {f.Failure.Place}"))}");
         Assert.Contains(finding.Report, line => line.Contains($"irpwright replay '{finding.Replay}'", StringComparison.Ordinal));
 
+        if (finding.Failure.Kind == FailureKind.BugCheck) Assert.Single(result.Findings, f => f.Failure.Name == expected);
+
         CheckReplay replay = CheckReplay.Parse(finding.Replay)!;
         IReadOnlyList<CheckFinding> again = new DriverCheck([CompiledSamples.Driver(name)], new CheckOptions()).Replay(replay.Scenario, replay.Schedule);
         CheckFinding same = Assert.Single(again, f => f.Failure.IsTheSameAs(finding.Failure));

@@ -1,3 +1,4 @@
+using System.Reflection;
 using Irpwright.Wdk;
 
 namespace Irpwright.Kernel;
@@ -19,6 +20,9 @@ public interface IGuestProcessor
 
     /// <summary>The guest frames of a thread that is executing now: for each nested call of <see cref="Invoke"/>, innermost first.</summary>
     IEnumerable<IReadOnlyList<GuestFrame>> CallStack(KernelThread thread);
+
+    /// <summary>Whether the host's stack has a frame of a method once for each nested call of <see cref="Invoke"/>, however it was compiled.</summary>
+    bool IsRun(MethodBase method);
 
     /// <summary>
     /// The instructions around one that a thread is about to execute, or has executed when the address is the one behind it; empty where there is no code.

@@ -282,6 +282,8 @@ public sealed class DriverImageLoaderTests : IDisposable
         public bool IsCode(ulong address) => true;
 
         public IEnumerable<IReadOnlyList<GuestFrame>> CallStack(KernelThread thread) => [];
+
+        public bool IsRun(System.Reflection.MethodBase method) => false;
     }
 
     [Fact]
