@@ -100,11 +100,13 @@ public sealed class VerifierGenerator : IIncrementalGenerator
 
                     public override void On(in {{e.Type}} e)
                     {
-                        {{(e.Name == "DdiCalled" ? "if (IsOrdinary(in e)) return;\n            " : e.IsTracked || isCall ? "" : $"if (watch{e.Name}.IsEmpty) return;\n            ")}}bool isEntered = false;
+                        {{(e.Name == "DdiCalled" ? "if (IsOrdinary(in e)) return;\n            " : e.IsTracked || isCall ? "" : $"if (watch{e.Name}.IsEmpty) return;\n            ")}}if (Begin() is not { } thread) return;
+                        bool isEntered = false;
                         try
                         {
                             gate.Enter(ref isEntered);
-                            if (!Begin() || !Tracker.Before(in e)) return;
+                            Tracker.Begin(thread);
+                            if (!Tracker.Before(in e)) return;
                             Tell(watch{{e.Name}}.In(Tracker.SituationOf(in e)), in e);{{(isCall ? "\n                TellCall(in e);" : "")}}
                             Tracker.After(in e);
                         }

@@ -133,8 +133,9 @@ public sealed partial class Verifier : KernelObserver
     /// <summary>Notes a call that is nothing to any rule; most calls are.</summary>
     bool IsOrdinary(in DdiCalled e)
     {
-        if (calls[e.Export.Index] is not null || IrpTracker.Acts(e.Export) || IrpTracker.SituationOf(in e) != Situation.Ordinary) return false;
-        if (!Tracker.Note(in e)) return false;
+        if (calls[e.Export.Index] is not null || IrpTracker.Acts(e.Export) || Tracker.ContextOf(KernelThread.Current) is not { } caller) return false;
+        if (IrpTracker.SituationOf(in e, caller) != Situation.Ordinary) return false;
+        IrpTracker.Note(caller, in e);
         // Threads in parallel may count one less: it says about when something was found.
         step++;
         return true;
@@ -165,10 +166,10 @@ public sealed partial class Verifier : KernelObserver
         }
     }
 
-    // One event at a time, also when guest threads run in parallel.
-    bool Begin()
+    /// <returns>The guest thread that causes the event; null if none does.</returns>
+    KernelThread? Begin()
     {
         step++;
-        return Tracker.Begin();
+        return Machine.TryGetCurrentThread();
     }
 }

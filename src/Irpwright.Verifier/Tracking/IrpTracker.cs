@@ -112,8 +112,9 @@ public sealed class IrpTracker
     internal Situation SituationOf(in IrpForwarding e)
     {
         if (!IsIrp(e.Irp) || !IsDevice(e.DeviceObject)) return Situation.Irregular;
-        int next = e.Irp.CurrentLocation - 1;
-        bool isThere = next > 0 && next <= e.Irp.StackCount && next >= e.DeviceObject.StackSize;
+        ref IRP irp = ref e.Irp.Value;
+        int next = irp.CurrentLocation - 1;
+        bool isThere = next > 0 && next <= irp.StackCount && next >= e.DeviceObject.StackSize;
         return isThere && Irp.LocationAt((sbyte)next).MajorFunction <= IRP_MJ_MAXIMUM_FUNCTION && Overtaken is null
             ? Situation.Ordinary
             : Situation.Irregular;
@@ -131,14 +132,16 @@ public sealed class IrpTracker
 
     internal Situation SituationOf(in IrpForwarded e)
     {
-        Situation situation = OfThread | OfPacket(e.Irp) | Of(Visit.Irp);
+        ref IRP irp = ref e.Irp.Value;
+        Situation situation = OfThread | OfPacket(in irp) | Of(Visit.Irp);
         if (Owner is { Registration: not null }) situation |= Situation.Registered;
-        PIO_STACK_LOCATION location = e.Irp.Tail.Overlay.CurrentStackLocation;
-        if (!IsInOrder(location, e.Irp.CurrentLocation) || Owner is { Below.IsNull: false } sender && sender.Below != e.DeviceObject)
+        PIO_STACK_LOCATION location = irp.Tail.Overlay.CurrentStackLocation;
+        if (!IsInOrder(location, irp.CurrentLocation) || Owner is { Below.IsNull: false } sender && sender.Below != e.DeviceObject)
             situation |= Situation.Irregular;
-        SL_CONTROL control = location.Control;
+        ref IO_STACK_LOCATION entered = ref location.Value;
+        SL_CONTROL control = entered.Control;
         if (Owner is { Skipped: true }) situation |= Situation.Skipped;
-        else if ((control & IrpRecord.Invoke) != 0) situation |= OfRoutine(location.CompletionRoutine);
+        else if ((control & IrpRecord.Invoke) != 0) situation |= OfRoutine(entered.CompletionRoutine);
         if ((control & IrpRecord.Invoke) == 0) situation |= Situation.Unregistered;
         if ((control & SL_CONTROL.SL_PENDING_RETURNED) != 0) situation |= Situation.Pending;
         return situation;
@@ -163,7 +166,7 @@ public sealed class IrpTracker
 
     internal Situation SituationOf(in IrpCompleting e)
     {
-        Situation situation = OfThread | OfPacket(e.Irp);
+        Situation situation = OfThread | OfPacket(in e.Irp.Value);
         if (Owner is { Marked: true }) situation |= Situation.Marked;
         if (Owner is { Registration: not null }) situation |= Situation.Registered;
         if (Thread.Locks.Length > 0) situation |= Situation.Unbalanced;
@@ -191,7 +194,9 @@ public sealed class IrpTracker
         return isTold && IsStatus(e.Status) ? situation : situation | Situation.Irregular;
     }
 
-    internal static Situation SituationOf(in DdiCalled e)
+    internal Situation SituationOf(in DdiCalled e) => SituationOf(in e, Thread);
+
+    internal static Situation SituationOf(in DdiCalled e, ThreadContext caller)
     {
         Situation situation = e.Irql == PASSIVE_LEVEL ? Situation.Ordinary : Situation.Raised;
         return e.Irql >= e.Export.MinIrql && e.Irql <= e.Export.MaxIrql ? situation : situation | Situation.Irregular;
@@ -199,7 +204,7 @@ public sealed class IrpTracker
 
     Situation OfThread => Thread.Thread is { Irql: PASSIVE_LEVEL, InterruptsDisabled: false } ? Situation.Ordinary : Situation.Raised;
 
-    Situation OfPacket(PIRP irp)
+    Situation OfPacket(in IRP irp)
     {
         Situation situation = Owner is null ? Situation.Originator : Of(Owner.Irp);
         if (RemoveLocks.Any) situation |= Situation.RemoveLock;
@@ -241,19 +246,17 @@ public sealed class IrpTracker
         context = null;
     }
 
-    /// <summary>Begins an event; false if no guest thread causes it.</summary>
-    internal bool Begin()
+    /// <summary>Begins an event.</summary>
+    internal void Begin(KernelThread thread)
     {
         Known = null;
         Owner = visit = null;
         frame = null;
-        if (machine.TryGetCurrentThread() is not { } thread) return false;
         if (context?.Thread != thread && !threads.TryGetValue(thread.Id, out context))
         {
             threads.Add(thread.Id, context = new ThreadContext(machine, this, thread));
             thread.ObserverState ??= context;
         }
-        return true;
     }
 
     // ---- Packets
@@ -367,13 +370,15 @@ public sealed class IrpTracker
     internal bool Before(in IrpForwarded e)
     {
         IrpRecord record = Known = Find(e.Irp);
-        sbyte location = e.Irp.CurrentLocation;
+        ref IRP irp = ref e.Irp.Value;
+        sbyte location = irp.CurrentLocation;
+        ref IO_STACK_LOCATION entered = ref record.LocationAt(location).Value;
         record.Forwards++;
-        if (record.Forwards == 1) record.OriginalFileObject = e.Irp.Tail.Overlay.OriginalFileObject;
+        if (record.Forwards == 1) record.OriginalFileObject = irp.Tail.Overlay.OriginalFileObject;
         Owner = record.Owner;
         // Who sends it although a lower driver has it is the sender all the same.
         Owner = Overtaken ?? Owner;
-        record.Name = record.Name with { MajorFunction = record.LocationAt(location).MajorFunction };
+        record.Name = record.Name with { MajorFunction = entered.MajorFunction };
         if (Owner is { } sender)
         {
             Sample(sender, record);
@@ -381,12 +386,11 @@ public sealed class IrpTracker
             sender.Skipped = location >= sender.Location;
         }
         SentIrp sent = Thread.SendSlot();
-        sent.Begin(record, Owner, record.ControlOf(location), Caller);
+        sent.Begin(record, Owner, entered.Control, irp.UserEvent, Thread);
         if (Owner is null) record.Sent = sent;
         else Owner.Sent = sent;
         if (!freeVisits.TryPop(out visit)) visit = new Visit(machine);
-        bool marked = (record.ControlOf(location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
-        visit.Begin(record.Name, e.DeviceObject, e.Routine, location, marked);
+        visit.Begin(record.Name, in irp, e.DeviceObject, e.Routine, location, in entered);
         record.Visits.Add(visit);
         return true;
     }
@@ -455,8 +459,9 @@ public sealed class IrpTracker
     internal bool Before(in CompletionRoutineCalled e)
     {
         IrpRecord record = Known = Find(e.Irp);
-        sbyte location = e.Irp.CurrentLocation;
-        PassBelow(record, location, e.Irp.IoStatus.Status);
+        ref IRP irp = ref e.Irp.Value;
+        sbyte location = irp.CurrentLocation;
+        PassBelow(record, location, irp.IoStatus.Status);
         Visit? owner = record.Owner;
         RoutineFrame entered = Thread.Push(RoutineKind.Completion, e.Routine.Address, DriverOf(Known, e.DeviceObject));
         entered.Irp = record.Name;
@@ -464,7 +469,7 @@ public sealed class IrpTracker
         entered.Location = location;
         entered.Context = e.Context;
         entered.Sent = owner is null ? record.Sent : owner.Sent;
-        entered.PendingReturned = e.Irp.PendingReturned;
+        entered.PendingReturned = irp.PendingReturned;
         entered.MarkedBefore = location <= record.StackCount && (record.ControlOf(location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
         return true;
     }
@@ -614,16 +619,11 @@ public sealed class IrpTracker
         return true;
     }
 
-    /// <summary>Notes a call without an event being at hand: it is the thread's own affair.</summary>
-    /// <returns>False if the thread is not known yet.</returns>
-    internal bool Note(in DdiCalled e)
-    {
-        if (KernelThread.Current?.ObserverState is not ThreadContext caller || caller.Tracker != this) return false;
-        Note(caller, in e);
-        return true;
-    }
+    /// <summary>What is known of a thread, for which no event has to be at hand; null if nothing is.</summary>
+    internal ThreadContext? ContextOf(KernelThread? thread) => thread?.ObserverState is ThreadContext known && known.Tracker == this ? known : null;
 
-    static void Note(ThreadContext caller, in DdiCalled e) =>
+    /// <summary>Notes a call, also without an event being at hand: it is the thread's own affair.</summary>
+    internal static void Note(ThreadContext caller, in DdiCalled e) =>
         caller.Call = new PendingCall(e.Export, e.Caller, e.Arguments.Count > 0 ? e.Arguments[0] : 0, e.Irql);
 
     /// <summary>Whether a call itself changes what is tracked.</summary>

@@ -101,4 +101,13 @@ public sealed class RoutineFrame
 /// <summary>A call from driver code that the kernel is about to carry out.</summary>
 /// <param name="Argument">The first argument; 0 if there is none.</param>
 /// <param name="Irql">IRQL at the call.</param>
-readonly record struct PendingCall(KernelExport? Export, ulong Caller, ulong Argument, byte Irql);
+readonly record struct PendingCall(ulong Caller, ulong Argument, byte Irql)
+{
+    // Not the export itself: every routine that is called copies this twice, and copies of references are dear.
+    readonly int number;
+
+    internal PendingCall(KernelExport export, ulong caller, ulong argument, byte irql)
+        : this(caller, argument, irql) => number = export.Index + 1;
+
+    internal KernelExport? Export => number == 0 ? null : KernelExports.All[number - 1];
+}

@@ -3,6 +3,13 @@ namespace Irpwright.Verification.Tracking;
 /// <summary>The last IRP that a routine sent, and what became of it. Objects are used again.</summary>
 public sealed class SentIrp
 {
+    readonly Machine machine;
+    // Of two places, which are made when somebody asks.
+    PDRIVER_OBJECT placeDriver, routineDriver;
+    ulong placeRoutine, placeCall, routine;
+
+    internal SentIrp(Machine machine) => this.machine = machine;
+
     public IrpName Irp { get; private set; }
 
     /// <summary>Who made it; null if that was before the verifier came.</summary>
@@ -18,13 +25,13 @@ public sealed class SentIrp
     public PKEVENT UserEvent { get; private set; }
 
     /// <summary>The code that sent it.</summary>
-    public CodePlace Place { get; private set; }
+    public CodePlace Place => new(machine, placeDriver, placeRoutine, placeCall);
 
     /// <summary>What IoCallDriver returned; null before.</summary>
     public NTSTATUS? Result { get; internal set; }
 
     /// <summary>The sender's completion routine; null if it has not been called and returned.</summary>
-    public CodePlace? Routine { get; private set; }
+    public CodePlace? Routine => routine == 0 ? null : new CodePlace(machine, routineDriver, routine, 0);
 
     /// <summary>Irp->PendingReturned was set when that was called.</summary>
     public bool PendingReturned { get; private set; }
@@ -32,16 +39,19 @@ public sealed class SentIrp
     /// <summary>It was sent by its originator, and not by a driver that received it.</summary>
     public bool IsOwn => Sender is null;
 
-    internal void Begin(IrpRecord irp, Visit? sender, SL_CONTROL control, CodePlace place)
+    internal void Begin(IrpRecord irp, Visit? sender, SL_CONTROL control, PKEVENT userEvent, ThreadContext caller)
     {
         Irp = irp.Name;
         Origin = irp.Origin;
         Sender = sender;
         Control = control;
-        UserEvent = irp.Irp.UserEvent;
-        Place = place;
+        UserEvent = userEvent;
+        RoutineFrame? running = caller.Frame;
+        placeDriver = running?.Driver ?? default;
+        placeRoutine = running?.Routine ?? 0;
+        placeCall = caller.Call.Caller;
         Result = null;
-        Routine = null;
+        routine = 0;
         PendingReturned = false;
     }
 
@@ -51,10 +61,11 @@ public sealed class SentIrp
         Result = null;
     }
 
-    internal void Returned(RoutineFrame routine)
+    internal void Returned(RoutineFrame returned)
     {
-        if (routine.Irp.Number != Irp.Number || routine.Visit != Sender) return;
-        Routine = routine.Place;
-        PendingReturned = routine.PendingReturned;
+        if (returned.Irp.Number != Irp.Number || returned.Visit != Sender) return;
+        routineDriver = returned.Driver;
+        routine = returned.Routine;
+        PendingReturned = returned.PendingReturned;
     }
 }

@@ -26,7 +26,7 @@ public sealed class ThreadContext
     internal IrpTracker Tracker { get; }
 
     /// <summary>The innermost routine; null if none that the kernel called runs.</summary>
-    public RoutineFrame? Frame => depth == 0 ? null : frames[depth - 1];
+    public RoutineFrame? Frame { get; private set; }
 
     /// <summary>The last IRP that the innermost routine sent; null if it has sent none.</summary>
     public SentIrp? Sent => depth < sent.Count && sent[depth] is { Irp.Number: not 0 } last ? last : null;
@@ -121,7 +121,7 @@ public sealed class ThreadContext
     internal RoutineFrame Push(RoutineKind kind, ulong routine, PDRIVER_OBJECT driver)
     {
         if (depth == frames.Count) frames.Add(new RoutineFrame(machine));
-        RoutineFrame frame = frames[depth++];
+        RoutineFrame frame = Frame = frames[depth++];
         frame.Begin(kind, routine, driver, Thread.Irql);
         frame.ApcDisable = ApcDisable;
         if (depth < sent.Count) sent[depth]?.Clear();
@@ -138,7 +138,7 @@ public sealed class ThreadContext
             RoutineFrame frame = frames[i - 1];
             if (frame.Kind != kind || frame.Routine != routine || frame.Irp.Address != irp) continue;
             depth = i;
-            return frame;
+            return Frame = frame;
         }
         return null;
     }
@@ -146,6 +146,7 @@ public sealed class ThreadContext
     internal void Pop()
     {
         RoutineFrame ended = frames[--depth];
+        Frame = depth == 0 ? null : frames[depth - 1];
         Call = ended.SavedCall;
         if (Frame is { } outer)
         {
@@ -163,7 +164,7 @@ public sealed class ThreadContext
     internal SentIrp SendSlot()
     {
         while (sent.Count <= depth) sent.Add(null);
-        return sent[depth] ??= new SentIrp();
+        return sent[depth] ??= new SentIrp(machine);
     }
 
     internal void BeginWait(PVOID waitFor)

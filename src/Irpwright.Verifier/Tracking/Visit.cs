@@ -111,24 +111,23 @@ public sealed class Visit
     /// <summary>The dispatch routine.</summary>
     public CodePlace Place => new(machine, Driver, Routine.Address, 0);
 
-    internal void Begin(in IrpName irp, PDEVICE_OBJECT device, PDRIVER_DISPATCH routine, sbyte location, bool marked)
+    internal void Begin(in IrpName irp, in IRP packet, PDEVICE_OBJECT device, PDRIVER_DISPATCH routine, sbyte location, in IO_STACK_LOCATION own)
     {
         Irp = irp;
-        PIRP packet = new(irp.Address);
         EntryStatus = packet.IoStatus.Status;
         EntryInformation = packet.IoStatus.Information;
-        PIO_STACK_LOCATION own = new(irp.Address + IRP.SizeOf + (ulong)(location - 1) * IO_STACK_LOCATION.SizeOf);
         EntryRoutine = own.CompletionRoutine;
         MinorFunction = own.MinorFunction;
         if (!irp.MovesData) Parameters = own.Parameters;
         InheritedCancelRoutine = packet.CancelRoutine;
         Device = device;
-        PDEVOBJ_EXTENSION extension = device.DeviceObjectExtension;
+        ref DEVICE_OBJECT receiver = ref device.Value;
+        PDEVOBJ_EXTENSION extension = receiver.DeviceObjectExtension;
         Below = extension.IsNull ? default : extension.AttachedTo;
-        Driver = device.DriverObject;
+        Driver = receiver.DriverObject;
         Routine = routine;
         Location = location;
-        MarkedAtEntry = marked;
+        MarkedAtEntry = (own.Control & SL_CONTROL.SL_PENDING_RETURNED) != 0;
         WasMisled = Marked = Forwarded = Skipped = CompletedByDispatch = Completed = Passed = false;
         QueuedUnmarked = InterlockedUnmarked = RequestedPower = false;
         LowerStatus = FinalStatus = Registration = Result = null;

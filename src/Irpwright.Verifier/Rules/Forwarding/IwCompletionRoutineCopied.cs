@@ -26,13 +26,13 @@ sealed class IwCompletionRoutineCopied : Rule, IWatch<IrpForwarded>
 
     public void On(in IrpForwarded e)
     {
-        if (Tracker.Owner is not { Skipped: false } owner || e.Irp.CurrentLocation != owner.Location - 1) return;
-        PIO_STACK_LOCATION copy = e.Irp.Tail.Overlay.CurrentStackLocation;
-        PIO_STACK_LOCATION own = Tracker.Irp.LocationAt(owner.Location);
-        if ((copy.Control & own.Control & IrpRecord.Invoke) == 0) return;
-        if (copy.CompletionRoutine != own.CompletionRoutine || copy.Context != own.Context) return;
+        if (Tracker.Owner is not { Skipped: false } owner || Tracker.Visit.Location != owner.Location - 1) return;
+        ref IO_STACK_LOCATION copy = ref e.Irp.Tail.Overlay.CurrentStackLocation.Value;
         // The same driver may be in the stack twice, and register the same routine each time.
         if (copy.CompletionRoutine.Address == ownRoutine && owner.Driver == ownDriver) return;
+        ref IO_STACK_LOCATION own = ref Tracker.Irp.LocationAt(owner.Location).Value;
+        if ((copy.Control & own.Control & IrpRecord.Invoke) == 0) return;
+        if (copy.CompletionRoutine != own.CompletionRoutine || copy.Context != own.Context) return;
         if (CodePlace.Find(Machine, copy.CompletionRoutine.Address) is not { } driver) return;
         if (driver.Object == owner.Driver)
         {
