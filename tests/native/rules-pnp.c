@@ -101,8 +101,15 @@ RIGHT(IwPnpLeftUnhandled)
     return minor == IRP_MN_QUERY_STOP_DEVICE ? SendDownWith(DeviceObject, Irp, STATUS_SUCCESS) : SkipDown(DeviceObject, Irp);
 }
 
-__attribute__((section("PAGE"))) WRONG(PagedCodeAtPowerTrans)
+/* Not the dispatch routine itself; and it calls nothing that other rules ask for. */
+__attribute__((section("PAGE"), noinline)) static BOOLEAN HasRequestor(VOID)
 {
+    return PsGetCurrentThreadId() != NULL;
+}
+
+WRONG(PagedCodeAtPowerTrans)
+{
+    if (!HasRequestor()) return Complete(Irp, STATUS_UNSUCCESSFUL);
     return SkipDown(DeviceObject, Irp);
 }
 

@@ -199,6 +199,7 @@ public sealed class IrpTracker
     internal static Situation SituationOf(in DdiCalled e, ThreadContext caller)
     {
         Situation situation = e.Irql == PASSIVE_LEVEL ? Situation.Ordinary : Situation.Raised;
+        if (caller.Frame?.Visit is { } visit) situation |= Of(visit.Irp);
         return e.Irql >= e.Export.MinIrql && e.Irql <= e.Export.MaxIrql ? situation : situation | Situation.Irregular;
     }
 
