@@ -51,12 +51,11 @@ sealed class CheckRunner(CheckStack stack, CheckOptions options)
 
     static bool IsOfDriversUnderTest(Violation violation) => !CheckBench.Extras.Contains(violation.Driver);
 
-    // A rule that says why nothing moves any more says it all.
-    static IReadOnlyList<Failure> Explained(IReadOnlyList<Failure> failures)
-    {
-        int hang = failures.TakeWhile(failure => failure.Kind != FailureKind.Hang).Count();
-        return hang < failures.Count - 1 ? [.. failures.Where((_, i) => i != hang)] : failures;
-    }
+    // A hang is what often comes of a broken rule; if it is not, it shows by itself when the rule is kept.
+    static IReadOnlyList<Failure> Explained(IReadOnlyList<Failure> failures) =>
+        failures.Any(IsError) ? [.. failures.Where(failure => failure.Kind != FailureKind.Hang)] : failures;
+
+    static bool IsError(Failure failure) => failure.Kind == FailureKind.Rule && RuleCatalog.Find(failure.Name)?.Severity == Severity.Error;
 
     // What one scenario expects and does not get has nothing to do with what another one does.
     static Failure Placed(Failure failure, CheckScenario scenario) =>

@@ -164,8 +164,9 @@ public class ReportTests
     [Fact]
     public void The_summary_counts()
     {
+        Assert.Single(Result.Findings);
         Assert.Equal(
-            $"{Result.Findings.Count} findings in {Result.Ran.Count} scenarios, {Result.Runs} runs; {Result.Faults} call sites made to fail; "
+            $"1 finding in {Result.Ran.Count} scenarios, {Result.Runs} runs; {Result.Faults} call sites made to fail; "
                 + $"{Result.Coverage.Routines.Count} kernel routines called; {Result.Coverage.Functions} of {Result.Coverage.AllFunctions} functions and {Result.Coverage.Blocks} of {Result.Coverage.AllBlocks} blocks of code reached",
             Assert.Single(CheckText.Summarise(Result)));
     }

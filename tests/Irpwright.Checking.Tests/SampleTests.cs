@@ -118,6 +118,7 @@ public class SampleTests
         Assert.True(finding is not null, $"found were {string.Join("; ", result.Findings.Select(f => $"{f.Failure.Name} in {f.Failure.Place}"))}");
         Assert.Contains(finding.Report, line => line.Contains($"irpwright replay '{finding.Replay}'", StringComparison.Ordinal));
 
+        if (finding.Rule is not null) Assert.DoesNotContain(result.Findings, f => f.Failure.Kind == FailureKind.Hang);
         if (finding.Failure.Kind == FailureKind.BugCheck) Assert.Single(result.Findings, f => f.Failure.Name == expected);
 
         CheckReplay replay = CheckReplay.Parse(finding.Replay)!;
