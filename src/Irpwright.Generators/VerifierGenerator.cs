@@ -98,13 +98,14 @@ public sealed class VerifierGenerator : IIncrementalGenerator
             bool isCall = e.Name is "DdiCalled" or "DdiReturned";
             text.Append($$"""
 
+                    // Inside of the kernel it would only make frames large.
+                    [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]
                     public override void On(in {{e.Type}} e)
                     {
                         {{(e.Name == "DdiCalled" ? "if (IsOrdinary(in e)) return;\n            " : e.IsTracked || isCall ? "" : $"if (watch{e.Name}.IsEmpty) return;\n            ")}}if (Begin() is not { } thread) return;
-                        bool isEntered = false;
+                        bool isAlone = gate.Enter();
                         try
                         {
-                            gate.Enter(ref isEntered);
                             Tracker.Begin(thread);
                             if (!Tracker.Before(in e)) return;
                             Tell(watch{{e.Name}}.In(Tracker.SituationOf(in e)), in e);{{(isCall ? "\n                TellCall(in e);" : "")}}
@@ -112,7 +113,7 @@ public sealed class VerifierGenerator : IIncrementalGenerator
                         }
                         finally
                         {
-                            if (isEntered) gate.Exit(useMemoryBarrier: false);
+                            gate.Exit(isAlone);
                         }
                     }
 

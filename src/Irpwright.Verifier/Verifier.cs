@@ -8,8 +8,8 @@ namespace Irpwright.Verification;
 /// </code></example>
 public sealed partial class Verifier : KernelObserver
 {
-    // Events of all guest threads pass here one at a time, thousands for a millisecond, and hardly ever two at once. Not for reading what was found.
-    SpinLock gate = new(enableThreadOwnerTracking: false);
+    readonly EventGate gate;
+    // Reading what was found does not wait for events.
     readonly Lock results = new();
     readonly List<Violation> violations = [];
     readonly Dictionary<(string Rule, ulong Routine, ulong Call, ulong Subject), Violation> places = [];
@@ -25,6 +25,7 @@ public sealed partial class Verifier : KernelObserver
         Rules = rules;
         this.mutes = mutes;
         Tracker = new IrpTracker(machine);
+        gate = new EventGate(machine);
         Rule[] made = [.. rules.Select(info => info.Create())];
         for (int i = 0; i < made.Length; i++) made[i].Bind(this, rules[i]);
         var numbered = new Rule?[RuleCatalog.All.Count];
@@ -71,16 +72,15 @@ public sealed partial class Verifier : KernelObserver
     /// </summary>
     public void Finish()
     {
-        bool isEntered = false;
+        gate.EnterShared();
         try
         {
-            gate.Enter(ref isEntered);
             Tracker.End();
             foreach (Action end in ends) Guard(end);
         }
         finally
         {
-            if (isEntered) gate.Exit(useMemoryBarrier: false);
+            gate.Exit(isAlone: false);
         }
     }
 

@@ -146,6 +146,33 @@ public class VerifierTests
         Assert.Empty(bench.Verifier.Violations);
     }
 
+    [Fact]
+    public async Task Who_comes_beside_the_one_thread_that_runs_waits_for_it_and_makes_it_wait()
+    {
+        using var machine = new Machine(new MachineOptions { Strategy = Bench.Here() });
+        var gate = new EventGate(machine);
+        using var isInside = new ManualResetEventSlim();
+        bool hasLeft = false;
+        Task<bool> guest = Task.Run(
+            () => machine.Run(() =>
+            {
+                bool isAlone = gate.Enter();
+                isInside.Set();
+                Thread.Sleep(20);
+                Volatile.Write(ref hasLeft, true);
+                gate.Exit(isAlone);
+                isAlone = gate.Enter();
+                gate.Exit(isAlone);
+                return isAlone;
+            }),
+            TestContext.Current.CancellationToken);
+        isInside.Wait(TestContext.Current.CancellationToken);
+        gate.EnterShared();
+        Assert.True(Volatile.Read(ref hasLeft));
+        gate.Exit(isAlone: false);
+        Assert.False(await guest);
+    }
+
     static void ReadOnce(Bench bench)
     {
         using DeviceHandle handle = DeviceHandle.Open(bench.Machine, Bench.DeviceName);

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Irpwright.Verification.Tracking;
 
 /// <summary>What is known of an IRP from its allocation to its release.</summary>
@@ -6,7 +8,7 @@ public sealed class IrpRecord
     /// <summary>The bits of Control that have a completion routine called.</summary>
     internal const SL_CONTROL Invoke = SL_CONTROL.SL_INVOKE_ON_SUCCESS | SL_CONTROL.SL_INVOKE_ON_ERROR | SL_CONTROL.SL_INVOKE_ON_CANCEL;
 
-    internal readonly List<Visit> Visits = [];
+    readonly List<Visit> visits = [];
 
     public IrpName Name { get; internal set; }
 
@@ -40,10 +42,13 @@ public sealed class IrpRecord
     public CodePlace? Completer { get; internal set; }
 
     /// <summary>The stay with the driver that has it now; null while its originator has it.</summary>
-    public Visit? Owner => Visits.Count == 0 ? null : Visits[^1];
+    public Visit? Owner { get; private set; }
 
     /// <summary>A driver that it was sent to still has it.</summary>
-    public bool IsInFlight => Visits.Count > 0;
+    public bool IsInFlight => visits.Count > 0;
+
+    /// <summary>The stays that have not ended, the owner's last.</summary>
+    internal ReadOnlySpan<Visit> Visits => CollectionsMarshal.AsSpan(visits);
 
     /// <summary>Whether the location behind the packet's last one can be looked at: the kernel leaves room in its own packets.</summary>
     internal bool HasRoomBehind => Origin is not (null or IrpOrigin.Initialized);
@@ -60,6 +65,26 @@ public sealed class IrpRecord
     /// <summary>The n-th location, 1-based.</summary>
     public PIO_STACK_LOCATION LocationAt(sbyte location) =>
         new(Name.Address + IRP.SizeOf + (ulong)(location - 1) * IO_STACK_LOCATION.SizeOf);
+
+    internal void Enter(Visit visit)
+    {
+        visits.Add(visit);
+        Owner = visit;
+    }
+
+    /// <summary>The owner's stay ends; the driver above has the IRP again.</summary>
+    internal void Leave()
+    {
+        visits.RemoveAt(visits.Count - 1);
+        Owner = visits.Count == 0 ? null : visits[^1];
+    }
+
+    /// <summary>All stays have ended at once.</summary>
+    internal void LeaveAll()
+    {
+        visits.Clear();
+        Owner = null;
+    }
 
     public override string ToString() => Name.ToString();
 }

@@ -296,7 +296,7 @@ public sealed class IrpTracker
     void Abandon(IrpRecord record)
     {
         foreach (Visit open in record.Visits) Pass(open, null);
-        record.Visits.Clear();
+        record.LeaveAll();
     }
 
     internal bool Before(in IrpReused e)
@@ -392,7 +392,7 @@ public sealed class IrpTracker
         else Owner.Sent = sent;
         if (!freeVisits.TryPop(out visit)) visit = new Visit(machine);
         visit.Begin(record.Name, in irp, e.DeviceObject, e.Routine, location, in entered);
-        record.Visits.Add(visit);
+        record.Enter(visit);
         return true;
     }
 
@@ -504,7 +504,7 @@ public sealed class IrpTracker
     {
         while (record.Owner is { } left && left.Location < location)
         {
-            record.Visits.RemoveAt(record.Visits.Count - 1);
+            record.Leave();
             Pass(left, status);
         }
     }

@@ -137,6 +137,7 @@ public sealed class ThreadContext
         {
             RoutineFrame frame = frames[i - 1];
             if (frame.Kind != kind || frame.Routine != routine || frame.Irp.Address != irp) continue;
+            if (i == depth) return frame;
             depth = i;
             return Frame = frame;
         }

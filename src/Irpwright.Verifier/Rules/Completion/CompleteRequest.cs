@@ -26,7 +26,7 @@ sealed class CompleteRequest : Rule, IWatch<IrpCompleting>, IWatch<DeviceDeleted
     {
         if (Tracker.Owner is not { } owner || Tracker.Overtaken is not null || !Tracker.IsCompletedByDriver) return;
         // Nearly always: the driver whose routine runs has it.
-        if (Tracker.Thread.Frame?.Visit == owner || Tracker.Irp.Visits.Count == 1) return;
+        if (Tracker.Thread.Frame?.Visit == owner || Tracker.Irp.Visits.Length == 1) return;
         if (Tracker.CallingDriver is not { } caller || caller.Object == owner.Driver) return;
         // A driver may complete for another one that calls it. Only who has sent the IRP on is certainly wrong.
         foreach (Visit above in Tracker.Irp.Visits)
