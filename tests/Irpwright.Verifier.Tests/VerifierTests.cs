@@ -117,9 +117,13 @@ public class VerifierTests
         return machine.Run(() =>
         {
             Read(100);
-            long before = GC.GetAllocatedBytesForCurrentThread();
-            Read(100);
-            return GC.GetAllocatedBytesForCurrentThread() - before;
+            // On real threads a wait that meets another thread allocates, now and then.
+            return Enumerable.Range(0, 5).Min(_ =>
+            {
+                long before = GC.GetAllocatedBytesForCurrentThread();
+                Read(100);
+                return GC.GetAllocatedBytesForCurrentThread() - before;
+            });
         });
 
         void Read(int count)
