@@ -9,7 +9,11 @@ sealed class PageCounts
 
     const int ChunkBits = 10;
 
-    readonly ushort[]?[] chunks = new ushort[]?[Frames >> ChunkBits];
+    ushort[]?[]? chunks;
 
-    internal ref ushort Of(ulong frame) => ref (chunks[frame >> ChunkBits] ??= new ushort[1 << ChunkBits])[frame & ((1 << ChunkBits) - 1)];
+    internal ref ushort Of(ulong frame)
+    {
+        chunks ??= new ushort[]?[Frames >> ChunkBits];
+        return ref (chunks[frame >> ChunkBits] ??= new ushort[1 << ChunkBits])[frame & ((1 << ChunkBits) - 1)];
+    }
 }
