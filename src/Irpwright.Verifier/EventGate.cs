@@ -18,9 +18,13 @@ sealed class EventGate(Machine machine)
     /// <returns>Whether it is alone, for <see cref="Exit"/>.</returns>
     internal bool Enter()
     {
-        Volatile.Write(ref isInside, true);
-        if (!Volatile.Read(ref isShared) && bugChecks.StopReason is null) return true;
-        Volatile.Write(ref isInside, false);
+        // Threads that unwind beside the one that ran must not touch its mark.
+        if (!Volatile.Read(ref isShared) && bugChecks.StopReason is null)
+        {
+            Volatile.Write(ref isInside, true);
+            if (!Volatile.Read(ref isShared)) return true;
+            Volatile.Write(ref isInside, false);
+        }
         EnterShared();
         return false;
     }
