@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.RegularExpressions;
 using Irpwright.Exploration;
 using Irpwright.Kernel;
 using Irpwright.Reporting;
@@ -62,15 +63,21 @@ public static class Explore
     {
         var text = new StringWriter();
         var record = new RecordingStrategy(new RandomStrategy(seed));
+        int slice = 0;
         IReadOnlyList<Failure> failures = new ScenarioRun(scenario) { Rules = [] }.Run(record, machine =>
         {
+            slice = GuestMemory.SliceOf(machine.Memory.SliceBase);
             var names = new ObjectNames(machine);
             machine.Events.Add(names);
             machine.Events.Add(new JsonTrace(machine, names, text));
         });
         IEnumerable<string> ends = failures.Select(f => f.ToString()).Append(record.Schedule.ToString());
-        return [.. text.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries), .. ends];
+        return [.. text.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries).Concat(ends).Select(line => InFirstSlice(line, slice))];
     }
+
+    // Where the memory of a machine lies depends on which others there are in the process; two runs are not the same machine.
+    static string InFirstSlice(string line, int slice) =>
+        Regex.Replace(line, $"(ffffa[0-2]|0*1){slice:x2}(?=`?[0-9a-f]{{8}}\\b)", "${1}00");
 }
 
 /// <summary>A scenario and how it is to be explored; the methods run it.</summary>

@@ -98,6 +98,7 @@ public class SampleTests
     [InlineData("broken-lockheld", "SpinLockSafe", "BrokenLockHeldBeat")]
     [InlineData("broken-lostcancel", "IrpCancelField", "BrokenLostCancelDispatchDeviceControl", 10)]
     [InlineData("broken-mdl", "IwPagesLeftLocked", "BrokenMdlDispatchDeviceControl")]
+    [InlineData("broken-method", "IwUserMemoryUnguarded", "BrokenMethodDispatchDeviceControl")]
     [InlineData("broken-null", "DRIVER_IRQL_NOT_LESS_OR_EQUAL", "BrokenNullReadDone")]
     [InlineData("broken-overrun", "IwOutOfBounds", "BrokenOverrunDispatchWrite")]
     [InlineData("broken-pending", "IwPendingNotPropagated", "BrokenPendingReadDone")]

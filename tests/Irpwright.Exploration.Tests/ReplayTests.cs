@@ -56,6 +56,22 @@ public sealed class ReplayTests
     }
 
     [Fact]
+    public void Where_a_machine_lies_in_the_process_is_no_difference()
+    {
+        var others = new List<Machine>();
+        try
+        {
+            string alone = Explore.RequireSameRun(18, Races.LostWake);
+            for (int i = 0; i < 3; i++) others.Add(new Machine());
+            Assert.Equal(alone, Explore.RequireSameRun(18, Races.LostWake));
+        }
+        finally
+        {
+            others.ForEach(machine => machine.Dispose());
+        }
+    }
+
+    [Fact]
     public void What_the_host_decides_is_found()
     {
         int calls = 0;
