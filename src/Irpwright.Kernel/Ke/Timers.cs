@@ -74,7 +74,9 @@ public sealed class Timers
     {
         if (!pending.Remove(timer.Address, out Interrupt? interrupt)) return false;
         machine.Events.Emit(new TimerCancelled(timer));
-        return machine.Scheduler.Cancel(interrupt);
+        // If the clock is about to deliver it, Expire sees that it was taken back.
+        machine.Scheduler.Cancel(interrupt);
+        return true;
     }
 
     void Expire(PKTIMER timer, Interrupt interrupt)
