@@ -43,10 +43,7 @@ static class PnpScenarios
                 yield return new($"pnp-stop-{name}{below}", $"stopping the device while a {name} is outstanding{Above(profile, lower)}",
                     bench => Opened(bench, handle => bench.Machine.RunTogether(
                         () => bench.Start(handle, make(bench)).Finish(),
-                        () =>
-                        {
-                            if (bench.Machine.PlugAndPlay.Stop(bench.Node!).IsSuccess) bench.Machine.PlugAndPlay.Start(bench.Node!);
-                        }))) { Lower = lower, IsExplored = true };
+                        () => StopAndStart(bench)))) { Lower = lower, IsExplored = true };
             }
         }
 
@@ -80,8 +77,8 @@ static class PnpScenarios
         yield return new("filtered", "between two filters of others: requests, stop, sleep and removal", bench => Opened(bench, handle =>
         {
             Ordinary(bench, handle, profile);
-            if (bench.Machine.PlugAndPlay.Stop(bench.Node!).IsSuccess) bench.Machine.PlugAndPlay.Start(bench.Node!);
-            if (bench.Machine.Power.Sleep(SYSTEM_POWER_STATE.PowerSystemSleeping3).IsSuccess) bench.Machine.Power.Wake();
+            StopAndStart(bench);
+            SleepAndWake(bench);
             Ordinary(bench, handle, profile);
         })) { Lower = LowerDevice.Later, IsFiltered = true };
         yield return new("filtered-surprise", "between two filters of others: removing the device by surprise while it is open", bench => Opened(bench, handle =>

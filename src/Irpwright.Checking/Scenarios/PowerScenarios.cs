@@ -12,7 +12,7 @@ static class PowerScenarios
             string name = state == SYSTEM_POWER_STATE.PowerSystemSleeping3 ? "S3" : "S4";
             yield return new($"power-{name}", $"putting the system to {name} and waking it", bench => Opened(bench, handle =>
             {
-                if (bench.Machine.Power.Sleep(state).IsSuccess) bench.Machine.Power.Wake();
+                SleepAndWake(bench, state);
                 Ordinary(bench, handle, profile);
             })) { WithFaults = true };
         }
@@ -27,10 +27,7 @@ static class PowerScenarios
             yield return new($"power-S3-{name}", $"putting the system to S3 while a {name} is outstanding", bench => Opened(bench, handle =>
                 bench.Machine.RunTogether(
                     () => bench.Start(handle, make(bench)).Finish(),
-                    () =>
-                    {
-                        if (bench.Machine.Power.Sleep(SYSTEM_POWER_STATE.PowerSystemSleeping3).IsSuccess) bench.Machine.Power.Wake();
-                    }))) { Lower = LowerDevice.Later, IsExplored = true };
+                    () => SleepAndWake(bench)))) { Lower = LowerDevice.Later, IsExplored = true };
         }
     }
 }

@@ -31,6 +31,18 @@ static class Steps
         if (profile.Handles(IRP_MJ_FLUSH_BUFFERS)) bench.Do(handle, new IoRequest(IRP_MJ_FLUSH_BUFFERS));
     }
 
+    /// <summary>Puts the system to sleep and wakes it, if the drivers let it.</summary>
+    public static void SleepAndWake(CheckBench bench, SYSTEM_POWER_STATE state = SYSTEM_POWER_STATE.PowerSystemSleeping3)
+    {
+        if (bench.Machine.Power.Sleep(state).IsSuccess) bench.Machine.Power.Wake();
+    }
+
+    /// <summary>Stops the device and starts it again, if the drivers let it be stopped.</summary>
+    public static void StopAndStart(CheckBench bench)
+    {
+        if (bench.Machine.PlugAndPlay.Stop(bench.Node!).IsSuccess) bench.Machine.PlugAndPlay.Start(bench.Node!);
+    }
+
     /// <summary>One request of each kind that the drivers know.</summary>
     public static IEnumerable<(string Name, Func<CheckBench, IoRequest> Make)> Kinds(DriverProfile profile)
     {
