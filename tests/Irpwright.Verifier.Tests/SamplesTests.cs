@@ -67,6 +67,38 @@ public sealed class SamplesTests : IDisposable
     }
 
     [Fact]
+    public void A_scripted_device_is_unloaded_with_the_interrupt_of_a_cancelled_request_on_its_way()
+    {
+        const long millisecond = 10_000;
+        for (int attempt = 0; attempt < 500; attempt++)
+        {
+            using var machine = new Machine(new MachineOptions { Strategy = null });
+            var verifier = Verifier.Attach(machine);
+            var device = new ScriptedDevice();
+            device.Enqueue(Respond.After(TimeSpan.FromTicks(millisecond)));
+            DeviceStack stack = DeviceStack.Build(machine, device);
+
+            machine.Run(() =>
+            {
+                long interruptTime;
+                using (DeviceHandle handle = stack.Open())
+                {
+                    interruptTime = machine.Scheduler.InterruptTime + millisecond;
+                    IoOperation read = handle.StartRead(new byte[512]);
+                    read.Cancel();
+                    read.Wait();
+                }
+                // From a little before it to a good while after it.
+                SpinWait.SpinUntil(() => machine.Scheduler.InterruptTime >= interruptTime - 300 + attempt * 4);
+                stack.Remove();
+            });
+            verifier.Finish();
+
+            Assert.Empty(verifier.Violations);
+        }
+    }
+
+    [Fact]
     public void A_compiled_driver_that_completes_twice_is_named_with_its_code()
     {
         using var machine = new Machine();

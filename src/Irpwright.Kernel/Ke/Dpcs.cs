@@ -111,11 +111,17 @@ public sealed class Dpcs
     public void KeFlushQueuedDpcs()
     {
         KernelThread thread = machine.CurrentThread;
-        while (PendingCount + Volatile.Read(ref runningCount) + threaded.Count > 0)
+        while (AreAny())
         {
             RunNext(thread);
             machine.Scheduler.Yield(thread, SchedulingPoint.Spin);
         }
+    }
+
+    // Together, under the lock: between its queue and its routine a DPC is in neither count.
+    bool AreAny()
+    {
+        lock (gate) return pendingCount + runningCount + threaded.Count > 0;
     }
 
     /// <summary>Chooses the importance of a DPC, before it is queued. Any IRQL.</summary>

@@ -89,7 +89,8 @@ public sealed class ScriptedDevice(string name = @"\Device\Scripted0") : WdmDriv
     readonly List<ScriptedRequest> held = [];
     PDEVICE_OBJECT device;
     PDEVICE_OBJECT below;
-    bool isGone;
+    int interruptsInService;
+    volatile bool isGone;
 
     /// <summary>
     /// Whether it attaches to a device that a bus reports (AddDevice) and takes part in Plug and Play and power management there, in
@@ -137,7 +138,9 @@ public sealed class ScriptedDevice(string name = @"\Device\Scripted0") : WdmDriv
 
     void Unload(PDRIVER_OBJECT DriverObject)
     {
-        if (!IsPlugAndPlay) IoDeleteDevice(device);
+        if (IsPlugAndPlay) return;
+        StopInterrupts();
+        IoDeleteDevice(device);
     }
 
     // ---- Plug and Play
@@ -161,8 +164,7 @@ public sealed class ScriptedDevice(string name = @"\Device\Scripted0") : WdmDriv
             Irp.IoStatus.Status = STATUS_SUCCESS;
         NTSTATUS status = PassDown(DeviceObject, Irp);
         if (minorFunction != IRP_MN_REMOVE_DEVICE) return status;
-        isGone = true;
-        KeFlushQueuedDpcs();
+        StopInterrupts();
         IoDetachDevice(below);
         IoDeleteDevice(DeviceObject);
         return status;
@@ -208,15 +210,30 @@ public sealed class ScriptedDevice(string name = @"\Device\Scripted0") : WdmDriv
         }
         else
         {
-            var interrupt = new Interrupt(name, DeviceIrql, () =>
-            {
-                if (isGone) return;
-                finished.Enqueue((request, response.Outcome));
-                IoRequestDpc(device, default, default);
-            });
+            var interrupt = new Interrupt(name, DeviceIrql, () => InterruptService(request, response.Outcome));
             Machine.Scheduler.Schedule(interrupt, Machine.Scheduler.InterruptTime + response.Delay.Ticks);
         }
         return STATUS_PENDING;
+    }
+
+    void InterruptService(ScriptedRequest request, Outcome outcome)
+    {
+        Interlocked.Increment(ref interruptsInService);
+        if (!isGone)
+        {
+            finished.Enqueue((request, outcome));
+            IoRequestDpc(device, default, default);
+        }
+        Interlocked.Decrement(ref interruptsInService);
+    }
+
+    /// <summary>Requests that were cancelled leave their interrupts behind: on return none of them, and no DPC, touches the device object.</summary>
+    void StopInterrupts()
+    {
+        isGone = true;
+        Interlocked.MemoryBarrier();
+        while (Volatile.Read(ref interruptsInService) > 0) Machine.Scheduler.Yield(Machine.CurrentThread, SchedulingPoint.Spin);
+        KeFlushQueuedDpcs();
     }
 
     void DpcForIsr(PKDPC Dpc, PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Context)

@@ -133,6 +133,36 @@ public class DpcTests : DriverTest
     });
 
     [Fact]
+    [Spec("DPC-04")]
+    public void Flushing_misses_no_DPC_between_its_queue_and_its_routine() => Run(Scheduling.FreeRunning, () =>
+    {
+        const int count = 20_000;
+        int queued = 0;
+        int ran = 0;
+        PKDPC dpc = NewDpc((_, _, _, _) => Volatile.Write(ref ran, ran + 1));
+        PKEVENT over = Event();
+        Start(() =>
+        {
+            for (int i = 1; i <= count; i++)
+            {
+                AtDispatch(() =>
+                {
+                    KeInsertQueueDpc(dpc, default, default);
+                    Volatile.Write(ref queued, i);
+                });
+            }
+            KeSetEvent(over, 0, false);
+        });
+        while (Volatile.Read(ref queued) < count)
+        {
+            int before = Volatile.Read(ref queued);
+            KeFlushQueuedDpcs();
+            Assert.True(Volatile.Read(ref ran) >= before);
+        }
+        Wait(over);
+    });
+
+    [Fact]
     [Spec("DPC-05")]
     public void At_DISPATCH_LEVEL_a_DPC_waits_until_the_level_falls() => Run(() =>
     {
