@@ -14,19 +14,16 @@ public sealed class ObjectNames(Machine machine) : KernelObserver
     readonly Lock gate = new();
     readonly Dictionary<(string Kind, ulong Address), int> numbers = [];
     readonly Dictionary<string, int> counts = [];
-    readonly Dictionary<ulong, string> irpKinds = [];
+    readonly Dictionary<ulong, IrpLabel> irps = [];
     readonly Dictionary<ulong, string> devices = [];
     // Valid until a driver comes or goes.
     readonly Dictionary<ulong, string> drivers = [];
     readonly Dictionary<ulong, string> routines = [];
     readonly Dictionary<(string Driver, ulong Routine), string> shortRoutines = [];
 
-    // Packets of the system's have numbers of their own: the first request is irp#1, however many it took to start the device.
     public override void On(in IrpAllocated e)
     {
-        string kind = e.Origin switch { IrpOrigin.PlugAndPlay => "pnp", IrpOrigin.Power => "power", _ => "irp" };
-        lock (gate) irpKinds[e.Irp.Address] = kind;
-        Renumber(kind, e.Irp.Address);
+        lock (gate) irps[e.Irp.Address] = e.Label;
     }
 
     public override void On(in PoolAllocated e) => Renumber("pool", e.Address);
@@ -50,9 +47,7 @@ public sealed class ObjectNames(Machine machine) : KernelObserver
 
     public string Irp(PIRP irp)
     {
-        string? kind;
-        lock (gate) irpKinds.TryGetValue(irp.Address, out kind);
-        return Numbered(kind ?? "irp", irp.Address);
+        lock (gate) return irps.TryGetValue(irp.Address, out IrpLabel label) ? label.ToString() : $"irp@{Format.Address(irp.Address)}";
     }
 
     public string File(PFILE_OBJECT file) => Numbered("file", file.Address);

@@ -1,10 +1,11 @@
+using System.Text.RegularExpressions;
 using Irpwright.Guest.Images;
 using Irpwright.Samples;
 
 namespace Irpwright.Checking.Tests;
 
 /// <summary>The battery on the samples: silent about those that are right, and clear about those that are not.</summary>
-public class SampleTests
+public partial class SampleTests
 {
     [Theory]
     [InlineData("associated", DriverRole.Filter)]
@@ -119,6 +120,10 @@ public class SampleTests
         Assert.True(finding is not null, $"found were {string.Join("; ", result.Findings.Select(f => $"{f.Failure.Name} in {f.Failure.Place}"))}");
         Assert.Contains(finding.Report, line => line.Contains($"irpwright replay '{finding.Replay}'", StringComparison.Ordinal));
 
+        // The sentence and the packet below it are about the same one.
+        foreach (Match named in IrpLabels.Matches(finding.Failure.Sentence))
+            Assert.Contains(finding.Report, line => line.StartsWith($"  {named.Value} at ", StringComparison.Ordinal));
+
         if (finding.Rule is not null) Assert.DoesNotContain(result.Findings, f => f.Failure.Kind == FailureKind.Hang);
         if (finding.Failure.Kind == FailureKind.BugCheck) Assert.Single(result.Findings, f => f.Failure.Name == expected);
 
@@ -127,4 +132,7 @@ public class SampleTests
         CheckFinding same = Assert.Single(again, f => f.Failure.IsTheSameAs(finding.Failure));
         Assert.Equal(finding.Report.Select(CompiledSamples.InAnyMachine), same.Report.Select(CompiledSamples.InAnyMachine));
     }
+
+    [GeneratedRegex(@"\b(irp|pnp|power)#\d+")]
+    private static partial Regex IrpLabels { get; }
 }

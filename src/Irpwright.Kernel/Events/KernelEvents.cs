@@ -36,7 +36,28 @@ public enum UninitializedUse : byte
 
 // IRPs
 
-[KernelEvent] public readonly record struct IrpAllocated(PIRP Irp, int StackSize, IrpOrigin Origin);
+/// <summary>
+/// What traces and reports call an IRP: <c>irp#1</c>, <c>pnp#1</c>, <c>power#1</c>. Addresses are used again, numbers are not.
+/// </summary>
+/// <param name="Number">
+/// 1 for the first of its series. Packets of the system's have series of their own: the first request is irp#1, however many it took to
+/// start the device. 0 for a packet that nobody watched when it was made.
+/// </param>
+public readonly record struct IrpLabel(IrpOrigin Origin, int Number)
+{
+    internal const int SeriesCount = 3;
+
+    static readonly string[] Prefixes = ["irp", "pnp", "power"];
+
+    internal int Series => Origin switch { IrpOrigin.PlugAndPlay => 1, IrpOrigin.Power => 2, _ => 0 };
+
+    public override string ToString() => $"{Prefixes[Series]}#{Number}";
+}
+
+[KernelEvent] public readonly record struct IrpAllocated(PIRP Irp, int StackSize, IrpLabel Label)
+{
+    public IrpOrigin Origin => Label.Origin;
+}
 
 [KernelEvent] public readonly record struct IrpReused(PIRP Irp, NTSTATUS Status);
 

@@ -8,6 +8,8 @@ public sealed class IrpAllocation
     const uint Tag = 0x20707249; // "Irp "
 
     readonly Machine machine;
+    // By series, of those that somebody watched.
+    readonly int[] announced = new int[IrpLabel.SeriesCount];
 
     internal IrpAllocation(Machine machine) => this.machine = machine;
 
@@ -26,7 +28,7 @@ public sealed class IrpAllocation
     public void IoInitializeIrp(PIRP Irp, ushort PacketSize, sbyte StackSize)
     {
         Initialize(Irp, PacketSize, StackSize);
-        machine.Events.Emit(new IrpAllocated(Irp, StackSize, IrpOrigin.Initialized));
+        Announce(Irp, StackSize, IrpOrigin.Initialized);
     }
 
     /// <summary>Makes an IRP as good as newly allocated, with the given status. IRQL &lt;= DISPATCH_LEVEL. (REUSE-01)</summary>
@@ -71,8 +73,15 @@ public sealed class IrpAllocation
         PIRP irp = new(address);
         Initialize(irp, size, stackSize);
         irp.AllocationFlags = allocationFlags;
-        machine.Events.Emit(new IrpAllocated(irp, stackSize, origin));
+        Announce(irp, stackSize, origin);
         return irp;
+    }
+
+    void Announce(PIRP irp, sbyte stackSize, IrpOrigin origin)
+    {
+        if (machine.Events.Observer is null) return;
+        int number = Interlocked.Increment(ref announced[new IrpLabel(origin, 0).Series]);
+        machine.Events.Emit(new IrpAllocated(irp, stackSize, new IrpLabel(origin, number)));
     }
 
     static void Initialize(PIRP irp, ushort size, sbyte stackSize)

@@ -1,8 +1,8 @@
 namespace Irpwright.Verification.Tracking;
 
-/// <summary>How an IRP is called in reports: addresses are used again, numbers are not.</summary>
-/// <param name="Number">1 for the first IRP that was seen.</param>
-public readonly record struct IrpName(int Number, ulong Address, byte MajorFunction)
+/// <summary>An IRP in one of its uses, and how reports call it.</summary>
+/// <param name="Use">1 for the first IRP that was seen; it has another one each time that it is reused. 0 for one that no rule has seen.</param>
+public readonly record struct IrpName(int Use, IrpLabel Label, byte MajorFunction, ulong Address)
 {
     static readonly string[] Majors =
     [
@@ -12,6 +12,8 @@ public readonly record struct IrpName(int Number, ulong Address, byte MajorFunct
         "SET_SECURITY", "POWER", "SYSTEM_CONTROL", "DEVICE_CHANGE", "QUERY_QUOTA", "SET_QUOTA", "PNP",
     ];
 
+    internal static IrpName Unseen(ulong address) => new(0, default, 0, address);
+
     /// <summary>Whether it is a read, a write or a device control, of which there are many and few rules.</summary>
     public bool MovesData => MajorFunction is IRP_MJ_READ or IRP_MJ_WRITE or IRP_MJ_DEVICE_CONTROL or IRP_MJ_INTERNAL_DEVICE_CONTROL;
 
@@ -19,5 +21,9 @@ public readonly record struct IrpName(int Number, ulong Address, byte MajorFunct
     public static string Major(byte majorFunction) =>
         majorFunction < Majors.Length ? "IRP_MJ_" + Majors[majorFunction] : $"major function 0x{majorFunction:X2}";
 
-    public override string ToString() => $"irp#{Number} ({Major(MajorFunction)})";
+    public override string ToString()
+    {
+        if (Use == 0) return $"the IRP at {Format.Address(Address)}";
+        return Label.Number == 0 ? $"the IRP at {Format.Address(Address)} ({Major(MajorFunction)})" : $"{Label} ({Major(MajorFunction)})";
+    }
 }

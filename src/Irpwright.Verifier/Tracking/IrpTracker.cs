@@ -35,7 +35,7 @@ public sealed class IrpTracker
     ThreadContext? context;
     Visit? visit;
     RoutineFrame? frame;
-    int irpCount;
+    int useCount;
     int completionCount;
 
     internal IrpTracker(Machine machine) => this.machine = machine;
@@ -66,7 +66,7 @@ public sealed class IrpTracker
     /// lower driver still has it.
     /// </summary>
     public Visit? Overtaken =>
-        Thread.Frame is { Visit: { Passed: false } own } && own != Owner && own.Irp.Number == Known?.Name.Number && IsCalledBy(own.Driver)
+        Thread.Frame is { Visit: { Passed: false } own } && own != Owner && own.Irp.Use == Known?.Name.Use && IsCalledBy(own.Driver)
             ? own
             : null;
 
@@ -276,13 +276,13 @@ public sealed class IrpTracker
         record.MarkBehindEndReported = false;
         bool quotaCharged = again ? record.QuotaCharged : (e.Irp.AllocationFlags & IRP_ALLOCATION_FLAGS.IRP_QUOTA_CHARGED) != 0;
         if (!again) record.Maker = Thread.Call.Export is null ? new CodePlace(machine, default, 0, 0) : Caller;
-        Start(record, e.Irp, again ? record.Origin : e.Origin, e.StackSize, quotaCharged);
+        Start(record, e.Irp, e.Label, again ? record.Origin : e.Origin, e.StackSize, quotaCharged);
     }
 
-    void Start(IrpRecord record, PIRP irp, IrpOrigin? origin, int stackCount, bool quotaCharged)
+    void Start(IrpRecord record, PIRP irp, IrpLabel label, IrpOrigin? origin, int stackCount, bool quotaCharged)
     {
         Abandon(record);
-        record.Name = new IrpName(++irpCount, irp.Address, 0);
+        record.Name = new IrpName(++useCount, label, 0, irp.Address);
         record.Origin = origin;
         record.StackCount = (sbyte)stackCount;
         record.QuotaCharged = quotaCharged;
@@ -305,7 +305,7 @@ public sealed class IrpTracker
         return true;
     }
 
-    internal void After(in IrpReused e) => Start(Irp, e.Irp, Irp.Origin, Irp.StackCount, Irp.QuotaCharged);
+    internal void After(in IrpReused e) => Start(Irp, e.Irp, Irp.Name.Label, Irp.Origin, Irp.StackCount, Irp.QuotaCharged);
 
     internal bool Before(in IrpFreed e)
     {
@@ -355,7 +355,7 @@ public sealed class IrpTracker
         // Allocated before the verifier came, or no IRP at all.
         irps.Add(irp.Address, record = new IrpRecord { Maker = new CodePlace(machine, default, 0, 0) });
         sbyte stackCount = GuestMemory.IsAccessible(irp.Address, IRP.SizeOf, PageAccess.Read) ? irp.StackCount : (sbyte)0;
-        Start(record, irp, null, stackCount, false);
+        Start(record, irp, default, null, stackCount, false);
         return record;
     }
 
@@ -409,7 +409,7 @@ public sealed class IrpTracker
         frame = Thread.Unwind(RoutineKind.Dispatch, e.Routine.Address, e.Irp.Address);
         if (frame is null) return false;
         visit = frame.Visit!;
-        if (Get(e.Irp.Address) is { } record && record.Name.Number == visit.Irp.Number)
+        if (Get(e.Irp.Address) is { } record && record.Name.Use == visit.Irp.Use)
         {
             Known = record;
             if (record.Owner == visit) SampleOwner(record);
@@ -421,8 +421,8 @@ public sealed class IrpTracker
     {
         Visit returned = Visit;
         Thread.Pop();
-        if (Thread.Sent is { } sent && sent.Irp.Number == returned.Irp.Number) sent.Result = e.Status;
-        if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { } sender } && sender.Irp.Number == returned.Irp.Number)
+        if (Thread.Sent is { } sent && sent.Irp.Use == returned.Irp.Use) sent.Result = e.Status;
+        if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { } sender } && sender.Irp.Use == returned.Irp.Use)
         {
             sender.LowerStatus = e.Status;
             sender.WasMisled = e.Status != NTSTATUS.STATUS_PENDING
@@ -450,7 +450,7 @@ public sealed class IrpTracker
         completions[completionCount++ % RememberedCompletions] = (record.Name.Address, record.Name, by);
         if (Thread.Frame is { } running)
         {
-            running.LastCompleted = (record.Name.Number, record.Forwards);
+            running.LastCompleted = (record.Name.Use, record.Forwards);
             if (Owner is not null && running.Kind == RoutineKind.Dispatch && running.Visit == Owner) Owner.CompletedByDispatch = true;
         }
         if (Owner is not null) Owner.Completed = true;
@@ -483,7 +483,7 @@ public sealed class IrpTracker
     {
         frame = Thread.Unwind(RoutineKind.Completion, e.Routine.Address, e.Irp.Address);
         if (frame is null) return false;
-        if (Get(e.Irp.Address) is { } record && record.Name.Number == frame.Irp.Number)
+        if (Get(e.Irp.Address) is { } record && record.Name.Use == frame.Irp.Use)
         {
             Known = record;
             SampleRoutine(frame, record);
@@ -687,7 +687,7 @@ public sealed class IrpTracker
         if (!IsSetByDriver || Thread.Frame is not { Kind: RoutineKind.Completion } running) return true;
         running.EventSet = e.Event;
         // Whoever waits for the event may be done with the IRP before the routine returns.
-        if (Get(running.Irp.Address) is { } record && record.Name.Number == running.Irp.Number)
+        if (Get(running.Irp.Address) is { } record && record.Name.Use == running.Irp.Use)
             SampleRoutine(running, record);
         return true;
     }

@@ -38,7 +38,7 @@ public sealed class RemoveLockRecord
     /// <param name="irp">Of the routine that releases it: the tag alone may also be that of the next IRP at the same address.</param>
     internal void Release(ulong tag, IrpName irp)
     {
-        int released = Outstanding.FindIndex(hold => hold.Tag == tag && hold.Irp.Number == irp.Number);
+        int released = Outstanding.FindIndex(hold => hold.Tag == tag && hold.Irp.Use == irp.Use);
         if (released < 0) released = Outstanding.FindIndex(hold => hold.Tag == tag);
         if (released >= 0) Outstanding.RemoveAt(released);
     }

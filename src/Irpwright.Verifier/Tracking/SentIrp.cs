@@ -63,7 +63,7 @@ public sealed class SentIrp
 
     internal void Returned(RoutineFrame returned)
     {
-        if (returned.Irp.Number != Irp.Number || returned.Visit != Sender) return;
+        if (returned.Irp.Use != Irp.Use || returned.Visit != Sender) return;
         routineDriver = returned.Driver;
         routine = returned.Routine;
         PendingReturned = returned.PendingReturned;

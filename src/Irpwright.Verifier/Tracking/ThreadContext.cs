@@ -29,7 +29,7 @@ public sealed class ThreadContext
     public RoutineFrame? Frame { get; private set; }
 
     /// <summary>The last IRP that the innermost routine sent; null if it has sent none.</summary>
-    public SentIrp? Sent => depth < sent.Count && sent[depth] is { Irp.Number: not 0 } last ? last : null;
+    public SentIrp? Sent => depth < sent.Count && sent[depth] is { Irp.Use: not 0 } last ? last : null;
 
     /// <summary>What the thread waits for; null if it does not wait.</summary>
     public PVOID WaitingFor { get; private set; }
@@ -38,7 +38,7 @@ public sealed class ThreadContext
     public RoutineFrame? Waiting => WaitingFor.IsNull || waitDepth == 0 ? null : frames[waitDepth - 1];
 
     /// <summary>The last IRP that the waiting routine sent; null if it has sent none.</summary>
-    public SentIrp? SentBeforeWait => !WaitingFor.IsNull && waitDepth < sent.Count && sent[waitDepth] is { Irp.Number: not 0 } last ? last : null;
+    public SentIrp? SentBeforeWait => !WaitingFor.IsNull && waitDepth < sent.Count && sent[waitDepth] is { Irp.Use: not 0 } last ? last : null;
 
     /// <summary>Whether it holds a spin lock.</summary>
     public bool Holds(ulong spinLock) => Find(spinLock) is not null;

@@ -36,7 +36,7 @@ sealed class StartIoCancel : Rule, IWatchCalls, IWatch<DispatchReturned>
             return;
         }
         bool cancelable = (byte)e.Arguments[2] == 0;
-        if (cancelable && irp.CancelRoutine.IsNull) early[visit.Irp.Number] = Tracker.Caller;
+        if (cancelable && irp.CancelRoutine.IsNull) early[visit.Irp.Use] = Tracker.Caller;
         HasNotes = early.Count > 0;
     }
 
@@ -45,13 +45,13 @@ sealed class StartIoCancel : Rule, IWatchCalls, IWatch<DispatchReturned>
     public void On(in DispatchReturned e)
     {
         if (Tracker.Known is { } irp && irp.Owner == Tracker.Visit && !irp.Irp.CancelRoutine.IsNull) Settle(Tracker.Visit);
-        early.Remove(Tracker.Visit.Irp.Number);
+        early.Remove(Tracker.Visit.Irp.Use);
         HasNotes = early.Count > 0;
     }
 
     void Settle(Visit visit)
     {
-        if (!early.Remove(visit.Irp.Number, out CodePlace place)) return;
+        if (!early.Remove(visit.Irp.Use, out CodePlace place)) return;
         Report(place, visit.Irp, $"{place} called IoSetStartIoAttributes with NonCancelable FALSE before it set a cancel routine in {visit.Irp}.");
     }
 }

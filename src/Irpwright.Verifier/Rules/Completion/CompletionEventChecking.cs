@@ -27,7 +27,7 @@ sealed class CompletionEventChecking : Rule, IWatch<CompletionRoutineReturned>
     {
         RoutineFrame frame = Tracker.Frame;
         if (!frame.Marked || frame.EventSet.IsNull) return;
-        bool waiter = frame.Visit is { } visit && visit.Irp.Number == frame.Irp.Number
+        bool waiter = frame.Visit is { } visit && visit.Irp.Use == frame.Irp.Use
             && visit.WaitingFor.Address == frame.EventSet.Address;
         if (!waiter && frame.EventSet.Address != frame.Context.Address) return;
         Report(frame.Place, frame.Irp,

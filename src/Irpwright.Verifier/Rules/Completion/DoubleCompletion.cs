@@ -27,7 +27,7 @@ sealed class DoubleCompletion : Rule, IWatch<IrpCompleting>, IWatch<BugCheckRais
     public void On(in IrpCompleting e)
     {
         if (Tracker.Thread.Frame is not { } running || Tracker.Owner is not { } owner) return;
-        if (running.LastCompleted != (Tracker.Irp.Name.Number, Tracker.Irp.Forwards) || Tracker.IsCalledBy(owner.Driver)) return;
+        if (running.LastCompleted != (Tracker.Irp.Name.Use, Tracker.Irp.Forwards) || Tracker.IsCalledBy(owner.Driver)) return;
         Report(Tracker.Caller, Tracker.Irp.Name,
             $"{Tracker.Caller} completed {Tracker.Irp} twice. Since the first time the IRP belongs to {owner}, which took it back with "
                 + "STATUS_MORE_PROCESSING_REQUIRED.");

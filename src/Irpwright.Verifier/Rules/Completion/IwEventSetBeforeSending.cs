@@ -30,12 +30,12 @@ sealed class IwEventSetBeforeSending : Rule, IWatch<IrpForwarded>, IWatch<Dispat
         if (irp.Forwards != 1 || irp.Origin != IrpOrigin.Threaded) return;
         PDISPATCHER_HEADER header = new(e.Irp.UserEvent.Address);
         if (!GuestMemory.IsAccessible(header.Address, DISPATCHER_HEADER.SizeOf, PageAccess.Read) || header.SignalState == 0) return;
-        suspects[irp.Name.Number] = Tracker.Caller;
+        suspects[irp.Name.Use] = Tracker.Caller;
     }
 
     public void On(in DispatchReturned e)
     {
-        if (suspects.Count == 0 || !suspects.Remove(Tracker.Visit.Irp.Number, out CodePlace place)) return;
+        if (suspects.Count == 0 || !suspects.Remove(Tracker.Visit.Irp.Use, out CodePlace place)) return;
         if (e.Status != NTSTATUS.STATUS_PENDING) return;
         Report(place, Tracker.Visit.Irp,
             $"{place} sent {Tracker.Visit.Irp} with an event that was signalled already: a wait for it ends at once.");

@@ -41,8 +41,8 @@ abstract class UnsignaledWait(Unsignaled why) : Rule, IWatchEnd
 
     bool IsBack(SentIrp sent)
     {
-        if (sent.Sender is { } sender) return sender.Irp.Number == sent.Irp.Number && sender.Passed;
-        return Tracker.At(sent.Irp.Address) is not { IsInFlight: true } irp || irp.Name.Number != sent.Irp.Number;
+        if (sent.Sender is { } sender) return sender.Irp.Use == sent.Irp.Use && sender.Passed;
+        return Tracker.At(sent.Irp.Address) is not { IsInFlight: true } irp || irp.Name.Use != sent.Irp.Use;
     }
 
     void Say(RoutineFrame waiting, SentIrp sent)

@@ -10,7 +10,7 @@ abstract class InvariantBufferRule : Rule, IWatch<IrpForwarded>, IWatch<IrpCompl
     const int ComparedBytes = 64 * 1024;
 
     readonly byte major;
-    readonly Dictionary<ulong, (int Number, ulong Mdl, ulong Contents)> buffers = [];
+    readonly Dictionary<ulong, (int Use, ulong Mdl, ulong Contents)> buffers = [];
 
     protected InvariantBufferRule(byte major) => this.major = major;
 
@@ -28,7 +28,7 @@ abstract class InvariantBufferRule : Rule, IWatch<IrpForwarded>, IWatch<IrpCompl
         if (Tracker.Irp.Name.MajorFunction != major || e.Irp.MdlAddress.IsNull) return;
         Compare(e.Irp);
         if (ContentsOf(e.Irp.MdlAddress) is { } contents)
-            buffers[e.Irp.Address] = (Tracker.Irp.Name.Number, e.Irp.MdlAddress.Address, contents);
+            buffers[e.Irp.Address] = (Tracker.Irp.Name.Use, e.Irp.MdlAddress.Address, contents);
     }
 
     public void On(in IrpCompleting e)
@@ -46,7 +46,7 @@ abstract class InvariantBufferRule : Rule, IWatch<IrpForwarded>, IWatch<IrpCompl
     void Compare(PIRP irp)
     {
         if (Tracker.Owner is null || !buffers.TryGetValue(irp.Address, out var known)) return;
-        if (known.Number != Tracker.Irp.Name.Number || known.Mdl != irp.MdlAddress.Address) return;
+        if (known.Use != Tracker.Irp.Name.Use || known.Mdl != irp.MdlAddress.Address) return;
         if (ContentsOf(irp.MdlAddress) is { } contents && contents != known.Contents) Changed(Tracker.Owner.Place, Tracker.Irp);
     }
 

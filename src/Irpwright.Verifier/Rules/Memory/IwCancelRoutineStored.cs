@@ -17,6 +17,6 @@ sealed class IwCancelRoutineStored : MemoryRule, IWatch<CancelRoutineStored>
     public void On(in CancelRoutineStored e)
     {
         IrpName name = NameOf(e.Irp.Address);
-        Report(PlaceOf(e.Instruction), name, $"{Code(e.Instruction)} stored to the CancelRoutine of {(name.Number == 0 ? $"the IRP at {Format.Address(name.Address)}" : name.ToString())}; a cancellation meanwhile is lost, or is handled twice.");
+        Report(PlaceOf(e.Instruction), name, $"{Code(e.Instruction)} stored to the CancelRoutine of {name}; a cancellation meanwhile is lost, or is handled twice.");
     }
 }

@@ -26,16 +26,15 @@ sealed class IwStackLeftInFlight : MemoryRule, IWatch<StackFrameLeft>, IWatch<Ir
     public void On(in StackFrameLeft e)
     {
         IrpName name = NameOf(e.Irp.Address);
-        reported.Add(name.Number);
-        string irp = name.Number == 0 ? $"the IRP at {Format.Address(name.Address)}" : name.ToString();
+        reported.Add(name.Use);
         Report(PlaceOf(e.Instruction), name,
-            $"{Code(e.Instruction)} returned while {irp} is in flight, and its {e.Holder} is a local variable of that routine, at {Format.Address(e.Address)}.", e.Irp.Address);
+            $"{Code(e.Instruction)} returned while {name} is in flight, and its {e.Holder} is a local variable of that routine, at {Format.Address(e.Address)}.", e.Irp.Address);
     }
 
     public void On(in IrpCompleted e)
     {
         IrpRecord irp = Tracker.Irp;
-        if (reported.Remove(irp.Name.Number) || irp.Origin != IrpOrigin.Threaded) return;
+        if (reported.Remove(irp.Name.Use) || irp.Origin != IrpOrigin.Threaded) return;
         ulong statusBlock = e.Irp.UserIosb.Address;
         ulong left = OwnerOfLeft(statusBlock) is not null ? statusBlock : e.Irp.UserEvent.Address;
         if (OwnerOfLeft(left) is not { } thread) return;

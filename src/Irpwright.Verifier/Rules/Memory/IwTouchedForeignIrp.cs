@@ -21,8 +21,6 @@ sealed class IwTouchedForeignIrp : MemoryRule, IWatch<LentIrpTouched>
     {
         IrpName name = NameOf(e.Irp.Address);
         Report(PlaceOf(e.Instruction), name,
-            $"{Code(e.Instruction)} {(e.IsWrite ? "wrote" : "read")} byte 0x{e.Address - e.Irp.Address:X} of {Named(name)}, which its driver has completed or sent on and does not have.");
+            $"{Code(e.Instruction)} {(e.IsWrite ? "wrote" : "read")} byte 0x{e.Address - e.Irp.Address:X} of {name}, which its driver has completed or sent on and does not have.");
     }
-
-    static string Named(IrpName name) => name.Number == 0 ? $"the IRP at {Format.Address(name.Address)}" : name.ToString();
 }

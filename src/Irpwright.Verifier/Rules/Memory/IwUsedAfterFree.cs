@@ -23,7 +23,7 @@ sealed class IwUsedAfterFree : MemoryRule, IWatch<PoolBlockMisused>
         PoolBlock block = e.Block.Block;
         bool isIrp = block is { Owner: 0, Tag: IrpTag };
         string what = isIrp ? $"the IRP at {Format.Address(block.Address)}" : Describe(block);
-        Report(place, isIrp ? new IrpName(0, block.Address, 0) : default,
+        Report(place, isIrp ? IrpName.Unseen(block.Address) : default,
             $"{Code(e.Instruction)} {(e.IsWrite ? "wrote" : "read")} byte {e.Address - block.Address} of {what}, after {Code(e.Block.FreedBy)} had freed it on thread {e.Block.FreedOn}.");
     }
 }

@@ -19,8 +19,8 @@ abstract class MemoryRule : Rule
         return line is null ? $"{PlaceOf(address)}" : $"{PlaceOf(address)} [{line}]";
     }
 
-    /// <summary>The IRP with an address; without its number if the rules have not seen it.</summary>
-    protected IrpName NameOf(ulong irp) => Tracker.At(irp)?.Name ?? new IrpName(0, irp, 0);
+    /// <summary>The IRP with an address, whether the rules have seen it or not.</summary>
+    protected IrpName NameOf(ulong irp) => Tracker.At(irp)?.Name ?? IrpName.Unseen(irp);
 
     /// <summary>"the block 'Tag1', 64 bytes at ..., allocated by driver!Routine".</summary>
     protected string Describe(in PoolBlock block) => block.Owner == 0

@@ -27,7 +27,7 @@ abstract class RegistryHandleRule : Rule, IWatch<HandleOpened>, IWatch<HandleClo
             Report(Tracker.Caller, Tracker.Thread.Frame?.Irp ?? default, $"{Tracker.Caller} opened a registry key of which {by} has a handle that is still open.");
             break;
         }
-        open[e.Handle.Value] = (Tracker.Caller, Tracker.Thread.Frame is { Kind: RoutineKind.Dispatch or RoutineKind.Cancel } frame ? frame.Irp.Number : 0, key);
+        open[e.Handle.Value] = (Tracker.Caller, Tracker.Thread.Frame is { Kind: RoutineKind.Dispatch or RoutineKind.Cancel } frame ? frame.Irp.Use : 0, key);
         HasNotes = true;
     }
 
@@ -54,7 +54,7 @@ abstract class RegistryHandleRule : Rule, IWatch<HandleOpened>, IWatch<HandleClo
     {
         foreach ((ulong handle, (CodePlace by, int irp, _)) in open)
         {
-            if (irp == 0 || irp != returned.Irp.Number || by.Key.Routine != returned.Routine) continue;
+            if (irp == 0 || irp != returned.Irp.Use || by.Key.Routine != returned.Routine) continue;
             open[handle] = open[handle] with { Irp = 0 };
             Report(by, returned.Irp, $"{returned} returned with the registry key open that {by} opened for {returned.Irp}.");
         }

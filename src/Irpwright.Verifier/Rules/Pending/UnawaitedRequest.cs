@@ -37,7 +37,7 @@ abstract class UnawaitedRequest(bool control) : Rule,
     {
         for (int i = requests.Count - 1; i >= 0; i--)
         {
-            if (requests[i].Irp.Number != Tracker.Visit.Irp.Number) continue;
+            if (requests[i].Irp.Use != Tracker.Visit.Irp.Use) continue;
             if (e.Status == NTSTATUS.STATUS_PENDING) requests[i].IsPending = true;
             else requests.RemoveAt(i);
         }

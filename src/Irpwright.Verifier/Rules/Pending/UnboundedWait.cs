@@ -11,7 +11,7 @@ abstract class UnboundedWait : Rule, IWatchCalls
     {
         if (e.Arguments[TimeoutArgument] != 0 || Tracker.Thread.Sent is not { IsOwn: true, Result: NTSTATUS.STATUS_PENDING } sent) return;
         if (!Concerns(sent, e.Arguments[0])) return;
-        if (Tracker.At(sent.Irp.Address) is not { IsInFlight: true } irp || irp.Name.Number != sent.Irp.Number) return;
+        if (Tracker.At(sent.Irp.Address) is not { IsInFlight: true } irp || irp.Name.Use != sent.Irp.Use) return;
         Report(Tracker.Caller, sent.Irp, $"{Tracker.Caller} waits without a limit for {sent.Irp}, which {irp.Owner} has.");
     }
 

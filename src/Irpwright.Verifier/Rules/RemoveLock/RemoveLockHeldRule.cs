@@ -17,7 +17,7 @@ abstract class RemoveLockHeldRule : Rule, IWatch<DispatchReturned>
         if (!visit.Passed || !Includes(visit.Irp.MajorFunction) || Tracker.RemoveLocks.Of(visit.Device) is not { IsRemoved: false } removeLock) return;
         foreach (RemoveLockHold hold in removeLock.Holds)
         {
-            if (hold.Tag != visit.Irp.Address || hold.Irp.Number != visit.Irp.Number) continue;
+            if (hold.Tag != visit.Irp.Address || hold.Irp.Use != visit.Irp.Use) continue;
             Report(visit.Place, visit.Irp, $"{visit} returned for {visit.Irp}, which is over, and has not released {removeLock}: its device can never be removed.");
             return;
         }
