@@ -12,8 +12,8 @@ public sealed record CheckOptions
     /// <summary>Host time after which no further scenario begins.</summary>
     public TimeSpan Budget { get; init; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>Control codes to send, besides those that show in the images.</summary>
-    public IReadOnlyList<uint> ControlCodes { get; init; } = [];
+    /// <summary>Control requests to send, besides those of the stack and the codes that show in the images.</summary>
+    public IReadOnlyList<ControlRequest> ControlRequests { get; init; } = [];
 
     /// <summary>Rules to watch for; all but advice, if null.</summary>
     public IReadOnlyList<RuleInfo>? Rules { get; init; }

@@ -49,4 +49,12 @@ public sealed record ControlRequest(uint Code, uint? InputLength = null, uint? O
 {
     /// <summary>The input of an ordinary request; a pattern, if null.</summary>
     public ReadOnlyMemory<byte>? Input { get; init; }
+
+    /// <summary>Code and lengths, as <c>0x222004:16:8</c>.</summary>
+    public override string ToString() => (InputLength, OutputLength) switch
+    {
+        (null, null) => $"0x{Code:X}",
+        (_, null) => $"0x{Code:X}:{InputLength}",
+        _ => $"0x{Code:X}:{InputLength}:{OutputLength}",
+    };
 }

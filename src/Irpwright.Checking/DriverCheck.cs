@@ -55,7 +55,8 @@ public sealed class DriverCheck
     sealed record ScenarioOutcome(IReadOnlyList<Raw> Failures, long Runs, int Faults, int Muted, string? Skipped);
 
     /// <summary>What would be run, without running it.</summary>
-    /// <exception cref="DriverCheckException">The drivers do not come up even when nothing disturbs them, or nothing is left to run.</exception>
+    /// <exception cref="DriverCheckException">The drivers do not come up even when nothing disturbs them.</exception>
+    /// <exception cref="NoScenarioException">The options name a scenario that does not exist, or leave none.</exception>
     public (DriverProfile Profile, IReadOnlyList<CheckScenario> Scenarios) Plan()
     {
         DriverProfile profile = Examine();
@@ -63,8 +64,8 @@ public sealed class DriverCheck
         CheckScenario[] chosen = [.. all.Where(s => (options.Include.Count == 0 || options.Include.Any(Begins(s))) && !options.Exclude.Any(Begins(s)))];
         // A name that is misspelt would go unnoticed.
         if (options.Include.Concat(options.Exclude).FirstOrDefault(prefix => !all.Any(s => Begins(s)(prefix))) is { } unknown)
-            throw new DriverCheckException($"No scenario's name begins with '{unknown}'.");
-        return (profile, chosen.Length > 0 ? chosen : throw new DriverCheckException("No scenario is left to run."));
+            throw new NoScenarioException($"No scenario's name begins with '{unknown}'.");
+        return (profile, chosen.Length > 0 ? chosen : throw new NoScenarioException("No scenario is left to run."));
 
         static Func<string, bool> Begins(CheckScenario scenario) => prefix => scenario.Id.StartsWith(prefix, StringComparison.Ordinal);
     }
@@ -192,7 +193,7 @@ public sealed class DriverCheck
             schedule = explorer.Shrink(new Finding(raw.Failure, schedule, 1), ShrinkAttempts).Schedule;
         }
         RuleInfo? rule = raw.Failure.Kind == FailureKind.Rule ? RuleCatalog.Find(raw.Failure.Name) : null;
-        string replay = new CheckReplay(stack.Inputs, options.ControlCodes, scenario.Id, schedule).ToString();
+        string replay = new CheckReplay(stack.Inputs, options.ControlRequests, scenario.Id, schedule).ToString();
         (Failure failure, IReadOnlyList<string> report) = runner.Describe(scenario, schedule, raw.Failure, replay);
         return new(failure, scenario, schedule, rule, rule?.Severity ?? Severity.Error, report, replay, 1);
     }
@@ -254,8 +255,8 @@ public sealed class DriverCheck
 
     ControlRequest[] ControlRequests() =>
     [
-        .. stack.ControlRequests
-            .Concat(options.ControlCodes.Select(code => new ControlRequest(code)))
+        .. options.ControlRequests
+            .Concat(stack.ControlRequests)
             .Concat(stack.Drivers.Where(d => d.Image is not null).SelectMany(d => ImageReport.ControlCodesOf(d.Image!)).Select(code => new ControlRequest(code.Value)))
             .DistinctBy(request => request.Code).Take(MostControlCodes),
     ];

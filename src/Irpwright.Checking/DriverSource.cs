@@ -65,4 +65,7 @@ public sealed class DriverSource
 }
 
 /// <summary>The check cannot be made; the message says why, and what could be done.</summary>
-public sealed class DriverCheckException(string message) : Exception(message);
+public class DriverCheckException(string message) : Exception(message);
+
+/// <summary>The options choose scenarios that the check does not have.</summary>
+public sealed class NoScenarioException(string message) : DriverCheckException(message);

@@ -23,7 +23,7 @@ static class CheckCommand
         Examples:
           irpwright check mydriver.sys
           irpwright check function.sys filter.sys --budget 5m --html report.html --sarif findings.sarif
-          irpwright check MyDrivers.dll:MyFilter --ioctl 0x222004
+          irpwright check MyDrivers.dll:MyFilter --ioctl 0x222004:16:8
           irpwright check mydriver.sys --list
           irpwright check mydriver.sys --scenarios pnp --skip pnp-surprise --mute IwCalledAtBadIrql@mydriver
           irpwright check mystack.json                 places, registry, hardware, control requests: docs/stack-json.md
@@ -49,7 +49,7 @@ static class CheckCommand
         var budget = Option("--budget", "TIME", "Begin no scenario after that time, as 60s or 5m [default: 60s]");
         var seed = new Option<ulong?>("--seed") { HelpName = "N", Description = "Chooses the interleavings [default: 1]" };
         var schedules = new Option<int?>("--schedules") { HelpName = "N", Description = "Interleavings for each race [default: 100]" };
-        var ioctl = Many("--ioctl", "CODE", "A control code to send, besides those that show in the image; may be given several times");
+        var ioctl = Many("--ioctl", "CODE[:IN[:OUT]]", "A control code to send, with the lengths that its driver takes, in bytes, besides those that show in the image; may be given several times");
         var mute = Many("--mute", "ENTRY", "Known, not to be reported: RULE, @DRIVER, RULE@DRIVER or RULE@DRIVER!FUNCTION");
         var muteFile = Option("--mute-file", "FILE", "The same, an entry on each line; # begins a comment");
         var advice = new Option<bool>("--advice") { Description = "Watch for rules too that flag code which works" };
@@ -75,7 +75,7 @@ static class CheckCommand
                 Budget = parsed.GetValue(budget) is { } time ? ParseBudget(time) : file?.Budget ?? DefaultBudget,
                 Include = only.Length > 0 ? only : file?.Include ?? [],
                 Exclude = [.. file?.Exclude ?? [], .. parsed.GetValue(skip) ?? []],
-                ControlCodes = [.. (parsed.GetValue(ioctl) ?? []).Select(ParseCode)],
+                ControlRequests = [.. (parsed.GetValue(ioctl) ?? []).Select(ParseControl)],
                 Mutes = ParseMutes(file, parsed.GetValue(mute) ?? [], parsed.GetValue(muteFile)),
                 Rules = parsed.GetValue(advice) || file?.Advice == true ? RuleCatalog.All : null,
             };
@@ -153,6 +153,10 @@ static class CheckCommand
         {
             return check();
         }
+        catch (NoScenarioException e)
+        {
+            throw CommandException.BadInput($"{e.Message} --list names those that there are.");
+        }
         catch (DriverCheckException e)
         {
             throw CommandException.Undecided(e.Message);
@@ -184,9 +188,22 @@ static class CheckCommand
         return true;
     }
 
-    static uint ParseCode(string text) => RequestSpec.TryNumber(text, out long code) && code is >= 0 and <= uint.MaxValue
-        ? (uint)code
-        : throw CommandException.BadInput($"--ioctl {text}: '{text}' is no control code; write 0x222004.");
+    static ControlRequest ParseControl(string text)
+    {
+        string[] parts = text.Split(':');
+        if (parts.Length > 3) throw CommandException.BadInput($"--ioctl {text}: give the code, the input's length and the output's, as in 0x222004:16:8.");
+        if (!RequestSpec.TryNumber(parts[0], out long code) || code > uint.MaxValue)
+            throw CommandException.BadInput($"--ioctl {text}: '{parts[0]}' is no control code; write 0x222004.");
+        return new((uint)code, Length(1), Length(2));
+
+        uint? Length(int index)
+        {
+            if (parts.Length <= index || parts[index].Length == 0) return null;
+            return RequestSpec.TryNumber(parts[index], out long length) && length <= StackFile.LongestBuffer
+                ? (uint)length
+                : throw CommandException.BadInput($"--ioctl {text}: '{parts[index]}' is no length; give bytes, at most {StackFile.LongestBuffer >> 20} MiB. For what is in them, write a stack file.");
+        }
+    }
 
     static MuteList ParseMutes(StackFile? stack, string[] entries, string? file)
     {

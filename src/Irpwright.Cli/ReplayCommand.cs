@@ -40,9 +40,12 @@ static class ReplayCommand
     /// <summary>The replay strings in a file of results, or the one that was given.</summary>
     static List<string> Read(string argument)
     {
-        if (argument.Contains('@')) return [argument];
         if (!File.Exists(argument))
-            throw CommandException.BadInput($"{argument}: neither a file nor a replay string, as check and explore print it.");
+        {
+            return argument.Contains('@')
+                ? [argument]
+                : throw CommandException.BadInput($"{argument}: neither a file nor a replay string, as check and explore print it.");
+        }
         try
         {
             using var json = JsonDocument.Parse(File.ReadAllText(argument));
@@ -97,7 +100,7 @@ static class ReplayCommand
     static int ReplayCheck(Terminal terminal, CheckReplay replay)
     {
         IReadOnlyList<CheckFinding> findings =
-            new DriverCheck(CheckInput.Read(replay.Inputs).Stack, new CheckOptions { ControlCodes = replay.ControlCodes, Rules = RuleCatalog.All }).Replay(replay.Scenario, replay.Schedule);
+            new DriverCheck(CheckInput.Read(replay.Inputs).Stack, new CheckOptions { ControlRequests = replay.ControlRequests, Rules = RuleCatalog.All }).Replay(replay.Scenario, replay.Schedule);
         foreach (CheckFinding finding in findings) terminal.Output.Write($"{string.Join('\n', finding.Report)}\n\n");
         if (findings.Count == 0) terminal.Output.Write("nothing went wrong\n");
         return findings.Count == 0 ? ExitCode.Clean : ExitCode.Violation;

@@ -150,10 +150,12 @@ public class DriverCheckTests
     [Fact]
     public void A_replay_string_keeps_drivers_codes_scenario_and_schedule()
     {
-        CheckReplay replay = new(["c++/a.sys", "B.dll:Filter"], [0x222004, 0x22200B], "control-0x00222004", new Schedule([], false));
+        CheckReplay replay = new(
+            ["c++/a.sys", "B.dll:Filter", "Müller, 50%25's/c+0x1.sys"], [new(0x222004), new(0x22200B, 16), new(0x222013, null, 8), new(0x222017, 0, 4)],
+            "control-0x00222004", new Schedule([], false));
         CheckReplay read = CheckReplay.Parse(replay.ToString())!;
         Assert.Equal(replay.Inputs, read.Inputs);
-        Assert.Equal(replay.ControlCodes, read.ControlCodes);
+        Assert.Equal(replay.ControlRequests, read.ControlRequests);
         Assert.Equal(replay.Scenario, read.Scenario);
         Assert.Equal(replay.ToString(), read.ToString());
     }

@@ -80,7 +80,7 @@ public partial class SampleTests
             Schedules = 1,
             Budget = TimeSpan.FromMinutes(5),
             // A C# driver does not show which codes it compares with.
-            ControlCodes = [.. ImageReport.ControlCodesOf(CompiledSamples.Driver(name).Image!).Select(code => code.Value)],
+            ControlRequests = [.. ImageReport.ControlCodesOf(CompiledSamples.Driver(name).Image!).Select(code => new ControlRequest(code.Value))],
         };
         CheckResult result = new DriverCheck([twin], options).Run();
         Assert.Empty(result.Findings.Select(finding => string.Join('\n', finding.Report)));

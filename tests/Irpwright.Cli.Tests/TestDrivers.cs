@@ -140,6 +140,8 @@ public sealed class Guarded : WdmDriver
         bool isIt = stack.Parameters.DeviceIoControl is { InputBufferLength: 8, OutputBufferLength: 12 }
             && GuestMemory.Ref<ulong>(Irp.AssociatedIrp.SystemBuffer.Address) == 0x0000000B_00000007;
         if (isIt) KeBugCheck(BugCheckCode.MANUALLY_INITIATED_CRASH);
+        if (stack.Parameters.DeviceIoControl is { IoControlCode: 0x222008, InputBufferLength: 23, OutputBufferLength: 7 })
+            KeBugCheck(BugCheckCode.MANUALLY_INITIATED_CRASH);
         return Complete(DeviceObject, Irp);
     }
 

@@ -16,6 +16,9 @@ sealed class StackFile
         ["software"] = DriverPlace.Software,
     };
 
+    /// <summary>Of control requests, bytes.</summary>
+    public const uint LongestBuffer = 16 << 20;
+
     readonly string folder;
     readonly Machine trial;
     readonly List<DriverSource> drivers = [];
@@ -282,12 +285,11 @@ sealed class StackFile
         }
         long? code = null, input = null, output = null;
         byte[]? bytes = null;
-        const long most = 16 << 20;
         value.Object("a control request",
             ("code", v => code = v.Number(0, uint.MaxValue)),
-            ("input", v => input = v.Number(0, most)),
+            ("input", v => input = v.Number(0, LongestBuffer)),
             ("inputBytes", v => bytes = HexadecimalBytes(v)),
-            ("output", v => output = v.Number(0, most)));
+            ("output", v => output = v.Number(0, LongestBuffer)));
         if (code is null) throw value.Wrong("name the control code, as in { \"code\": \"0x222004\" }.");
         if (bytes is not null && input is not null && input != bytes.Length) throw value.Wrong($"there are {bytes.Length} inputBytes; leave \"input\" out.");
         controlRequests.Add(new((uint)code, bytes is null ? (uint?)input : (uint)bytes.Length, (uint?)output) { Input = bytes });
