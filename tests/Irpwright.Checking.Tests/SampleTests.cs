@@ -73,18 +73,29 @@ public partial class SampleTests
     [InlineData(typeof(SyncQuery))]
     public void So_does_its_twin_in_C_sharp(Type type)
     {
-        string name = type.Name.ToLowerInvariant();
+        CheckResult result = CheckTwin(type, type.Name.ToLowerInvariant(), 1);
+        Assert.Empty(result.Findings.Select(finding => string.Join('\n', finding.Report)));
+        Assert.Empty(result.Skipped);
+    }
+
+    [Fact]
+    public void A_lost_cancellation_is_found_in_C_sharp_too()
+    {
+        CheckResult result = CheckTwin(typeof(BrokenLostCancel), "broken-lostcancel", 10);
+        CheckFinding finding = Assert.Single(result.Findings, f => f.Failure.Name == "IrpCancelField");
+        Assert.Contains("BrokenLostCancelDispatchDeviceControl", finding.Failure.Place, StringComparison.Ordinal);
+    }
+
+    static CheckResult CheckTwin(Type type, string name, int schedules)
+    {
         DriverSource twin = DriverSource.Of(type.Name, name, () => (WdmDriver)Activator.CreateInstance(type)!);
-        var options = new CheckOptions
+        return new DriverCheck([twin], new CheckOptions
         {
-            Schedules = 1,
+            Schedules = schedules,
             Budget = TimeSpan.FromMinutes(5),
             // A C# driver does not show which codes it compares with.
             ControlRequests = [.. ImageReport.ControlCodesOf(CompiledSamples.Driver(name).Image!).Select(code => new ControlRequest(code.Value))],
-        };
-        CheckResult result = new DriverCheck([twin], options).Run();
-        Assert.Empty(result.Findings.Select(finding => string.Join('\n', finding.Report)));
-        Assert.Empty(result.Skipped);
+        }).Run();
     }
 
     [Theory]

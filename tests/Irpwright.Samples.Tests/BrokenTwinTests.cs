@@ -28,6 +28,14 @@ public sealed class BrokenTwinTests
         ["broken-forgotten"] = new("IrpProcessingComplete", run => run.Open().Control(BrokenForgotten.IOCTL_FORGOTTEN_SET, new byte[8])),
         ["broken-freeirp"] = new("IwFreedNoIrp", run => run.Open(new ScriptedDevice()).Dispose()),
         ["broken-lockheld"] = new("SpinLockSafe", run => run.Open().Read(new byte[4])),
+        // Only a cancellation at the wrong moment shows it: a search finds it, in check.
+        ["broken-lostcancel"] = new("nothing", run =>
+        {
+            using DeviceHandle handle = run.Open();
+            IoOperation wait = handle.StartControl(BrokenLostCancel.IOCTL_LOSTCANCEL_WAIT, default, default);
+            handle.Control(BrokenLostCancel.IOCTL_LOSTCANCEL_NOTIFY);
+            wait.Wait();
+        }),
         ["broken-pending"] = new("IwPendingNotPropagated", run => run.Open(Answering(IRP_MJ_READ, Respond.After(TimeSpan.FromMilliseconds(1)))).Read(new byte[16])),
         ["broken-remove"] = new("PnpIrpCompletion", run =>
         {

@@ -98,6 +98,7 @@ public sealed class SampleRun : IDisposable
         "broken-forgotten" => new BrokenForgotten(),
         "broken-freeirp" => new BrokenFreeIrp(),
         "broken-lockheld" => new BrokenLockHeld(),
+        "broken-lostcancel" => new BrokenLostCancel(),
         "broken-pending" => new BrokenPending(),
         "broken-remove" => new BrokenRemove(),
         "broken-removelock" => new BrokenRemoveLock(),

@@ -102,7 +102,7 @@ public sealed class CancelSafeQueues
         }
         IrpStackLocations.IoMarkIrpPending(Irp);
         SchedulingPoint();
-        IrpCancellation.IoSetCancelRoutine(Irp, cancelRoutine);
+        IrpCancellation.Exchange(Irp, cancelRoutine);
         SchedulingPoint();
         // Cancelled before it could be: nobody called the routine, so it has to leave again (CSQ-05).
         bool cancelled = Irp.Cancel && TakeFromCancellation(Irp);
@@ -167,7 +167,7 @@ public sealed class CancelSafeQueues
     bool TakeFromCancellation(PIRP irp)
     {
         SchedulingPoint();
-        return !IrpCancellation.IoSetCancelRoutine(irp, default).IsNull;
+        return !IrpCancellation.Exchange(irp, default).IsNull;
     }
 
     // Both structures begin with their type.

@@ -22,8 +22,15 @@ public sealed class IrpCancellation
 
     /// <summary>Sets or clears the cancel routine in one atomic exchange; returns the previous one. (CANCEL-01)</summary>
     [WdkInline]
-    public static PDRIVER_CANCEL IoSetCancelRoutine(PIRP Irp, PDRIVER_CANCEL CancelRoutine) =>
-        new(Interlocked.Exchange(ref GuestMemory.Ref<ulong>(Irp.Address + 0x68), CancelRoutine.Address));
+    public PDRIVER_CANCEL IoSetCancelRoutine(PIRP Irp, PDRIVER_CANCEL CancelRoutine)
+    {
+        machine.Scheduler.BeforeInterlocked();
+        return Exchange(Irp, CancelRoutine);
+    }
+
+    /// <summary>The same where a switch has been possible just before.</summary>
+    internal static PDRIVER_CANCEL Exchange(PIRP irp, PDRIVER_CANCEL routine) =>
+        new(Interlocked.Exchange(ref GuestMemory.Ref<ulong>(irp.Address + 0x68), routine.Address));
 
     /// <summary>Acquires the cancel spin lock. IRQL &lt;= DISPATCH_LEVEL. (CANCEL-11)</summary>
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
@@ -46,7 +53,7 @@ public sealed class IrpCancellation
         if (machine.Scheduler.SwitchesAtIrps) machine.Scheduler.Yield(thread, SchedulingPoint.Irp);
         IoAcquireCancelSpinLock(out byte irql);
         Irp.Cancel = true;
-        PDRIVER_CANCEL routine = IoSetCancelRoutine(Irp, default);
+        PDRIVER_CANCEL routine = Exchange(Irp, default);
         if (routine.IsNull)
         {
             machine.Events.Emit(new IrpCancelled(Irp, default, routine));

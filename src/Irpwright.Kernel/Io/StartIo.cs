@@ -58,7 +58,7 @@ public sealed class StartIo
         if (cancelable)
         {
             machine.Cancellation.IoAcquireCancelSpinLock(out cancelIrql);
-            IrpCancellation.IoSetCancelRoutine(Irp, CancelFunction);
+            IrpCancellation.Exchange(Irp, CancelFunction);
         }
         PKDEVICE_QUEUE queue = QueueOf(DeviceObject);
         PKDEVICE_QUEUE_ENTRY entry = new(Irp.Address + DeviceQueueEntryOffset);
@@ -72,7 +72,7 @@ public sealed class StartIo
         }
         else if (cancelable)
         {
-            if (Irp.Cancel) machine.Cancellation.CallWithLock(IrpCancellation.IoSetCancelRoutine(Irp, default), DeviceObject, Irp, cancelIrql);
+            if (Irp.Cancel) machine.Cancellation.CallWithLock(IrpCancellation.Exchange(Irp, default), DeviceObject, Irp, cancelIrql);
             else machine.Cancellation.IoReleaseCancelSpinLock(cancelIrql);
         }
         machine.Irqls.Lower(machine.CurrentThread, irql);
@@ -139,7 +139,7 @@ public sealed class StartIo
     {
         device.CurrentIrp = irp;
         if (cancelable && ((Attributes)device.DeviceObjectExtension.StartIoFlags & Attributes.NonCancelable) != 0)
-            IrpCancellation.IoSetCancelRoutine(irp, default);
+            IrpCancellation.Exchange(irp, default);
     }
 
     void Start(PDEVICE_OBJECT device, PIRP irp)

@@ -11,7 +11,7 @@ public enum SchedulingPoint : byte
     Irp,
     /// <summary>It called another kernel routine that synchronises.</summary>
     Call,
-    /// <summary>Compiled code is about to execute an interlocked instruction.</summary>
+    /// <summary>It is about to execute an interlocked instruction, or calls one by its name in C#.</summary>
     Interlocked,
     /// <summary>Its IRQL fell.</summary>
     IrqlLowered,
@@ -95,6 +95,12 @@ public abstract class Scheduler
 
     /// <summary>Whether scheduling points at IRP operations and interlocked instructions matter: only a strategy that explores looks at them.</summary>
     public bool SwitchesAtIrps { get; protected init; }
+
+    /// <summary>A C# driver is about to change memory in one interlocked operation, as compiled code does in one instruction.</summary>
+    internal void BeforeInterlocked()
+    {
+        if (SwitchesAtIrps && Machine.TryGetCurrentThread() is { } thread) Yield(thread, SchedulingPoint.Interlocked);
+    }
 
     /// <summary>
     /// Told what decides who can run, whenever it is looked at or changed: the address of a dispatcher object, or of the KTHREAD of a
