@@ -1,3 +1,5 @@
+using Irpwright.Verification;
+
 namespace Irpwright.Exploration.Tests;
 
 /// <summary>Goal: a recorded run comes again exactly, or it is said where it does not.</summary>
