@@ -35,7 +35,8 @@ sealed record DdiParameter(string Name, string Type, string Modifier, Passing Pa
 
 /// <summary>The row of an export; null in <see cref="DdiModel"/> for DDIs that the WDK defines inline.</summary>
 /// <param name="Alias">A second name of the same routine, with a row of its own.</param>
-sealed record ExportRow(string Name, string Module, byte MinIrql, byte MaxIrql, string? Alias);
+/// <param name="Failure">How it may fail, as a number; 0 if it does not.</param>
+sealed record ExportRow(string Name, string Module, byte MinIrql, byte MaxIrql, string? Alias, byte Failure);
 
 /// <summary>A method marked [KernelExport] or [WdkInline].</summary>
 /// <param name="Component">The class that declares it.</param>
@@ -55,6 +56,9 @@ sealed record DdiModel(string Name, string Component, bool IsStatic, string Docu
     /// <summary>Bytes that count of each parameter, as digits.</summary>
     public string ParameterSizes =>
         string.Concat(Parameters.Where(static p => p.Passing is not (Passing.Caller or Passing.Variadic)).Select(static p => p.Value?.Size ?? 8));
+
+    /// <summary>Where in the source a call stands is only told to those that may be made to fail there.</summary>
+    public bool CanFail => Export is { Failure: not 0 };
 
     public bool HasDriverMethod => Parameters.All(static p => p.Passing != Passing.Variadic);
 
@@ -88,7 +92,7 @@ sealed record DdiModel(string Name, string Component, bool IsStatic, string Docu
     static ExportRow Row(IMethodSymbol method, AttributeData attribute)
     {
         string name = attribute.ConstructorArguments.FirstOrDefault().Value as string ?? method.Name;
-        return new(name, Named("Module", "ntoskrnl.exe"), Named<byte>("MinIrql", 0), Named<byte>("MaxIrql", 15), Named<string?>("Alias", null));
+        return new(name, Named("Module", "ntoskrnl.exe"), Named<byte>("MinIrql", 0), Named<byte>("MaxIrql", 15), Named<string?>("Alias", null), Named<byte>("FailsWith", 0));
 
         T Named<T>(string property, T otherwise) =>
             attribute.NamedArguments.FirstOrDefault(a => a.Key == property).Value.Value is T value ? value : otherwise;

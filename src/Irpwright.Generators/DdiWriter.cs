@@ -63,7 +63,7 @@ static class DdiWriter
             if (ddi.Export is null) text.Append($"    {Types.AggressiveInlining}\n");
             bool usesInstance = !ddi.IsStatic || ddi.Export is not null || ddi.Parameters.Any(static p => p.Passing == Passing.Caller);
             string modifiers = usesInstance ? "protected" : "protected static";
-            text.Append($"    {modifiers} {ddi.ReturnType} {ddi.Name}({Declarations(ddi.DriverParameters)})");
+            text.Append($"    {modifiers} {ddi.ReturnType} {ddi.Name}({Declarations(ddi, ddi.DriverParameters)})");
             string arguments = string.Join(", ", ddi.Parameters.Select(static p =>
                 p.Passing == Passing.Caller ? "CallerAddress" : p.ArgumentModifier + p.Name));
             string call = $"{Target(placed, ddi.Export is null ? "Machine" : "machine")}.{ddi.Name}({arguments})";
@@ -82,12 +82,12 @@ static class DdiWriter
         string back = ddi.Result is null ? "" : "return ";
         string passed = string.Join(", ", ddi.DriverParameters.Select(static p => p.ArgumentModifier + p.Name));
         string registers = string.Join(", ", ddi.DriverParameters.Select(RegisterOf));
-        string observed = $"{ddi.Name}Observed({passed});";
+        string observed = $"{ddi.Name}Observed({List(passed, ddi.CanFail ? "callerName, callerLine" : "")});";
         string[] afterwards = ddi.DoesNotReturn ? []
             : ddi.Result is { } value ? [Returned(value.Write("result")), "return result;"]
             : [Returned("0")];
-        string[] injected = ddi.DoesNotReturn ? []
-            : ["if (machine.Faults.Strikes(KernelExports." + field + ", CallerAddress, arguments, out ulong failure))", "{",
+        string[] injected = !ddi.CanFail ? []
+            : ["if (machine.Faults.Strikes(KernelExports." + field + ", CallerAddress, arguments, callerName, callerLine, out ulong failure))", "{",
                 .. ddi.DriverParameters.Where(static p => p.Modifier == "out ").Select(static p => $"    {p.Name} = default;"),
                 $"    {Returned("failure")}",
                 ddi.Result is { } failed ? $"    return {failed.Read("failure")};" : "    return;", "}"];
@@ -100,7 +100,7 @@ static class DdiWriter
                 }
 
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]{{(ddi.DoesNotReturn ? "\n    [global::System.Diagnostics.CodeAnalysis.DoesNotReturn]" : "")}}
-                {{ddi.ReturnType}} {{ddi.Name}}Observed({{string.Join(", ", ddi.DriverParameters.Select(static p => $"{p.Modifier}{p.Type} {p.Name}"))}})
+                {{ddi.ReturnType}} {{ddi.Name}}Observed({{List(string.Join(", ", ddi.DriverParameters.Select(static p => $"{p.Modifier}{p.Type} {p.Name}")), ddi.CanFail ? "string callerName, int callerLine" : "")}})
                 {
                     Machine machine = Machine;
                     DdiArguments arguments = new([{{registers}}]);
@@ -131,14 +131,14 @@ static class DdiWriter
         int lastRoutine = Array.FindLastIndex(parameters, static p => p.Routine is not null);
         text.Append('\n');
         AppendHead(text, ddi);
-        text.Append($"    protected {ddi.ReturnType} {ddi.Name}({Declarations(parameters.Select((p, i) => p with
+        text.Append($"    protected {ddi.ReturnType} {ddi.Name}({Declarations(ddi, parameters.Select((p, i) => p with
         {
             Type = p.Routine is null ? p.Type : p.Routine + "?",
             Default = i <= lastRoutine ? null : p.Default,
         }))}) =>\n");
         string arguments = string.Join(", ", parameters.Select(static p =>
             p.Routine is null ? p.ArgumentModifier + p.Name : $"Machine.Code.Routine({p.Name})"));
-        text.Append($"        {ddi.Name}({arguments});\n");
+        text.Append($"        {ddi.Name}({List(arguments, ddi.CanFail ? "callerName, callerLine" : "")});\n");
     }
 
     static void AppendHead(StringBuilder text, DdiModel ddi)
@@ -151,8 +151,13 @@ static class DdiWriter
     static string Target(PlacedDdi placed, string machine) =>
         placed.Property is { } property ? $"{machine}.{property}" : placed.Ddi.Component;
 
-    static string Declarations(IEnumerable<DdiParameter> parameters) => string.Join(", ", parameters.Select(static p =>
-        $"{p.Modifier}{p.Type} {p.Name}{(p.Default is { } value ? " = " + value : "")}"));
+    static string Declarations(DdiModel ddi, IEnumerable<DdiParameter> parameters) => List(
+        string.Join(", ", parameters.Select(static p => $"{p.Modifier}{p.Type} {p.Name}{(p.Default is { } value ? " = " + value : "")}")),
+        ddi.CanFail ? "[global::System.Runtime.CompilerServices.CallerMemberName] string callerName = \"\", "
+            + "[global::System.Runtime.CompilerServices.CallerLineNumber] int callerLine = 0" : "");
+
+    /// <summary>Both, with a comma where both are there.</summary>
+    static string List(string first, string second) => first.Length > 0 && second.Length > 0 ? $"{first}, {second}" : first + second;
 
     /// <remarks>
     /// Rows are text, and thunks are found when they are asked for, some at a time: code that makes them all takes longer to compile than a
@@ -200,7 +205,7 @@ static class DdiWriter
         {
             DdiModel ddi = rows[i].Ddi;
             ExportRow row = ddi.Export!;
-            text.Append($"            {i} {row.Name} {ddi.Name} {row.Module} {row.MinIrql} {row.MaxIrql} {ddi.ParameterSizes}\n");
+            text.Append($"            {i} {row.Name} {ddi.Name} {row.Module} {row.MinIrql} {row.MaxIrql} {row.Failure} {ddi.ParameterSizes}\n");
         }
         return text.Append(rows.Length == 0 ? "\n" : "").Append("            \"\"\";\n    }\n}\n").ToString();
     }

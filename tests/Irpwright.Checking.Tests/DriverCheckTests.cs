@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Irpwright.Samples;
 
 namespace Irpwright.Checking.Tests;
@@ -50,14 +51,14 @@ public class DriverCheckTests
         CheckFinding finding = Assert.Single(result.Findings);
         Assert.Equal(FailureKind.BugCheck, finding.Failure.Kind);
         Assert.Contains(finding.Schedule.Steps, step =>
-            step is { Answer: 1, Site: { } site } && site.Contains("ExAllocatePoolWithTag in Careless.DriverEntry", StringComparison.Ordinal));
+            step is { Answer: 1, Site: { } site } && site.Contains($"ExAllocatePoolWithTag in careless!Allocate, line {Careless.LineOfAllocation}", StringComparison.Ordinal));
     }
 
     sealed class Careless : WdmDriver
     {
         public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
         {
-            PVOID memory = ExAllocatePoolWithTag(POOL_TYPE.NonPagedPool, 64, 0x6572_6143);
+            PVOID memory = Allocate();
             new PKEVENT(memory.Address).Header.SignalState = 1;
             ExFreePoolWithTag(memory, 0x6572_6143);
             DriverObject.DriverUnload = Routine(Unload);
@@ -65,6 +66,14 @@ public class DriverCheckTests
         }
 
         void Unload(PDRIVER_OBJECT DriverObject) => DriverObject.DriverUnload = default;
+
+        // Without a frame of its own in optimised code: the place is where it stands in the source.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        PVOID Allocate() => ExAllocatePoolWithTag(POOL_TYPE.NonPagedPool, 64, 0x6572_6143);
+
+        public static int LineOfAllocation { get; } = Line() - 2;
+
+        static int Line([CallerLineNumber] int line = 0) => line;
     }
 
     [Fact]

@@ -58,7 +58,9 @@ sealed class Compiled
                 public string Module { get; init; } = "ntoskrnl.exe";
                 public byte MinIrql { get; init; }
                 public byte MaxIrql { get; init; } = 15;
+                public DdiFailure FailsWith { get; init; }
             }
+            public enum DdiFailure : byte { None, Null, Status }
             [AttributeUsage(AttributeTargets.Method)] public sealed class WdkInlineAttribute : Attribute;
             [AttributeUsage(AttributeTargets.Parameter)] public sealed class CallerAttribute : Attribute;
             [AttributeUsage(AttributeTargets.Struct)] public sealed class KernelEventAttribute : Attribute;
@@ -105,7 +107,7 @@ sealed class Compiled
             }
             public sealed class FaultInjection
             {
-                public bool Strikes(KernelExport export, ulong caller, DdiArguments arguments, out ulong failure) { failure = 0; return false; }
+                public bool Strikes(KernelExport export, ulong caller, DdiArguments arguments, string method, int line, out ulong failure) { failure = 0; return false; }
             }
             public sealed partial class Io { public string Log = ""; }
             public abstract partial class WdmDriver(Machine machine)

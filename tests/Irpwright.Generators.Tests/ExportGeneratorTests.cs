@@ -71,8 +71,8 @@ public sealed class ExportGeneratorTests
     public void An_alias_is_a_second_row_with_the_same_thunk()
     {
         Compiled compiled = Compiled.From(Declare("""[KernelExport("IofTest", Alias = "IoTest")] public void Test() { }"""));
-        Assert.Equal("0 IofTest Test ntoskrnl.exe 0 15", compiled.Line("KernelExports.g.cs", "IofTest Test"));
-        Assert.Equal("1 IoTest Test ntoskrnl.exe 0 15", compiled.Line("KernelExports.g.cs", "IoTest Test"));
+        Assert.Equal("0 IofTest Test ntoskrnl.exe 0 15 0", compiled.Line("KernelExports.g.cs", "IofTest Test"));
+        Assert.Equal("1 IoTest Test ntoskrnl.exe 0 15 0", compiled.Line("KernelExports.g.cs", "IoTest Test"));
         Assert.Equal("0 => &Thunks.IofTest,", compiled.Line("KernelExports.g.cs", "0 => &Thunks"));
         Assert.Equal("1 => &Thunks.IofTest,", compiled.Line("KernelExports.g.cs", "1 => &Thunks"));
         Assert.Equal("machine.Io.Test();", compiled.Line("WdmDriver.Ddis.g.cs", "machine.Io.Test("));
@@ -127,7 +127,7 @@ public sealed class ExportGeneratorTests
                 }
             }
             """).Load();
-        Assert.Equal("1234 -1 False UserMode -5 True FACE 7 C0000001 | 0 IofTest IoTest ntoskrnl.exe 1 2 8181188 from FACE: 4660;C0000001 | 1",
+        Assert.Equal("1234 -1 False UserMode -5 True FACE 7 C0000001 | 0 IofTest IoTest ntoskrnl.exe 1 2 0 8181188 from FACE: 4660;C0000001 | 1",
             program.GetType("Probe")!.GetMethod("Run")!.Invoke(null, null));
     }
 
@@ -152,11 +152,6 @@ public sealed class ExportGeneratorTests
                     Machine machine = Machine;
                     DdiArguments arguments = new([Object.Address, (byte)WaitMode, Alertable ? 1UL : 0UL, (uint)@event, Timeout is null ? 0UL : DdiArguments.ManagedVariable, Flag ? 1UL : 0UL]);
                     machine.Events.DdiCalled(KernelExports.KeWait, CallerAddress, arguments);
-                    if (machine.Faults.Strikes(KernelExports.KeWait, CallerAddress, arguments, out ulong failure))
-                    {
-                        machine.Events.DdiReturned(KernelExports.KeWait, CallerAddress, arguments, failure);
-                        return (global::Irpwright.Wdk.NTSTATUS)failure;
-                    }
                     var result = machine.Io.KeWait(Object, WaitMode, Alertable, @event, Timeout, Flag);
                     machine.Events.DdiReturned(KernelExports.KeWait, CallerAddress, arguments, (uint)result);
                     return result;
@@ -164,6 +159,28 @@ public sealed class ExportGeneratorTests
             }
 
             """, compiled.File("WdmDriver.Ddis.g.cs"));
+        compiled.Load();
+    }
+
+    [Fact]
+    public void A_DDI_that_may_fail_is_told_where_in_the_source_it_is_called()
+    {
+        Compiled compiled = Compiled.From(Declare("""
+            [KernelExport(FailsWith = DdiFailure.Status)] public NTSTATUS KeMake(PVOID Object, out int Length) { Length = 0; return default; }
+            """));
+        const string caller = "[global::System.Runtime.CompilerServices.CallerMemberName] string callerName = \"\", [global::System.Runtime.CompilerServices.CallerLineNumber] int callerLine = 0";
+        string text = compiled.File("WdmDriver.Ddis.g.cs");
+        Assert.Contains($"protected global::Irpwright.Wdk.NTSTATUS KeMake(global::Irpwright.Wdk.PVOID Object, out int Length, {caller})\n", text, StringComparison.Ordinal);
+        Assert.Contains("return KeMakeObserved(Object, out Length, callerName, callerLine);\n", text, StringComparison.Ordinal);
+        Assert.Contains("""
+                    if (machine.Faults.Strikes(KernelExports.KeMake, CallerAddress, arguments, callerName, callerLine, out ulong failure))
+                    {
+                        Length = default;
+                        machine.Events.DdiReturned(KernelExports.KeMake, CallerAddress, arguments, failure);
+                        return (global::Irpwright.Wdk.NTSTATUS)failure;
+                    }
+
+            """, text, StringComparison.Ordinal);
         compiled.Load();
     }
 
@@ -248,7 +265,7 @@ public sealed class ExportGeneratorTests
             [KernelExport("All", Module = "hal.dll")] public void Everything() { }
             """));
         string file = compiled.File("KernelExports.g.cs");
-        string[] rows = ["0 All Everything hal.dll 0 15 ", "1 ??0X@@ Mangled ntoskrnl.exe 1 15 ", "2 Zw Zw ntoskrnl.exe 0 2 "];
+        string[] rows = ["0 All Everything hal.dll 0 15 0 ", "1 ??0X@@ Mangled ntoskrnl.exe 1 15 0 ", "2 Zw Zw ntoskrnl.exe 0 2 0 "];
         Assert.Contains(string.Join('\n', rows.Select(row => "            " + row)), file, StringComparison.Ordinal);
         Assert.Contains("public static KernelExport __0X__ => Table.Rows[1];", file, StringComparison.Ordinal);
         compiled.Load();

@@ -106,7 +106,7 @@ public sealed partial class Probe
 
     // ---- The DDIs
 
-    public new PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, ulong NumberOfBytes, uint Tag) => base.ExAllocatePoolWithTag(PoolType, NumberOfBytes, Tag);
+    public PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, ulong NumberOfBytes, uint Tag) => base.ExAllocatePoolWithTag(PoolType, NumberOfBytes, Tag);
 
     public PVOID ExAllocatePool2(ulong Flags, ulong NumberOfBytes) => ExAllocatePool2(Flags, NumberOfBytes, Tag);
 
@@ -137,12 +137,12 @@ public sealed partial class Probe
 
     public void DeleteLookaside(PVOID list) => ExDeleteNPagedLookasideList(new PNPAGED_LOOKASIDE_LIST(list.Address));
 
-    public new PVOID MmAllocateContiguousMemory(ulong NumberOfBytes, PHYSICAL_ADDRESS HighestAcceptableAddress) =>
+    public PVOID MmAllocateContiguousMemory(ulong NumberOfBytes, PHYSICAL_ADDRESS HighestAcceptableAddress) =>
         base.MmAllocateContiguousMemory(NumberOfBytes, HighestAcceptableAddress);
 
     public new void MmFreeContiguousMemory(PVOID BaseAddress) => base.MmFreeContiguousMemory(BaseAddress);
 
-    public new PVOID MmMapIoSpace(PHYSICAL_ADDRESS PhysicalAddress, ulong NumberOfBytes, MEMORY_CACHING_TYPE CacheType) =>
+    public PVOID MmMapIoSpace(PHYSICAL_ADDRESS PhysicalAddress, ulong NumberOfBytes, MEMORY_CACHING_TYPE CacheType) =>
         base.MmMapIoSpace(PhysicalAddress, NumberOfBytes, CacheType);
 
     public new void MmUnmapIoSpace(PVOID BaseAddress, ulong NumberOfBytes) => base.MmUnmapIoSpace(BaseAddress, NumberOfBytes);
@@ -164,7 +164,7 @@ public sealed partial class Probe
 
     public new PVOID MmGetSystemAddressForMdlSafe(PMDL Mdl, MM_PAGE_PRIORITY Priority) => base.MmGetSystemAddressForMdlSafe(Mdl, Priority);
 
-    public new void MmProbeAndLockPages(PMDL MemoryDescriptorList, MODE AccessMode, LOCK_OPERATION Operation) =>
+    public void MmProbeAndLockPages(PMDL MemoryDescriptorList, MODE AccessMode, LOCK_OPERATION Operation) =>
         base.MmProbeAndLockPages(MemoryDescriptorList, AccessMode, Operation);
 
     public new void MmUnlockPages(PMDL MemoryDescriptorList) => base.MmUnlockPages(MemoryDescriptorList);

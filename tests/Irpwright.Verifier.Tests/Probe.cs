@@ -209,12 +209,12 @@ public sealed partial class Probe(string? deviceName) : WdmDriver
     public new PIO_STACK_LOCATION IoGetNextIrpStackLocation(PIRP Irp) => WdmDriver.IoGetNextIrpStackLocation(Irp);
 
     public new PDRIVER_CANCEL IoSetCancelRoutine(PIRP Irp, PDRIVER_CANCEL CancelRoutine) =>
-        WdmDriver.IoSetCancelRoutine(Irp, CancelRoutine);
+        base.IoSetCancelRoutine(Irp, CancelRoutine);
 
     public void SetCompletionRoutine(PIRP Irp, PIO_COMPLETION_ROUTINE routine, bool invoke = true) =>
         IoSetCompletionRoutine(Irp, routine, default, invoke, invoke, invoke);
 
-    public new PIRP IoAllocateIrp(sbyte StackSize, BOOLEAN ChargeQuota) => base.IoAllocateIrp(StackSize, ChargeQuota);
+    public PIRP IoAllocateIrp(sbyte StackSize, BOOLEAN ChargeQuota) => base.IoAllocateIrp(StackSize, ChargeQuota);
 
     public new void IoInitializeIrp(PIRP Irp, ushort PacketSize, sbyte StackSize) => base.IoInitializeIrp(Irp, PacketSize, StackSize);
 
@@ -244,7 +244,7 @@ public sealed partial class Probe(string? deviceName) : WdmDriver
 
     public new int KeSetEvent(PKEVENT Event, int Increment, BOOLEAN Wait) => base.KeSetEvent(Event, Increment, Wait);
 
-    public new NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, MODE WaitMode, BOOLEAN Alertable, long? Timeout) =>
+    public NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, MODE WaitMode, BOOLEAN Alertable, long? Timeout) =>
         base.KeWaitForSingleObject(Object, WaitReason, WaitMode, Alertable, Timeout);
 
     public new byte KfRaiseIrql(byte NewIrql) => base.KfRaiseIrql(NewIrql);

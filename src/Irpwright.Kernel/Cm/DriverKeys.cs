@@ -18,7 +18,7 @@ public sealed class DriverKeys
     /// <param name="DeviceObject">A PDO that the PnP manager knows.</param>
     /// <param name="DevInstKeyType">PLUGPLAY_REGKEY_DEVICE or _DRIVER, with or without _CURRENT_HWPROFILE.</param>
     /// <returns>STATUS_INVALID_PARAMETER, STATUS_INVALID_DEVICE_REQUEST for what is no PDO.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS IoOpenDeviceRegistryKey(PDEVICE_OBJECT DeviceObject, uint DevInstKeyType, uint DesiredAccess, out HANDLE DeviceRegKey)
     {
         DeviceRegKey = default;

@@ -21,7 +21,7 @@ public sealed class KeyServices
     /// <param name="Class">May be null.</param>
     /// <param name="Disposition">REG_CREATED_NEW_KEY or REG_OPENED_EXISTING_KEY; may be null.</param>
     /// <returns>STATUS_OBJECT_NAME_NOT_FOUND where a key above is missing, STATUS_CHILD_MUST_BE_VOLATILE, STATUS_KEY_DELETED, STATUS_INVALID_PARAMETER.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS ZwCreateKey(out HANDLE KeyHandle, uint DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes, uint TitleIndex, PUNICODE_STRING Class,
         uint CreateOptions, PULONG Disposition)
     {
@@ -45,7 +45,7 @@ public sealed class KeyServices
 
     /// <summary>Opens a key.</summary>
     /// <returns>STATUS_OBJECT_NAME_NOT_FOUND, STATUS_INVALID_HANDLE, STATUS_OBJECT_TYPE_MISMATCH, STATUS_KEY_DELETED.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS ZwOpenKey(out HANDLE KeyHandle, uint DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes) =>
         Open(ObjectAttributes, DesiredAccess, RegNtPreOpenKeyEx, RegNtPostOpenKeyEx, 0, default, null, out KeyHandle);
 
@@ -144,7 +144,7 @@ public sealed class KeyServices
     /// <summary>Reads a value.</summary>
     /// <param name="ValueName">Empty for the default value.</param>
     /// <returns>STATUS_OBJECT_NAME_NOT_FOUND, and as <see cref="ZwQueryKey"/>.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS ZwQueryValueKey(HANDLE KeyHandle, PUNICODE_STRING ValueName, KEY_VALUE_INFORMATION_CLASS KeyValueInformationClass,
         PVOID KeyValueInformation, uint Length, out uint ResultLength)
     {
@@ -177,7 +177,7 @@ public sealed class KeyServices
     /// <param name="Type">REG_*.</param>
     /// <param name="DataSize">Bytes, the terminator of strings included.</param>
     /// <returns>STATUS_INVALID_HANDLE, STATUS_KEY_DELETED.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS ZwSetValueKey(HANDLE KeyHandle, PUNICODE_STRING ValueName, uint TitleIndex, uint Type, PVOID Data, uint DataSize)
     {
         var value = new RegistryValue(Strings.Read(ValueName), Type, DataSize == 0 ? [] : GuestMemory.Read(Data.Address, (int)DataSize).ToArray());

@@ -1,4 +1,3 @@
-using System.Collections.Frozen;
 using Irpwright.Wdk;
 
 namespace Irpwright.Kernel;
@@ -13,48 +12,9 @@ public sealed class FaultInjection
     /// <summary>Begins the name of every question of this kind.</summary>
     public const string SitePrefix = "fails: ";
 
-    enum Failure : byte
-    {
-        /// <summary>Returns NULL.</summary>
-        Null,
-        /// <summary>Returns STATUS_INSUFFICIENT_RESOURCES.</summary>
-        Status,
-        /// <summary>Raises STATUS_INSUFFICIENT_RESOURCES.</summary>
-        Raise,
-        /// <summary>An alertable wait returns STATUS_ALERTED at once.</summary>
-        Alert,
-    }
-
     // Bits of POOL_TYPE and POOL_FLAGS that have an allocation raise.
     const ulong PoolRaiseIfAllocationFailure = 16, PoolFlagRaiseOnFailure = 0x20;
     const int BugCheckOnFailureArgument = 4;
-
-    static readonly FrozenDictionary<KernelExport, Failure> Routines = new (Failure Failure, string[] Names)[]
-    {
-        (Failure.Null,
-        [
-            "ExAllocatePool", "ExAllocatePoolWithTag", "ExAllocatePoolWithTagPriority", "ExAllocatePool2", "ExAllocatePool3",
-            "ExAllocateFromNPagedLookasideList", "ExAllocateFromPagedLookasideList", "ExAllocateFromLookasideListEx", "ExAllocateTimer",
-            "IoAllocateIrp", "IoAllocateIrpEx", "IoAllocateMdl", "IoAllocateWorkItem", "IoAllocateErrorLogEntry", "IoMakeAssociatedIrp",
-            "IoBuildAsynchronousFsdRequest", "IoBuildDeviceIoControlRequest", "IoBuildSynchronousFsdRequest", "MmMapLockedPagesSpecifyCache",
-            "MmMapIoSpace", "MmMapIoSpaceEx", "MmAllocateContiguousMemory", "MmAllocateContiguousMemorySpecifyCache", "MmAllocateNonCachedMemory",
-            "MmAllocatePagesForMdl", "MmAllocatePagesForMdlEx", "MmAllocateMappingAddress",
-        ]),
-        (Failure.Status,
-        [
-            "IoSetCompletionRoutineEx", "IoCreateDevice", "IoCreateDeviceSecure", "IoCreateSymbolicLink", "IoRegisterDeviceInterface",
-            "IoSetDeviceInterfaceState", "IoRegisterShutdownNotification", "IoRegisterPlugPlayNotification", "IoAllocateDriverObjectExtension",
-            "IoAttachDeviceToDeviceStackSafe", "IoConnectInterrupt", "IoConnectInterruptEx", "IoOpenDeviceRegistryKey", "IoGetDeviceProperty",
-            "IoWMIRegistrationControl", "ObReferenceObjectByHandle", "ObOpenObjectByPointer", "PoRequestPowerIrp", "PsCreateSystemThread",
-            "RtlAnsiStringToUnicodeString", "RtlUnicodeStringToAnsiString", "RtlDuplicateUnicodeString", "ZwOpenKey", "ZwCreateKey",
-            "ZwOpenFile", "ZwCreateFile", "ZwQueryValueKey", "ZwSetValueKey", "ExInitializeLookasideListEx", "ExCreateCallback",
-        ]),
-        (Failure.Alert, ["KeWaitForSingleObject", "KeWaitForMultipleObjects", "KeDelayExecutionThread"]),
-        (Failure.Raise, ["ExAllocatePoolWithQuota", "ExAllocatePoolWithQuotaTag", "MmProbeAndLockPages"]),
-    }
-        .SelectMany(group => group.Names, (group, name) => (Export: KernelExports.Find(name), group.Failure))
-        .Where(row => row.Export is not null)
-        .ToFrozenDictionary(row => row.Export!, row => row.Failure);
 
     readonly Machine machine;
 
@@ -66,29 +26,44 @@ public sealed class FaultInjection
     /// <summary>Names of drivers whose calls do not fail, such as one that only plays a part.</summary>
     public IReadOnlyCollection<string> Spared { get; set; } = [];
 
-    /// <summary>Decides about a call that a driver makes.</summary>
+    /// <summary>Decides about a call that a compiled driver makes.</summary>
+    /// <param name="caller">Its return address.</param>
     /// <param name="result">What the routine returns if it fails.</param>
     /// <exception cref="NtStatusException">It fails by raising.</exception>
     internal bool Strikes(KernelExport export, ulong caller, DdiArguments arguments, out ulong result)
     {
         result = 0;
-        return IsOn && Decide(export, caller, arguments, out result);
+        return Asks(export, caller, arguments) is not null
+            && Strikes(export, arguments, machine.BugChecks.SymbolAt?.Invoke(caller) ?? Format.Address(caller), out result);
     }
 
-    bool Decide(KernelExport export, ulong caller, DdiArguments arguments, out ulong result)
+    /// <summary>Decides about a call that a C# driver makes; where it stands in the source is the same in every run, where in the host's code is not.</summary>
+    /// <inheritdoc cref="Strikes(KernelExport, ulong, DdiArguments, out ulong)"/>
+    internal bool Strikes(KernelExport export, ulong caller, DdiArguments arguments, string method, int line, out ulong result)
     {
         result = 0;
-        if (!Routines.TryGetValue(export, out Failure failure) || machine.TryGetCurrentThread() is null) return false;
+        return Asks(export, caller, arguments) is { } driver && Strikes(export, arguments, $"{driver.Name}!{method}, line {line}", out result);
+    }
+
+    /// <returns>The driver that calls; null if the call cannot fail.</returns>
+    Driver? Asks(KernelExport export, ulong caller, DdiArguments arguments)
+    {
+        if (!IsOn || export.FailsWith == DdiFailure.None || machine.TryGetCurrentThread() is null) return null;
         // There the routine cannot fail without stopping the system.
-        if (export == KernelExports.MmMapLockedPagesSpecifyCache && (uint)arguments[BugCheckOnFailureArgument] != 0) return false;
-        if (failure == Failure.Alert && (byte)arguments[AlertableArgumentOf(export)] == 0) return false;
+        if (export == KernelExports.MmMapLockedPagesSpecifyCache && (uint)arguments[BugCheckOnFailureArgument] != 0) return null;
+        if (export.FailsWith == DdiFailure.Alert && (byte)arguments[AlertableArgumentOf(export)] == 0) return null;
         // Drivers that are part of the kernel are not found.
-        if (machine.Drivers.FindByCode(caller) is not { } driver || Spared.Contains(driver.Name)) return false;
-        if (!machine.Choices.Choose($"{SitePrefix}{export.SourceName} in {PlaceOf(caller)}")) return false;
-        if (failure == Failure.Raise || Raises(export, arguments[0]))
+        return machine.Drivers.FindByCode(caller) is { } driver && !Spared.Contains(driver.Name) ? driver : null;
+    }
+
+    bool Strikes(KernelExport export, DdiArguments arguments, string place, out ulong result)
+    {
+        result = 0;
+        if (!machine.Choices.Choose($"{SitePrefix}{export.SourceName} in {place}")) return false;
+        if (export.FailsWith == DdiFailure.Raise || Raises(export, arguments[0]))
             throw new NtStatusException(NTSTATUS.STATUS_INSUFFICIENT_RESOURCES, $"{export.SourceName} was made to fail.");
-        if (failure == Failure.Status) result = unchecked((uint)NTSTATUS.STATUS_INSUFFICIENT_RESOURCES);
-        else if (failure == Failure.Alert) result = (uint)NTSTATUS.STATUS_ALERTED;
+        if (export.FailsWith == DdiFailure.Status) result = unchecked((uint)NTSTATUS.STATUS_INSUFFICIENT_RESOURCES);
+        else if (export.FailsWith == DdiFailure.Alert) result = (uint)NTSTATUS.STATUS_ALERTED;
         return true;
     }
 
@@ -105,13 +80,4 @@ public sealed class FaultInjection
         "ExAllocatePool2" or "ExAllocatePool3" => (flags & PoolFlagRaiseOnFailure) != 0,
         _ => false,
     };
-
-    /// <summary>The place in the driver: for C# drivers method and offset, as their calls have no address of their own.</summary>
-    string PlaceOf(ulong caller)
-    {
-        if (machine.Code.RoutineAt(caller) is null) return machine.BugChecks.SymbolAt?.Invoke(caller) ?? Format.Address(caller);
-        System.Diagnostics.StackFrame? frame = Array.Find(new System.Diagnostics.StackTrace().GetFrames(), static f =>
-            f.GetMethod()?.DeclaringType is { } type && type != typeof(WdmDriver) && type.IsAssignableTo(typeof(WdmDriver)));
-        return frame is null ? "a C# driver" : $"{frame.GetMethod()!.DeclaringType!.Name}.{frame.GetMethod()!.Name}+{frame.GetILOffset()}";
-    }
 }

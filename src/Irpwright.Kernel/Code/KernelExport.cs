@@ -20,6 +20,24 @@ public sealed class KernelExportAttribute(string? name = null) : Attribute
 
     /// <summary>Highest IRQL at which the documentation allows the call.</summary>
     public byte MaxIrql { get; init; } = 15;
+
+    /// <summary>What becomes of a call when resources are short; <see cref="FaultInjection"/> has it happen.</summary>
+    public DdiFailure FailsWith { get; init; }
+}
+
+/// <summary>How a kernel routine fails that can fail through no fault of its caller.</summary>
+public enum DdiFailure : byte
+{
+    /// <summary>It does not.</summary>
+    None,
+    /// <summary>Returns NULL.</summary>
+    Null,
+    /// <summary>Returns STATUS_INSUFFICIENT_RESOURCES.</summary>
+    Status,
+    /// <summary>Raises STATUS_INSUFFICIENT_RESOURCES.</summary>
+    Raise,
+    /// <summary>Returns STATUS_ALERTED at once from an alertable wait.</summary>
+    Alert,
 }
 
 /// <summary>Marks a DDI that the WDK defines inline: compiled drivers carry its code, so it has no export.</summary>
@@ -35,7 +53,7 @@ public sealed unsafe class KernelExport
 {
     delegate*<Machine, ulong*, void> thunk;
 
-    /// <param name="row">Index, name, name in source, module, lowest and highest IRQL, and parameter sizes, with a space between each.</param>
+    /// <param name="row">Index, name, name in source, module, lowest and highest IRQL, failure, and parameter sizes, with a space between each.</param>
     internal KernelExport(string row)
     {
         string[] columns = row.Split(' ');
@@ -45,7 +63,8 @@ public sealed unsafe class KernelExport
         Module = columns[3];
         MinIrql = byte.Parse(columns[4]);
         MaxIrql = byte.Parse(columns[5]);
-        ParameterSizes = columns[6];
+        FailsWith = (DdiFailure)byte.Parse(columns[6]);
+        ParameterSizes = columns[7];
     }
 
     /// <summary>Position in <see cref="KernelExports.All"/>; gives the routine its address.</summary>
@@ -62,6 +81,8 @@ public sealed unsafe class KernelExport
     public byte MinIrql { get; }
 
     public byte MaxIrql { get; }
+
+    public DdiFailure FailsWith { get; }
 
     /// <summary>Named parameters; those of a variable argument list do not count.</summary>
     public int ParameterCount => ParameterSizes.Length;

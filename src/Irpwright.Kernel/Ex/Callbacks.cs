@@ -53,7 +53,7 @@ public sealed class Callbacks
     /// <param name="Create">TRUE creates it if it cannot be opened.</param>
     /// <param name="AllowMultipleCallbacks">For a new object: whether more than one routine may be registered.</param>
     /// <returns>STATUS_UNSUCCESSFUL without a name; otherwise as ZwCreateDirectoryObject and ZwOpenDirectoryObject.</returns>
-    [KernelExport(MaxIrql = APC_LEVEL)]
+    [KernelExport(MaxIrql = APC_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS ExCreateCallback(out PVOID CallbackObject, POBJECT_ATTRIBUTES ObjectAttributes, BOOLEAN Create, BOOLEAN AllowMultipleCallbacks)
     {
         CallbackObject = default;

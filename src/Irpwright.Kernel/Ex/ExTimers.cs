@@ -42,7 +42,7 @@ public sealed class ExTimers
     /// <param name="Attributes">EX_TIMER_*; without EX_TIMER_NOTIFICATION it is a synchronization timer.</param>
     /// <returns>NULL when memory is short.</returns>
     /// <exception cref="BugCheckException">EX_TIMER_HIGH_RESOLUTION and EX_TIMER_NO_WAKE were both given.</exception>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PEX_TIMER ExAllocateTimer(PEXT_CALLBACK Callback, PVOID CallbackContext, uint Attributes)
     {
         if ((Attributes & (EX_TIMER_HIGH_RESOLUTION | EX_TIMER_NO_WAKE)) == (EX_TIMER_HIGH_RESOLUTION | EX_TIMER_NO_WAKE))

@@ -64,7 +64,7 @@ public sealed class Lookasides
     /// <param name="Flags">0, EX_LOOKASIDE_LIST_EX_FLAGS_RAISE_ON_FAIL or EX_LOOKASIDE_LIST_EX_FLAGS_FAIL_NO_RAISE.</param>
     /// <returns>STATUS_SUCCESS; STATUS_INVALID_PARAMETER_4 or _5 for an invalid pool type or flags.</returns>
     /// <inheritdoc cref="ExInitializeNPagedLookasideList"/>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUNCTION_EX Allocate, PFREE_FUNCTION_EX Free, POOL_TYPE PoolType,
         uint Flags, ulong Size, uint Tag, ushort Depth)
     {

@@ -116,19 +116,19 @@ public sealed class Pool
     /// <summary>Allocates memory that is not initialised. IRQL &lt;= DISPATCH_LEVEL, for paged pool &lt;= APC_LEVEL.</summary>
     /// <returns>NULL when there is none, unless POOL_RAISE_IF_ALLOCATION_FAILURE is set in <paramref name="PoolType"/>.</returns>
     /// <exception cref="NtStatusException">STATUS_INSUFFICIENT_RESOURCES, in that case.</exception>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, ulong NumberOfBytes, uint Tag, [Caller] ulong caller = 0) =>
         AllocateForDriver(PoolType, NumberOfBytes, Tag, caller, zero: false, ((int)PoolType & POOL_RAISE_IF_ALLOCATION_FAILURE) != 0);
 
     /// <summary>The same without a tag; obsolete. IRQL &lt;= DISPATCH_LEVEL, for paged pool &lt;= APC_LEVEL.</summary>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PVOID ExAllocatePool(POOL_TYPE PoolType, ulong NumberOfBytes, [Caller] ulong caller = 0) =>
         ExAllocatePoolWithTag(PoolType, NumberOfBytes, AnonymousTag, caller);
 
     /// <summary>
     /// The same with a priority, which only matters when memory is short. IRQL &lt;= DISPATCH_LEVEL, for paged pool &lt;= APC_LEVEL.
     /// </summary>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PVOID ExAllocatePoolWithTagPriority(POOL_TYPE PoolType, ulong NumberOfBytes, uint Tag, uint Priority,
         [Caller] ulong caller = 0) =>
         ExAllocatePoolWithTag(PoolType, NumberOfBytes, Tag, caller);
@@ -138,7 +138,7 @@ public sealed class Pool
     /// </summary>
     /// <returns>NULL when there is none and POOL_QUOTA_FAIL_INSTEAD_OF_RAISE is set in <paramref name="PoolType"/>.</returns>
     /// <exception cref="NtStatusException">STATUS_INSUFFICIENT_RESOURCES, without that flag.</exception>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Raise)]
     public PVOID ExAllocatePoolWithQuotaTag(POOL_TYPE PoolType, ulong NumberOfBytes, uint Tag, [Caller] ulong caller = 0) =>
         AllocateForDriver(PoolType, NumberOfBytes, Tag, caller, zero: false, ((int)PoolType & POOL_QUOTA_FAIL_INSTEAD_OF_RAISE) == 0);
 
@@ -154,7 +154,7 @@ public sealed class Pool
     /// <param name="Tag">Not 0.</param>
     /// <returns>NULL for invalid arguments or when there is no memory, unless POOL_FLAG_RAISE_ON_FAILURE is given.</returns>
     /// <exception cref="NtStatusException">STATUS_INVALID_PARAMETER or STATUS_INSUFFICIENT_RESOURCES, in that case.</exception>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PVOID ExAllocatePool2(ulong Flags, ulong NumberOfBytes, uint Tag, [Caller] ulong caller = 0)
     {
         var flags = (POOL_FLAGS)Flags;

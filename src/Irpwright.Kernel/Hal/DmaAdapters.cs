@@ -38,7 +38,7 @@ public sealed class DmaAdapters
     /// <param name="PhysicalDeviceObject">May be null.</param>
     /// <param name="NumberOfMapRegisters">Receives how many pages one transfer can have.</param>
     /// <returns>NULL when memory is short, or there is no such version or channel. Freed with PutDmaAdapter.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Null)]
     public PDMA_ADAPTER IoGetDmaAdapter(PDEVICE_OBJECT PhysicalDeviceObject, PDEVICE_DESCRIPTION DeviceDescription, out uint NumberOfMapRegisters)
     {
         NumberOfMapRegisters = 0;

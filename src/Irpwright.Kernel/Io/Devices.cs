@@ -17,7 +17,7 @@ public sealed class Devices
     /// <summary>Creates a device object for a driver. IRQL &lt;= APC_LEVEL. (DEV-01 to DEV-03)</summary>
     /// <param name="DeviceExtensionSize">Bytes behind the object for the driver's own use, zeroed.</param>
     /// <param name="DeviceName">May be null: a device without a name.</param>
-    [KernelExport(MaxIrql = APC_LEVEL)]
+    [KernelExport(MaxIrql = APC_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS IoCreateDevice(
         PDRIVER_OBJECT DriverObject, uint DeviceExtensionSize, PUNICODE_STRING DeviceName, uint DeviceType, DEVICE_CHARACTERISTICS DeviceCharacteristics, BOOLEAN Exclusive, out PDEVICE_OBJECT DeviceObject)
     {
@@ -142,7 +142,7 @@ public sealed class Devices
     }
 
     /// <summary>As <see cref="IoAttachDeviceToDeviceStack"/>, storing the lower device before any IRP can arrive. IRQL &lt;= DISPATCH_LEVEL. (DEV-09)</summary>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS IoAttachDeviceToDeviceStackSafe(PDEVICE_OBJECT SourceDevice, PDEVICE_OBJECT TargetDevice, ref PDEVICE_OBJECT AttachedToDeviceObject)
     {
         lock (gate)
@@ -202,7 +202,7 @@ public sealed class Devices
     }
 
     /// <summary>The top of a named device's stack and a file object that keeps it open. IRQL = PASSIVE_LEVEL. (DEV-15)</summary>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS IoGetDeviceObjectPointer(PUNICODE_STRING ObjectName, uint DesiredAccess, out PFILE_OBJECT FileObject, out PDEVICE_OBJECT DeviceObject)
     {
         FileObject = default;

@@ -31,7 +31,7 @@ public sealed class DriverExtensions
     /// <param name="ClientIdentificationAddress">Finds the area again; any value that is not used for this driver yet.</param>
     /// <param name="DriverObjectExtensionSize">Bytes.</param>
     /// <returns>STATUS_OBJECT_NAME_COLLISION when the value is used, STATUS_INSUFFICIENT_RESOURCES when memory is short.</returns>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS IoAllocateDriverObjectExtension(
         PDRIVER_OBJECT DriverObject, PVOID ClientIdentificationAddress, uint DriverObjectExtensionSize, out PVOID DriverObjectExtension, [Caller] ulong caller = 0)
     {

@@ -50,7 +50,7 @@ public sealed class ErrorLog
     /// <param name="IoObject">A device or driver object; referenced until the entry is written or freed.</param>
     /// <param name="EntrySize">Bytes of IO_ERROR_LOG_PACKET, dump data and strings, up to ERROR_LOG_MAXIMUM_SIZE.</param>
     /// <returns>NULL when the size is wrong or memory is short.</returns>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PVOID IoAllocateErrorLogEntry(PVOID IoObject, byte EntrySize, [Caller] ulong caller = 0)
     {
         if (EntrySize is < IO_ERROR_LOG_PACKET.SizeOf or > ERROR_LOG_MAXIMUM_SIZE) return default;

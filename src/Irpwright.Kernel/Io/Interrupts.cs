@@ -52,7 +52,7 @@ public sealed class Interrupts
     /// STATUS_INVALID_PARAMETER when no processor was given, the vector does not exist or has another IRQL, or others use it and it
     /// cannot be shared. STATUS_INSUFFICIENT_RESOURCES.
     /// </returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS IoConnectInterrupt(
         out PKINTERRUPT InterruptObject, PKSERVICE_ROUTINE ServiceRoutine, PVOID ServiceContext, PKSPIN_LOCK SpinLock, uint Vector, byte Irql,
         byte SynchronizeIrql, KINTERRUPT_MODE InterruptMode, BOOLEAN ShareVector, KAFFINITY ProcessorEnableMask, BOOLEAN FloatingSave)
@@ -111,7 +111,7 @@ public sealed class Interrupts
     /// STATUS_INVALID_PARAMETER_1 for a version that does not exist, STATUS_INVALID_PARAMETER_10 without a processor,
     /// STATUS_INVALID_PARAMETER without a device or for a vector in use, STATUS_NOT_FOUND for a device or vector without interrupt.
     /// </returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS IoConnectInterruptEx(PIO_CONNECT_INTERRUPT_PARAMETERS Parameters)
     {
         switch (Parameters.Version)

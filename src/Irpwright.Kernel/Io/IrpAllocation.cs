@@ -18,7 +18,7 @@ public sealed class IrpAllocation
 
     /// <summary>Allocates an IRP that belongs to no thread. IRQL &lt;= DISPATCH_LEVEL. (ALLOC-01, ALLOC-03)</summary>
     /// <returns>Null when memory is short.</returns>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PIRP IoAllocateIrp(sbyte StackSize, BOOLEAN ChargeQuota) =>
         Allocate(StackSize, IrpOrigin.Allocated, ChargeQuota ? IRP_QUOTA_CHARGED : 0);
 

@@ -15,7 +15,7 @@ public sealed class IrpBuilders
     /// Builds a device control IRP that the I/O manager finishes in the current thread. IRQL &lt;= APC_LEVEL. (BUILD-01 to BUILD-07)
     /// </summary>
     /// <returns>Null when memory is short or a buffer cannot be locked.</returns>
-    [KernelExport(MaxIrql = APC_LEVEL)]
+    [KernelExport(MaxIrql = APC_LEVEL, FailsWith = DdiFailure.Null)]
     public PIRP IoBuildDeviceIoControlRequest(
         uint IoControlCode, PDEVICE_OBJECT DeviceObject, PVOID InputBuffer, uint InputBufferLength, PVOID OutputBuffer, uint OutputBufferLength,
         BOOLEAN InternalDeviceIoControl, PKEVENT Event, PIO_STATUS_BLOCK IoStatusBlock)
@@ -40,7 +40,7 @@ public sealed class IrpBuilders
     /// </summary>
     /// <param name="StartingOffset">Byte offset for read and write.</param>
     /// <returns>Null when memory is short or the buffer cannot be locked.</returns>
-    [KernelExport(MaxIrql = APC_LEVEL)]
+    [KernelExport(MaxIrql = APC_LEVEL, FailsWith = DdiFailure.Null)]
     public PIRP IoBuildAsynchronousFsdRequest(
         uint MajorFunction, PDEVICE_OBJECT DeviceObject, PVOID Buffer, uint Length, long? StartingOffset, PIO_STATUS_BLOCK IoStatusBlock) =>
         BuildFsdRequest(IrpOrigin.Asynchronous, MajorFunction, DeviceObject, Buffer, Length, StartingOffset, IoStatusBlock);
@@ -49,7 +49,7 @@ public sealed class IrpBuilders
     /// As <see cref="IoBuildAsynchronousFsdRequest"/>, but the I/O manager finishes the IRP in the current thread and signals
     /// <paramref name="Event"/>. IRQL &lt;= APC_LEVEL. (BUILD-12, BUILD-13)
     /// </summary>
-    [KernelExport(MaxIrql = APC_LEVEL)]
+    [KernelExport(MaxIrql = APC_LEVEL, FailsWith = DdiFailure.Null)]
     public PIRP IoBuildSynchronousFsdRequest(
         uint MajorFunction, PDEVICE_OBJECT DeviceObject, PVOID Buffer, uint Length, long? StartingOffset, PKEVENT Event, PIO_STATUS_BLOCK IoStatusBlock)
     {
@@ -61,7 +61,7 @@ public sealed class IrpBuilders
     }
 
     /// <summary>Allocates an IRP whose completion counts towards its master's. IRQL &lt;= DISPATCH_LEVEL. (ASSOC-01)</summary>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PIRP IoMakeAssociatedIrp(PIRP Irp, sbyte StackSize)
     {
         PIRP associated = machine.Irps.Allocate(StackSize, IrpOrigin.Associated);

@@ -136,7 +136,7 @@ public sealed class IrpCompletion
     /// </summary>
     /// <param name="DeviceObject">Of the registering driver; referenced while the routine runs.</param>
     /// <returns>STATUS_INSUFFICIENT_RESOURCES, and nothing is registered, when memory is short.</returns>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS IoSetCompletionRoutineEx(
         PDEVICE_OBJECT DeviceObject, PIRP Irp, PIO_COMPLETION_ROUTINE CompletionRoutine, PVOID Context, BOOLEAN InvokeOnSuccess, BOOLEAN InvokeOnError, BOOLEAN InvokeOnCancel, [Caller] ulong caller = 0)
     {

@@ -14,7 +14,7 @@ public sealed class Shutdown
     internal Shutdown(Machine machine) => this.machine = machine;
 
     /// <summary>Has IRP_MJ_SHUTDOWN sent to a device before the file systems are flushed. IRQL = PASSIVE_LEVEL.</summary>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS IoRegisterShutdownNotification(PDEVICE_OBJECT DeviceObject) => Register(early, DeviceObject);
 
     /// <summary>Has IRP_MJ_SHUTDOWN sent to a device after the file systems are flushed. IRQL = PASSIVE_LEVEL.</summary>

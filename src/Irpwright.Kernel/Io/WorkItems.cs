@@ -40,7 +40,7 @@ public sealed class WorkItems
 
     /// <summary>Allocates a work item for a device. IRQL &lt;= DISPATCH_LEVEL.</summary>
     /// <returns>NULL when memory is short.</returns>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PIO_WORKITEM IoAllocateWorkItem(PDEVICE_OBJECT DeviceObject, [Caller] ulong caller = 0)
     {
         var item = new PIO_WORKITEM(machine.Pool.Allocate(POOL_TYPE.NonPagedPoolNx, IO_WORKITEM.SizeOf, Tag, caller));

@@ -107,7 +107,7 @@ public sealed class Dispatcher
     /// <returns>STATUS_SUCCESS, STATUS_ABANDONED, STATUS_TIMEOUT, STATUS_ALERTED or STATUS_USER_APC.</returns>
     /// <exception cref="BugCheckException">0xB8 when it would have to wait at DISPATCH_LEVEL or above.</exception>
     /// <exception cref="NtStatusException">STATUS_MUTANT_LIMIT_EXCEEDED.</exception>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Alert)]
     public NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, MODE WaitMode, BOOLEAN Alertable, long? Timeout) =>
         Wait(new ReadOnlySpan<PVOID>(in Object), WAIT_TYPE.WaitAny, WaitMode, Alertable, Timeout, default);
 
@@ -123,7 +123,7 @@ public sealed class Dispatcher
     /// </returns>
     /// <exception cref="BugCheckException">MAXIMUM_WAIT_OBJECTS_EXCEEDED, or 0xB8 as above.</exception>
     /// <inheritdoc cref="KeWaitForSingleObject"/>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Alert)]
     public NTSTATUS KeWaitForMultipleObjects(uint Count, PPVOID Object, WAIT_TYPE WaitType, KWAIT_REASON WaitReason, MODE WaitMode,
         BOOLEAN Alertable, long? Timeout, PKWAIT_BLOCK WaitBlockArray)
     {
@@ -150,7 +150,7 @@ public sealed class Dispatcher
     /// <param name="Interval">100 ns units: negative = relative, positive = system time.</param>
     /// <returns>STATUS_SUCCESS when the time is over, STATUS_ALERTED or STATUS_USER_APC.</returns>
     /// <exception cref="BugCheckException">0xB8 at DISPATCH_LEVEL or above.</exception>
-    [KernelExport(MaxIrql = APC_LEVEL)]
+    [KernelExport(MaxIrql = APC_LEVEL, FailsWith = DdiFailure.Alert)]
     public NTSTATUS KeDelayExecutionThread(MODE WaitMode, BOOLEAN Alertable, in LARGE_INTEGER Interval)
     {
         RequireWaitAllowed(machine.CurrentThread);

@@ -28,7 +28,7 @@ public sealed class IoSpace
     /// <param name="NumberOfBytes">Greater than zero.</param>
     /// <param name="CacheType">Without effect.</param>
     /// <returns>Where the first byte is seen; NULL when there is no room.</returns>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PVOID MmMapIoSpace(PHYSICAL_ADDRESS PhysicalAddress, ulong NumberOfBytes, MEMORY_CACHING_TYPE CacheType) =>
         Map((ulong)PhysicalAddress, NumberOfBytes, PageAccess.ReadWrite);
 
@@ -39,7 +39,7 @@ public sealed class IoSpace
     /// PAGE_WRITECOMBINE if wanted, which have no effect. Code is never executed from there.
     /// </param>
     /// <returns>Where the first byte is seen; NULL when there is no room or <paramref name="Protect"/> is none of these.</returns>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PVOID MmMapIoSpaceEx(PHYSICAL_ADDRESS PhysicalAddress, ulong NumberOfBytes, uint Protect)
     {
         bool both = (Protect & (PAGE_NOCACHE | PAGE_WRITECOMBINE)) == (PAGE_NOCACHE | PAGE_WRITECOMBINE);

@@ -54,7 +54,7 @@ public sealed unsafe class Mdls
     /// <param name="ChargeQuota">Without effect.</param>
     /// <param name="Irp">IRP to attach it to, or NULL.</param>
     /// <returns>NULL when memory is short.</returns>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PMDL IoAllocateMdl(PVOID VirtualAddress, uint Length, BOOLEAN SecondaryBuffer, BOOLEAN ChargeQuota, PIRP Irp,
         [Caller] ulong caller = 0)
     {
@@ -139,7 +139,7 @@ public sealed unsafe class Mdls
     /// Locks the pages of the buffer and describes them (MDL-04). IRQL &lt;= APC_LEVEL, for nonpaged memory &lt;= DISPATCH_LEVEL.
     /// </summary>
     /// <exception cref="NtStatusException">STATUS_ACCESS_VIOLATION: the buffer does not allow the access. The MDL is unchanged.</exception>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Raise)]
     public void MmProbeAndLockPages(PMDL MemoryDescriptorList, MODE AccessMode, LOCK_OPERATION Operation)
     {
         PMDL mdl = MemoryDescriptorList;
@@ -293,7 +293,7 @@ public sealed unsafe class Mdls
     /// The buffer's address there, with the buffer's offset in its page. NULL when frames do not follow each other.
     /// </returns>
     /// <exception cref="NtStatusException">STATUS_INSUFFICIENT_RESOURCES: a mapping into user space failed.</exception>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PVOID MmMapLockedPagesSpecifyCache(PMDL MemoryDescriptorList, MODE AccessMode, MEMORY_CACHING_TYPE CacheType,
         PVOID RequestedAddress, uint BugCheckOnFailure, MM_PAGE_PRIORITY Priority)
     {

@@ -33,14 +33,14 @@ public sealed class PhysicalPages
     /// <param name="HighAddress">Last one.</param>
     /// <param name="SkipBytes">Without effect: one range is enough.</param>
     /// <returns>NULL when there are none. After MmFreePagesFromMdl the driver frees the MDL with ExFreePool.</returns>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PMDL MmAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes, ulong TotalBytes, [Caller] ulong caller = 0) =>
         MmAllocatePagesForMdlEx(LowAddress, HighAddress, SkipBytes, TotalBytes, MEMORY_CACHING_TYPE.MmCached, 0, caller);
 
     /// <summary>The same with a way of caching, which has no effect, and flags. IRQL &lt;= DISPATCH_LEVEL.</summary>
     /// <param name="Flags">MM_DONT_ZERO_ALLOCATION and the like; pages are zeroed in any case.</param>
     /// <inheritdoc cref="MmAllocatePagesForMdl"/>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes, ulong TotalBytes,
         MEMORY_CACHING_TYPE CacheType, uint Flags, [Caller] ulong caller = 0)
     {
@@ -89,7 +89,7 @@ public sealed class PhysicalPages
     /// <summary>Allocates physically contiguous memory. IRQL &lt;= DISPATCH_LEVEL.</summary>
     /// <param name="HighestAcceptableAddress">Last physical address that it may have.</param>
     /// <returns>Page-aligned memory, not initialised; NULL when there is none.</returns>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PVOID MmAllocateContiguousMemory(ulong NumberOfBytes, PHYSICAL_ADDRESS HighestAcceptableAddress) =>
         new(Allocate(NumberOfBytes, 0, (ulong)HighestAcceptableAddress, 0));
 
@@ -97,7 +97,7 @@ public sealed class PhysicalPages
     /// <param name="BoundaryAddressMultiple">The memory crosses no multiple of it; 0 for no such limit.</param>
     /// <param name="CacheType">Without effect.</param>
     /// <inheritdoc cref="MmAllocateContiguousMemory"/>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PVOID MmAllocateContiguousMemorySpecifyCache(ulong NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
         PHYSICAL_ADDRESS HighestAcceptableAddress, PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType) =>
         new(Allocate(NumberOfBytes, (ulong)LowestAcceptableAddress, (ulong)HighestAcceptableAddress, (ulong)BoundaryAddressMultiple));
@@ -135,7 +135,7 @@ public sealed class PhysicalPages
 
     /// <summary>Allocates whole pages that are not cached, which makes no difference here. IRQL &lt;= APC_LEVEL.</summary>
     /// <returns>NULL when there is none.</returns>
-    [KernelExport(MaxIrql = APC_LEVEL)]
+    [KernelExport(MaxIrql = APC_LEVEL, FailsWith = DdiFailure.Null)]
     public PVOID MmAllocateNonCachedMemory(ulong NumberOfBytes) => new(Allocate(NumberOfBytes, 0, ulong.MaxValue, 0));
 
     /// <summary>Frees memory of <see cref="MmAllocateNonCachedMemory"/>. IRQL &lt;= APC_LEVEL.</summary>

@@ -77,7 +77,7 @@ public sealed class Handles
     /// <param name="ObjectType">May be null: any type.</param>
     /// <param name="HandleInformation">May be null.</param>
     /// <returns>STATUS_INVALID_HANDLE, STATUS_OBJECT_TYPE_MISMATCH, STATUS_ACCESS_DENIED.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS ObReferenceObjectByHandle(
         HANDLE Handle, uint DesiredAccess, POBJECT_TYPE ObjectType, MODE AccessMode, out PVOID Object, POBJECT_HANDLE_INFORMATION HandleInformation)
     {
@@ -103,7 +103,7 @@ public sealed class Handles
     /// <param name="PassedAccessState">Rights granted before; not looked at, every access is granted.</param>
     /// <param name="ObjectType">May be null with KernelMode.</param>
     /// <returns>STATUS_INVALID_PARAMETER for unknown attributes, STATUS_OBJECT_TYPE_MISMATCH, STATUS_ACCESS_DENIED.</returns>
-    [KernelExport(MaxIrql = APC_LEVEL)]
+    [KernelExport(MaxIrql = APC_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS ObOpenObjectByPointer(PVOID Object, OBJ_FLAGS HandleAttributes, PVOID PassedAccessState, uint DesiredAccess,
         POBJECT_TYPE ObjectType, MODE AccessMode, out HANDLE Handle)
     {

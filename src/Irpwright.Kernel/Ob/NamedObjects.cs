@@ -167,7 +167,7 @@ public sealed class NamedObjects
 
     /// <summary>Creates a permanent symbolic link from one object name to another. IRQL = PASSIVE_LEVEL.</summary>
     /// <returns>STATUS_OBJECT_NAME_COLLISION, STATUS_INSUFFICIENT_RESOURCES, or what is wrong with the name.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS IoCreateSymbolicLink(PUNICODE_STRING SymbolicLinkName, PUNICODE_STRING DeviceName) =>
         machine.Objects.CreateLink(Strings.Read(SymbolicLinkName), Strings.Read(DeviceName));
 

@@ -49,7 +49,7 @@ public sealed class DeviceInterfaces
     /// <param name="ReferenceString">Null, or what an open of the interface gives the driver as file name, without path separators.</param>
     /// <param name="SymbolicLinkName">Receives the name; freed with RtlFreeUnicodeString.</param>
     /// <returns>STATUS_OBJECT_NAME_EXISTS for one that is there; STATUS_INVALID_DEVICE_REQUEST for no PDO, or an invalid reference string.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS IoRegisterDeviceInterface(
         PDEVICE_OBJECT PhysicalDeviceObject, in Guid InterfaceClassGuid, PUNICODE_STRING ReferenceString, PUNICODE_STRING SymbolicLinkName, [Caller] ulong caller = 0)
     {
@@ -88,7 +88,7 @@ public sealed class DeviceInterfaces
     /// becomes visible then. IRQL = PASSIVE_LEVEL.
     /// </summary>
     /// <returns>STATUS_OBJECT_NAME_EXISTS when it was enabled; STATUS_OBJECT_NAME_NOT_FOUND when it was not, or is not registered.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS IoSetDeviceInterfaceState(PUNICODE_STRING SymbolicLinkName, BOOLEAN Enable)
     {
         Interface? target;

@@ -21,7 +21,7 @@ public sealed class DeviceProperties
     /// STATUS_BUFFER_TOO_SMALL; STATUS_INVALID_PARAMETER_2 for a property that does not exist; STATUS_OBJECT_NAME_NOT_FOUND for one that the
     /// device has not; STATUS_INVALID_DEVICE_REQUEST when the device object is no PDO.
     /// </returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS IoGetDeviceProperty(PDEVICE_OBJECT DeviceObject, DEVICE_REGISTRY_PROPERTY DeviceProperty, uint BufferLength, PVOID PropertyBuffer, out uint ResultLength)
     {
         ResultLength = 0;

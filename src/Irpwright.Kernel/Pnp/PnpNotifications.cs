@@ -32,7 +32,7 @@ public sealed class PnpNotifications
     /// <param name="EventCategoryData">Class GUID, file object, or null.</param>
     /// <param name="DriverObject">Of the caller; stays loaded until the registration is removed.</param>
     /// <returns>STATUS_INVALID_PARAMETER for an unknown category; STATUS_INVALID_DEVICE_REQUEST for a file on no PnP device.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS IoRegisterPlugPlayNotification(IO_NOTIFICATION_EVENT_CATEGORY EventCategory, uint EventCategoryFlags, PVOID EventCategoryData, PDRIVER_OBJECT DriverObject,
         PDRIVER_NOTIFICATION_CALLBACK_ROUTINE CallbackRoutine, PVOID Context, out PVOID NotificationEntry, [Caller] ulong caller = 0)
     {

@@ -47,7 +47,7 @@ public sealed class PowerIrps
     /// <param name="CompletionFunction">Called once when all drivers are done with the request, perhaps before this returns; may be null.</param>
     /// <param name="Irp">Null, or with IRP_MN_WAIT_WAKE a pointer that receives the packet, for IoCancelIrp.</param>
     /// <returns>STATUS_PENDING; STATUS_INVALID_PARAMETER_2 for another minor code; STATUS_INSUFFICIENT_RESOURCES.</returns>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS PoRequestPowerIrp(PDEVICE_OBJECT DeviceObject, byte MinorFunction, POWER_STATE PowerState, PREQUEST_POWER_COMPLETE CompletionFunction, PVOID Context, PVOID Irp)
     {
         if (MinorFunction is not (IRP_MN_WAIT_WAKE or IRP_MN_SET_POWER or IRP_MN_QUERY_POWER)) return NTSTATUS.STATUS_INVALID_PARAMETER_2;

@@ -46,7 +46,7 @@ public sealed class Threads
     /// <param name="ProcessHandle">The process that it belongs to; 0 for the system process.</param>
     /// <param name="ClientId">May be null.</param>
     /// <returns>STATUS_INVALID_PARAMETER, STATUS_INVALID_HANDLE, STATUS_OBJECT_TYPE_MISMATCH, STATUS_INSUFFICIENT_RESOURCES.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS PsCreateSystemThread(out HANDLE ThreadHandle, uint DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes, HANDLE ProcessHandle,
         PCLIENT_ID ClientId, PKSTART_ROUTINE StartRoutine, PVOID StartContext)
     {

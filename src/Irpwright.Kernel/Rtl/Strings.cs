@@ -284,7 +284,7 @@ public sealed unsafe class Strings
     /// STATUS_BUFFER_OVERFLOW when text and terminator do not fit, STATUS_INVALID_PARAMETER_2 when they never could,
     /// STATUS_NO_MEMORY when memory is short.
     /// </returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS RtlUnicodeStringToAnsiString(PANSI_STRING DestinationString, PUNICODE_STRING SourceString,
         BOOLEAN AllocateDestinationString, [Caller] ulong caller = 0)
     {
@@ -309,7 +309,7 @@ public sealed unsafe class Strings
 
     /// <summary>Converts from the ANSI code page. IRQL = PASSIVE_LEVEL.</summary>
     /// <inheritdoc cref="RtlUnicodeStringToAnsiString"/>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS RtlAnsiStringToUnicodeString(PUNICODE_STRING DestinationString, PANSI_STRING SourceString,
         BOOLEAN AllocateDestinationString, [Caller] ulong caller = 0) => Store(DestinationString, Read(SourceString), AllocateDestinationString, caller);
 

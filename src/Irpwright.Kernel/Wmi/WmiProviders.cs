@@ -78,7 +78,7 @@ public sealed class WmiProviders
     /// </summary>
     /// <param name="Action">WMIREG_ACTION_*.</param>
     /// <returns>STATUS_INVALID_PARAMETER for another action, or for a device that is not registered.</returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS IoWMIRegistrationControl(PDEVICE_OBJECT DeviceObject, uint Action)
     {
         lock (gate)

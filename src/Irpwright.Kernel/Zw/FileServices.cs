@@ -28,7 +28,7 @@ public sealed class FileServices
     /// STATUS_OBJECT_NAME_NOT_FOUND or STATUS_OBJECT_PATH_NOT_FOUND where no device is, what is wrong with the attributes, or the
     /// driver's answer.
     /// </returns>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS ZwCreateFile(out HANDLE FileHandle, uint DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes, PIO_STATUS_BLOCK IoStatusBlock,
         long? AllocationSize, uint FileAttributes, uint ShareAccess, uint CreateDisposition, uint CreateOptions, PVOID EaBuffer, uint EaLength) =>
         IoCreateFile(out FileHandle, DesiredAccess, ObjectAttributes, IoStatusBlock, AllocationSize, FileAttributes, ShareAccess, CreateDisposition,
@@ -36,7 +36,7 @@ public sealed class FileServices
 
     /// <summary>Opens a file or device that exists. IRQL = PASSIVE_LEVEL.</summary>
     /// <inheritdoc cref="ZwCreateFile"/>
-    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Status)]
     public NTSTATUS ZwOpenFile(out HANDLE FileHandle, uint DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes, PIO_STATUS_BLOCK IoStatusBlock,
         uint ShareAccess, uint OpenOptions) =>
         IoCreateFile(out FileHandle, DesiredAccess, ObjectAttributes, IoStatusBlock, null, 0, ShareAccess, FILE_OPEN, OpenOptions, default, 0,
