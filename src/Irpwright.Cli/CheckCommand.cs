@@ -75,7 +75,7 @@ static class CheckCommand
                 Budget = parsed.GetValue(budget) is { } time ? ParseBudget(time) : file?.Budget ?? DefaultBudget,
                 Include = only.Length > 0 ? only : file?.Include ?? [],
                 Exclude = [.. file?.Exclude ?? [], .. parsed.GetValue(skip) ?? []],
-                ControlRequests = [.. (parsed.GetValue(ioctl) ?? []).Select(ParseControl)],
+                ControlRequests = ParseControls(parsed.GetValue(ioctl) ?? []),
                 Mutes = ParseMutes(file, parsed.GetValue(mute) ?? [], parsed.GetValue(muteFile)),
                 Rules = parsed.GetValue(advice) || file?.Advice == true ? RuleCatalog.All : null,
             };
@@ -186,6 +186,14 @@ static class CheckCommand
         if (count <= 0 || count * unit > MaximumBudget.TotalSeconds) return false;
         budget = TimeSpan.FromSeconds(count * unit);
         return true;
+    }
+
+    static ControlRequest[] ParseControls(string[] texts)
+    {
+        ControlRequest[] requests = [.. texts.Select(ParseControl)];
+        return requests.CountBy(request => request.Code).FirstOrDefault(code => code.Value > 1) is { Value: > 1 } twice
+            ? throw CommandException.BadInput($"--ioctl: 0x{twice.Key:X} is given twice; lengths around those that are given are tried anyway.")
+            : requests;
     }
 
     static ControlRequest ParseControl(string text)

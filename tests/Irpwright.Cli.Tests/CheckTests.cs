@@ -51,6 +51,10 @@ public class CheckTests
     }
 
     [Fact]
+    public void A_control_code_that_is_given_twice_is_refused() =>
+        Assert.Contains("0x222008 is given twice", Command.Run("check", TestFiles.Sample("csq"), "--ioctl", "0x222008", "--ioctl", "0x222008:4").AssertComplains(ExitCode.BadInput), StringComparison.Ordinal);
+
+    [Fact]
     public void The_replay_string_of_a_driver_may_be_pasted_into_a_shell_whatever_its_path_holds()
     {
         string driver = TestFiles.Temporary("mine, and +0x1's 100%.sys", File.ReadAllBytes(TestFiles.Sample("broken-forgotten")));
