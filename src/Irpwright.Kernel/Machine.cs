@@ -78,6 +78,7 @@ public sealed partial class Machine : IDisposable
         DeviceQueues = new DeviceQueues(this);
         Irqls = new Irqls(this);
         Mdls = new Mdls(this);
+        ReservedMappings = new ReservedMappings(this);
         PageableSections = new PageableSections(this);
         IoSpace = new IoSpace(this);
         Hardware = new Hardware(this);
@@ -241,6 +242,8 @@ public sealed partial class Machine : IDisposable
     public Irqls Irqls { get; }
 
     public Mdls Mdls { get; }
+
+    public ReservedMappings ReservedMappings { get; }
 
     public PageableSections PageableSections { get; }
 

@@ -194,6 +194,7 @@ public sealed unsafe class AddressSpace : IDisposable
     {
         if (disposed) return;
         disposed = true;
+        GuestMemory.SetAliases(slice, null);
         if (Array.TrueForAll(ranges, range => range.CanBeKept) && ranges.Sum(range => (long)range.UsedSize) <= (long)LargestKept) Keep();
         else GiveBack();
         lock (SliceLock) UsedSlices[slice] = false;

@@ -8,7 +8,7 @@ namespace Irpwright.Kernel;
 /// A page frame number is the slice offset of the page >> 12. A system mapping is the same page seen through the
 /// system-mapping window, accessible as long as at least one MDL maps it.
 /// Translation is fixed, so only pages that follow each other in memory can be mapped as one range; those of a buffer
-/// always do, a list of frames that a driver put together itself need not.
+/// always do, a list of frames that a driver put together itself need not. Ranges that a driver reserved: <see cref="ReservedMappings"/>.
 /// Misuse that Windows lets pass ends in the bug check that Driver Verifier has for it, 0xC4.
 /// </remarks>
 /// <seealso href="https://learn.microsoft.com/windows-hardware/drivers/kernel/using-mdls"/>
@@ -148,9 +148,9 @@ public sealed unsafe class Mdls
         ulong length = mdl.ByteCount;
         if (AccessMode == UserMode && !IsUserRange(address, length)) throw new NtStatusException(STATUS_ACCESS_VIOLATION);
         PageAccess access = Operation == IoReadAccess ? PageAccess.Read : PageAccess.ReadWrite;
-        if (!machine.Memory.Contains(address) || !GuestMemory.TryTranslate(address, length, access, out _, out _))
+        if (!machine.Memory.Contains(address) || !GuestMemory.TryTranslate(address, length, access, out byte* host, out _))
             throw new NtStatusException(STATUS_ACCESS_VIOLATION);
-        ulong pages = DescribePages(mdl, address);
+        ulong pages = DescribePages(mdl, host);
         mdl.MdlFlags |= MDL_PAGES_LOCKED | (Operation == IoReadAccess ? 0 : MDL_WRITE_OPERATION);
         Interlocked.Add(ref lockedPages, (int)pages);
         machine.Events.Emit(new PagesLocked(mdl, address, mdl.ByteCount));
@@ -205,13 +205,10 @@ public sealed unsafe class Mdls
                 $"MmBuildMdlForNonPagedPool was called for {(address <= HighestUserAddress ? "user memory" : "a kernel stack")} " +
                 $"at {Format.Address(address)}; MmProbeAndLockPages is for that.");
         }
-        RequireMapped(address, mdl.ByteCount);
-        DescribePages(mdl, address);
+        DescribePages(mdl, GuestMemory.Translate(address, mdl.ByteCount, PageAccess.Read));
         mdl.MdlFlags |= MDL_SOURCE_IS_NONPAGED_POOL;
         mdl.MappedSystemVa = new PVOID(address);
     }
-
-    static void RequireMapped(ulong address, ulong length) => GuestMemory.Translate(address, length, PageAccess.Read);
 
     /// <summary>
     /// Makes the target describe a part of the source, whose pages must be locked or nonpaged; it shares a system mapping
@@ -317,9 +314,7 @@ public sealed unsafe class Mdls
             throw machine.BugChecks.Stop(BugCheckCode.NO_MORE_SYSTEM_PTES, 0, 0, PageCount(mdl), 0,
                 $"The MDL at {Format.Address(mdl.Address)} cannot be mapped: its page frames do not follow each other.");
         }
-        mdl.MappedSystemVa = new PVOID(address);
-        bool partial = (mdl.MdlFlags & MDL_PARTIAL) != 0;
-        mdl.MdlFlags |= MDL_MAPPED_TO_SYSTEM_VA | (partial ? MDL_PARTIAL_HAS_BEEN_MAPPED : 0);
+        SetMapped(mdl, new PVOID(address));
         machine.Events.Emit(new MdlMapped(mdl, AccessMode, mdl.MappedSystemVa, Priority));
         return mdl.MappedSystemVa;
     }
@@ -344,6 +339,7 @@ public sealed unsafe class Mdls
             }
             return;
         }
+        machine.ReservedMappings.RequireOther(BaseAddress, mdl);
         MDL_FLAGS flags = mdl.MdlFlags;
         if ((flags & (MDL_PARTIAL | MDL_PARTIAL_HAS_BEEN_MAPPED)) == MDL_PARTIAL)
             RequireWithout(mdl, MDL_PARTIAL, 0xB5, "MmUnmapLockedPages");
@@ -362,6 +358,38 @@ public sealed unsafe class Mdls
                 "it was changed since it was mapped, or its flags were copied from another MDL.");
         }
         mdl.MdlFlags &= ~(MDL_MAPPED_TO_SYSTEM_VA | MDL_PARTIAL_HAS_BEEN_MAPPED);
+    }
+
+    /// <summary>
+    /// Has a reserved range lead to the pages of an MDL, as <see cref="MmMapLockedPagesSpecifyCache"/> does; 0 when they do not follow each other.
+    /// </summary>
+    /// <returns>The system address behind it, of the first page.</returns>
+    internal ulong MapReserved(PMDL mdl, ulong reserved)
+    {
+        RequireWithout(mdl, Mapped | MDL_PARTIAL_HAS_BEEN_MAPPED, 0xB2, "MmMapLockedPagesWithReservedMapping");
+        RequireAny(mdl, MDL_PAGES_LOCKED | MDL_PARTIAL);
+        ulong address = Map(mdl, machine.Memory.ToSystemMapping(machine.Memory.SliceBase), systemMappings, PageAccess.ReadWrite);
+        if (address == 0) return 0;
+        SetMapped(mdl, new PVOID(reserved));
+        machine.Events.Emit(new MdlMapped(mdl, KernelMode, new PVOID(reserved + mdl.ByteOffset), NormalPagePriority | MdlMappingNoExecute));
+        return address & ~PageMask;
+    }
+
+    /// <summary>Undoes <see cref="MapReserved"/>; false if the MDL does not describe what it described then.</summary>
+    internal bool UnmapReserved(PMDL mdl)
+    {
+        if ((mdl.MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) == 0)
+            FlagViolation(mdl, 0xB6, MDL_MAPPED_TO_SYSTEM_VA, "MmUnmapReservedMapping was called for an MDL that is not mapped");
+        if (!Unmap(mdl, machine.Memory.ToSystemMapping(machine.Memory.SliceBase), systemMappings)) return false;
+        mdl.MdlFlags &= ~(MDL_MAPPED_TO_SYSTEM_VA | MDL_PARTIAL_HAS_BEEN_MAPPED);
+        return true;
+    }
+
+    static void SetMapped(PMDL mdl, PVOID address)
+    {
+        mdl.MappedSystemVa = address;
+        bool partial = (mdl.MdlFlags & MDL_PARTIAL) != 0;
+        mdl.MdlFlags |= MDL_MAPPED_TO_SYSTEM_VA | (partial ? MDL_PARTIAL_HAS_BEEN_MAPPED : 0);
     }
 
     /// <summary>Makes the pages of an MDL accessible through a window; 0 when they do not follow each other.</summary>
@@ -448,7 +476,7 @@ public sealed unsafe class Mdls
     [KernelExport]
     public PHYSICAL_ADDRESS MmGetPhysicalAddress(PVOID BaseAddress) =>
         machine.IoSpace.TryTranslate(BaseAddress.Address, 1, PageAccess.None, out ulong physical) ? (long)physical
-        : MmIsAddressValid(BaseAddress) ? (long)AddressSpace.OffsetOf(BaseAddress.Address) : 0;
+        : GuestMemory.TryTranslate(BaseAddress.Address, 1, PageAccess.Read, out byte* host, out _) ? (long)GuestMemory.OffsetOf(host) : 0;
 
     /// <summary>Whether reading a byte would succeed now. IRQL &lt;= DISPATCH_LEVEL.</summary>
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
@@ -484,17 +512,17 @@ public sealed unsafe class Mdls
 
     static ulong PagesSpanned(ulong address, ulong length) => ((address & PageMask) + length + PageMask) >> GuestMemory.PageShift;
 
-    static ulong PageCount(PMDL mdl) => PagesSpanned(mdl.ByteOffset, mdl.ByteCount);
+    internal static ulong PageCount(PMDL mdl) => PagesSpanned(mdl.ByteOffset, mdl.ByteCount);
 
     static ref ulong Frame(PMDL mdl, ulong index) => ref GuestMemory.Ref<ulong>(mdl.Address + MDL.SizeOf + 8 * index);
 
     static ulong FrameOf(ulong address) => AddressSpace.OffsetOf(address) >> GuestMemory.PageShift;
 
     // A range of addresses is a range of the slice, whichever window it is seen through.
-    static ulong DescribePages(PMDL mdl, ulong address)
+    static ulong DescribePages(PMDL mdl, byte* host)
     {
-        ulong pages = PageCount(mdl);
-        for (ulong i = 0; i < pages; i++) Frame(mdl, i) = FrameOf(address) + i;
+        ulong first = GuestMemory.OffsetOf(host) >> GuestMemory.PageShift, pages = PageCount(mdl);
+        for (ulong i = 0; i < pages; i++) Frame(mdl, i) = first + i;
         return pages;
     }
 

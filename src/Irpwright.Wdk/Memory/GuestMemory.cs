@@ -32,6 +32,14 @@ public interface ICodeWatcher
     void AccessSet(ulong address, ulong size, PageAccess access);
 }
 
+/// <summary>Where addresses of a slice lead that have no memory of their own.</summary>
+public interface IAddressAliases
+{
+    /// <summary>Another address of the slice, where the memory is; false for one that leads nowhere.</summary>
+    /// <param name="length">Bytes from there on that follow each other in both places.</param>
+    bool TryResolve(ulong address, out ulong target, out ulong length);
+}
+
 /// <summary>
 /// The one host reservation behind every machine's memory, and the only translation from guest to host addresses.
 /// </summary>
@@ -44,7 +52,8 @@ public interface ICodeWatcher
 /// 00000100`00000000 + slice * 4 GiB + offset   user window: request buffers; aliases the same bytes
 /// </code>
 /// A page has its own <see cref="PageAccess"/> in each window, so a mapping can be withdrawn while the memory stays.
-/// Any other address, and any page without access, is a fault: never a host fault.
+/// Any other address, and any page without access, is a fault: never a host fault. Before a kernel address is one,
+/// <see cref="IAddressAliases"/> is asked.
 /// </remarks>
 public static unsafe class GuestMemory
 {
@@ -76,6 +85,7 @@ public static unsafe class GuestMemory
     public static readonly byte* UserPages = HostReservation.ReserveZeroed((WindowSize >> PageShift) + 1);
 
     static readonly ICodeWatcher?[] CodeWatchers = new ICodeWatcher?[SliceCount];
+    static readonly IAddressAliases?[] Aliases = new IAddressAliases?[SliceCount];
 
     // Addresses of the kernel window have these upper bits, and differ from host addresses by a constant: for them, and for
     // aligned values that lie in one page, a reference costs two comparisons and one lookup. Everything else takes Translate.
@@ -168,7 +178,7 @@ public static unsafe class GuestMemory
             if (((PageAccess)pages[page] & access) != access && !IsWatchedWrite(pages, Math.Max(offset, page << PageShift), last, access))
             {
                 faultAddress = Math.Max(address, address - offset + (page << PageShift));
-                return false;
+                return span == KernelSpan && TryTranslateAlias(address, length, access, out host, ref faultAddress);
             }
         }
         if (last >= span || last < offset)
@@ -179,6 +189,16 @@ public static unsafe class GuestMemory
         faultAddress = 0;
         host = HostBase + (offset & HostMask);
         return true;
+    }
+
+    static bool TryTranslateAlias(ulong address, ulong length, PageAccess access, out byte* host, ref ulong faultAddress)
+    {
+        host = null;
+        if (Aliases[SliceOf(address)] is not { } aliases || !aliases.TryResolve(address, out ulong target, out ulong available)) return false;
+        if (!TryTranslate(target, Math.Min(length, available), access, out byte* found, out ulong fault)) faultAddress = address + (fault - target);
+        else if (length > available) faultAddress = address + available;
+        else host = found;
+        return host != null;
     }
 
     /// <summary>Whether all that keeps a page from being written is that it is watched; the watcher knows then.</summary>
@@ -194,6 +214,9 @@ public static unsafe class GuestMemory
 
     /// <summary>Who reads code of a slice; null for nobody.</summary>
     public static void SetCodeWatcher(int slice, ICodeWatcher? watcher) => CodeWatchers[slice] = watcher;
+
+    /// <summary>Who knows where kernel addresses of a slice lead that have no memory of their own; null for nobody.</summary>
+    public static void SetAliases(int slice, IAddressAliases? aliases) => Aliases[slice] = aliases;
 
     public static ICodeWatcher? CodeWatcherOf(int slice) => CodeWatchers[slice];
 
@@ -211,6 +234,9 @@ public static unsafe class GuestMemory
 
     /// <summary>The bytes of a guest range, to write.</summary>
     public static Span<byte> Write(ulong address, int length) => new(Translate(address, (uint)length, PageAccess.ReadWrite), length);
+
+    /// <summary>The offset in its slice of what <see cref="Translate"/> found.</summary>
+    public static ulong OffsetOf(byte* host) => (ulong)(host - HostBase) & (SliceSize - 1);
 
     /// <summary>The kernel-window address of something in guest memory.</summary>
     /// <exception cref="ArgumentException">It lies in the program's own memory, such as a C# variable.</exception>
