@@ -239,7 +239,7 @@ sealed class FootprintTracker : KernelObserver
             "KeInitializeDpc", "KeInsertQueueDpc", "KeGetCurrentIrql", "KfRaiseIrql", "KfLowerIrql", "KeRaiseIrqlToDpcLevel",
             "KeGetCurrentThread", "PsGetCurrentThread", "KeEnterCriticalRegion", "KeLeaveCriticalRegion",
             "ExAllocatePoolWithTag", "ExAllocatePool2", "ExAllocatePool", "ExFreePoolWithTag", "ExFreePool",
-            "MmMapLockedPagesSpecifyCache", "MmProbeAndLockPages", "MmUnlockPages", "IoAllocateMdl", "IoFreeMdl", "MmBuildMdlForNonPagedPool",
+            "MmMapLockedPagesSpecifyCache", "MmProbeAndLockPages", "MmProbeAndLockProcessPages", "MmUnlockPages", "IoAllocateMdl", "IoFreeMdl", "MmBuildMdlForNonPagedPool",
             "RtlInitUnicodeString", "RtlCompareMemory", "RtlCopyMemory", "memcpy", "memmove", "memset", "DbgPrint", "DbgPrintEx",
         ];
         bool[] described = new bool[KernelExports.All.Count];

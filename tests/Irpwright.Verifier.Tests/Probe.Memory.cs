@@ -167,6 +167,11 @@ public sealed partial class Probe
     public void MmProbeAndLockPages(PMDL MemoryDescriptorList, MODE AccessMode, LOCK_OPERATION Operation) =>
         base.MmProbeAndLockPages(MemoryDescriptorList, AccessMode, Operation);
 
+    public void LockInProcess(PMDL mdl) => MmProbeAndLockProcessPages(mdl, IoGetCurrentProcess(), MODE.KernelMode, LOCK_OPERATION.IoReadAccess);
+
+    public void LockSelected(PMDL mdl, PVOID segments) =>
+        MmProbeAndLockSelectedPages(mdl, new PFILE_SEGMENT_ELEMENT(segments.Address), MODE.KernelMode, LOCK_OPERATION.IoReadAccess);
+
     public new void MmUnlockPages(PMDL MemoryDescriptorList) => base.MmUnlockPages(MemoryDescriptorList);
 
     public new PVOID MmMapLockedPages(PMDL MemoryDescriptorList, MODE AccessMode) => base.MmMapLockedPages(MemoryDescriptorList, AccessMode);

@@ -246,7 +246,7 @@ public readonly ref struct DdiReturned(KernelExport export, ulong caller, byte i
 
 [KernelEvent] public readonly record struct PoolFreed(ulong Address, uint Tag);
 
-/// <summary>MmProbeAndLockPages locked what an MDL describes, for a driver or for the kernel.</summary>
+/// <summary>MmProbeAndLockPages or a relative of it locked what an MDL describes, for a driver or for the kernel.</summary>
 [KernelEvent] public readonly record struct PagesLocked(PMDL Mdl, ulong Address, uint Length);
 
 /// <summary>The pages that an MDL describes are about to be unlocked.</summary>

@@ -41,7 +41,7 @@ public sealed unsafe class Mdls
         machine.Variables.DefineValue("MmSystemRangeStart", SystemRangeStart);
     }
 
-    /// <summary>Pages that MmProbeAndLockPages locked and nobody unlocked yet; one counts once for each MDL.</summary>
+    /// <summary>Pages that MmProbeAndLockPages and its relatives locked and nobody unlocked yet; one counts once for each MDL.</summary>
     public int LockedPages => Volatile.Read(ref lockedPages);
 
     // ---- Making and freeing
@@ -142,23 +142,69 @@ public sealed unsafe class Mdls
     [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Raise)]
     public void MmProbeAndLockPages(PMDL MemoryDescriptorList, MODE AccessMode, LOCK_OPERATION Operation)
     {
+        RequireLockable(MemoryDescriptorList, 0xB0, "MmProbeAndLockPages");
+        Lock(MemoryDescriptorList, AccessMode, Operation);
+    }
+
+    /// <summary>The same in the address space of a process, though all see the same memory. IRQL as <see cref="MmProbeAndLockPages"/>.</summary>
+    /// <exception cref="BugCheckException">INVALID_PROCESS_ATTACH_ATTEMPT: not a process.</exception>
+    /// <inheritdoc cref="MmProbeAndLockPages"/>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Raise)]
+    public void MmProbeAndLockProcessPages(PMDL MemoryDescriptorList, PEPROCESS Process, MODE AccessMode, LOCK_OPERATION Operation)
+    {
+        RequireLockable(MemoryDescriptorList, 0xB1, "MmProbeAndLockProcessPages");
+        machine.Processes.RequireAttachable(machine.CurrentThread, Process);
+        Lock(MemoryDescriptorList, AccessMode, Operation);
+    }
+
+    /// <summary>Locks pages that need not follow each other, and describes them in their order. IRQL &lt;= APC_LEVEL.</summary>
+    /// <param name="MemoryDescriptorList">Of as many pages as there are segments.</param>
+    /// <param name="SegmentArray">The beginning of each page.</param>
+    /// <inheritdoc cref="MmProbeAndLockPages"/>
+    [KernelExport(MaxIrql = APC_LEVEL, FailsWith = DdiFailure.Raise)]
+    public void MmProbeAndLockSelectedPages(PMDL MemoryDescriptorList, PFILE_SEGMENT_ELEMENT SegmentArray, MODE AccessMode, LOCK_OPERATION Operation)
+    {
         PMDL mdl = MemoryDescriptorList;
-        RequireWithout(mdl, Mapped | MDL_PAGES_LOCKED | MDL_PARTIAL | MDL_IO_SPACE, 0xB0, "MmProbeAndLockPages");
-        ulong address = BufferOf(mdl);
-        ulong length = mdl.ByteCount;
-        if (AccessMode == UserMode && !IsUserRange(address, length)) throw new NtStatusException(STATUS_ACCESS_VIOLATION);
-        PageAccess access = Operation == IoReadAccess ? PageAccess.Read : PageAccess.ReadWrite;
+        RequireLockable(mdl, 0xB0, "MmProbeAndLockSelectedPages");
+        ulong[] frames = new ulong[PageCount(mdl)];
+        for (int i = 0; i < frames.Length; i++)
+        {
+            ulong page = new PFILE_SEGMENT_ELEMENT(SegmentArray.Address + (ulong)i * FILE_SEGMENT_ELEMENT.SizeOf).Buffer.Address & ~PageMask;
+            frames[i] = GuestMemory.OffsetOf(Probe(page, GuestMemory.PageSize, AccessMode, Operation)) >> GuestMemory.PageShift;
+        }
+        for (int i = 0; i < frames.Length; i++) Frame(mdl, (ulong)i) = frames[i];
+        Locked(mdl, Operation);
+    }
+
+    void RequireLockable(PMDL mdl, uint violation, string routine) =>
+        RequireWithout(mdl, Mapped | MDL_PAGES_LOCKED | MDL_PARTIAL | MDL_IO_SPACE, violation, routine);
+
+    void Lock(PMDL mdl, MODE accessMode, LOCK_OPERATION operation)
+    {
+        DescribePages(mdl, Probe(BufferOf(mdl), mdl.ByteCount, accessMode, operation));
+        Locked(mdl, operation);
+    }
+
+    byte* Probe(ulong address, ulong length, MODE accessMode, LOCK_OPERATION operation)
+    {
+        if (accessMode == UserMode && !IsUserRange(address, length)) throw new NtStatusException(STATUS_ACCESS_VIOLATION);
+        PageAccess access = operation == IoReadAccess ? PageAccess.Read : PageAccess.ReadWrite;
         if (!machine.Memory.Contains(address) || !GuestMemory.TryTranslate(address, length, access, out byte* host, out _))
             throw new NtStatusException(STATUS_ACCESS_VIOLATION);
-        ulong pages = DescribePages(mdl, host);
-        mdl.MdlFlags |= MDL_PAGES_LOCKED | (Operation == IoReadAccess ? 0 : MDL_WRITE_OPERATION);
+        return host;
+    }
+
+    void Locked(PMDL mdl, LOCK_OPERATION operation)
+    {
+        mdl.MdlFlags |= MDL_PAGES_LOCKED | (operation == IoReadAccess ? 0 : MDL_WRITE_OPERATION);
+        ulong pages = PageCount(mdl);
         Interlocked.Add(ref lockedPages, (int)pages);
-        machine.Events.Emit(new PagesLocked(mdl, address, mdl.ByteCount));
-        machine.Shadow?.Lock(address, length);
+        machine.Events.Emit(new PagesLocked(mdl, BufferOf(mdl), mdl.ByteCount));
+        for (ulong i = 0; i < pages; i++) machine.Shadow?.Lock(Frame(mdl, i) << GuestMemory.PageShift, 1);
     }
 
     /// <summary>
-    /// Unlocks what MmProbeAndLockPages locked, and ends a system mapping of it first (MDL-05). IRQL &lt;= DISPATCH_LEVEL.
+    /// Unlocks what MmProbeAndLockPages or a relative of it locked, and ends a system mapping of it first (MDL-05). IRQL &lt;= DISPATCH_LEVEL.
     /// </summary>
     /// <exception cref="BugCheckException">
     /// PFN_LIST_CORRUPT, for a user buffer PROCESS_HAS_LOCKED_PAGES, when the pages are not locked.
@@ -173,8 +219,9 @@ public sealed unsafe class Mdls
         machine.Events.Emit(new PagesUnlocked(mdl));
         if ((mdl.MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) != 0) MmUnmapLockedPages(mdl.MappedSystemVa, mdl);
         mdl.MdlFlags &= ~MDL_PAGES_LOCKED;
-        Interlocked.Add(ref lockedPages, -(int)PageCount(mdl));
-        machine.Shadow?.Unlock(BufferOf(mdl), mdl.ByteCount);
+        ulong pages = PageCount(mdl);
+        Interlocked.Add(ref lockedPages, -(int)pages);
+        for (ulong i = 0; i < pages; i++) machine.Shadow?.Unlock(Frame(mdl, i) << GuestMemory.PageShift, 1);
     }
 
     [DoesNotReturn]
@@ -519,11 +566,10 @@ public sealed unsafe class Mdls
     static ulong FrameOf(ulong address) => AddressSpace.OffsetOf(address) >> GuestMemory.PageShift;
 
     // A range of addresses is a range of the slice, whichever window it is seen through.
-    static ulong DescribePages(PMDL mdl, byte* host)
+    static void DescribePages(PMDL mdl, byte* host)
     {
         ulong first = GuestMemory.OffsetOf(host) >> GuestMemory.PageShift, pages = PageCount(mdl);
         for (ulong i = 0; i < pages; i++) Frame(mdl, i) = first + i;
-        return pages;
     }
 
     void RequireWithout(PMDL mdl, MDL_FLAGS unexpected, uint violation, string routine)

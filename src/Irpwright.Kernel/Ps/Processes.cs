@@ -119,10 +119,11 @@ public sealed class Processes
     {
         KernelThread thread = machine.CurrentThread;
         ApcState.Value = thread.Object.ApcState;
-        thread.Process = Attachable(thread, PROCESS);
+        thread.Process = RequireAttachable(thread, PROCESS);
     }
 
-    Process Attachable(KernelThread thread, PEPROCESS process)
+    /// <exception cref="BugCheckException">INVALID_PROCESS_ATTACH_ATTEMPT.</exception>
+    internal Process RequireAttachable(KernelThread thread, PEPROCESS process)
     {
         if (Find(process) is { } found && thread.InterruptDepth == 0) return found;
         throw machine.BugChecks.Stop(BugCheckCode.INVALID_PROCESS_ATTACH_ATTEMPT, process.Address, thread.Process.Object.Address, 0,
@@ -150,7 +151,7 @@ public sealed class Processes
             throw machine.BugChecks.Stop(BugCheckCode.INVALID_PROCESS_ATTACH_ATTEMPT, Process.Address, thread.Process.Object.Address, 0, 0,
                 $"{thread} attached itself to a second process with KeAttachProcess; KeStackAttachProcess can be nested.");
         }
-        thread.Process = Attachable(thread, Process);
+        thread.Process = RequireAttachable(thread, Process);
     }
 
     /// <summary>Undoes <see cref="KeAttachProcess"/>; does nothing for a thread that is not attached. Obsolete. IRQL &lt;= APC_LEVEL.</summary>

@@ -777,10 +777,13 @@ public sealed class IrpTracker
         return true;
     }
 
+    static readonly KernelExport?[] LockRoutines =
+        [KernelExports.MmProbeAndLockPages, KernelExports.MmProbeAndLockProcessPages, KernelExports.MmProbeAndLockSelectedPages];
+
     internal bool Before(in PagesLocked e)
     {
         // The kernel locks buffers of requests itself.
-        CodePlace? by = Thread.Call.Export == KernelExports.MmProbeAndLockPages ? Caller : null;
+        CodePlace? by = LockRoutines.Contains(Thread.Call.Export) ? Caller : null;
         locked[e.Mdl.Address] = new LockedBuffer(e.Address, e.Length, by);
         return true;
     }

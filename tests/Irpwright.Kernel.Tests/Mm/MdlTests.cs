@@ -310,6 +310,51 @@ public sealed class MdlTests : IDisposable
         Assert.True(IsValid(user));
     }
 
+    [Fact, Spec("MDL-04")]
+    public void MmProbeAndLockProcessPages_locks_as_MmProbeAndLockPages_does()
+    {
+        machine.Run(() =>
+        {
+            PMDL mdl = Mdl(user + 0x123, 0x2000);
+            Mdls.MmProbeAndLockProcessPages(mdl, machine.Processes.User.Object, UserMode, IoWriteAccess);
+            Assert.Equal(MDL_PAGES_LOCKED | MDL_WRITE_OPERATION, mdl.MdlFlags);
+            Assert.Equal((3, AddressSpace.OffsetOf(user + 0x2000) >> 12), (Mdls.LockedPages, Frame(mdl, 2)));
+            Mdls.MmUnlockPages(mdl);
+            Assert.Equal(0, Mdls.LockedPages);
+            PMDL none = Mdl(user - PAGE_SIZE, 16);
+            Assert.Throws<NtStatusException>(() => Mdls.MmProbeAndLockProcessPages(none, machine.Processes.User.Object, UserMode, IoReadAccess));
+        });
+        BugCheckReport report = Crash.Of(machine, () => Mdls.MmProbeAndLockProcessPages(Mdl(user, 1), default, UserMode, IoReadAccess));
+        Assert.Equal(INVALID_PROCESS_ATTACH_ATTEMPT, report.Code);
+    }
+
+    [Fact] // DV-C4-0xB1
+    public void MmProbeAndLockProcessPages_does_not_lock_twice()
+    {
+        BugCheckReport report = Crash.Of(machine, () => Mdls.MmProbeAndLockProcessPages(Locked(user, 64), machine.Processes.User.Object, UserMode, IoReadAccess));
+        Assert.Equal((DRIVER_VERIFIER_DETECTED_VIOLATION, 0xB1ul, (ulong)MDL_PAGES_LOCKED), (report.Code, report.Parameter1, report.Parameter4));
+    }
+
+    [Fact, Spec("MDL-04")]
+    public void MmProbeAndLockSelectedPages_describes_pages_in_the_order_of_the_segments() => machine.Run(() =>
+    {
+        ulong segments = machine.Pool.Allocate(NonPagedPoolNx, 3 * FILE_SEGMENT_ELEMENT.SizeOf, Tag, 0);
+        ulong[] pages = [4, 0, 2];
+        for (int i = 0; i < 3; i++) GuestMemory.Ref<ulong>(segments + 8 * (ulong)i) = user + pages[i] * PAGE_SIZE;
+        PMDL mdl = Mdl(user + 4 * PAGE_SIZE, 3 * PAGE_SIZE);
+        Mdls.MmProbeAndLockSelectedPages(mdl, new PFILE_SEGMENT_ELEMENT(segments), UserMode, IoReadAccess);
+        Assert.Equal((MDL_PAGES_LOCKED, 3), (mdl.MdlFlags, Mdls.LockedPages));
+        for (int i = 0; i < 3; i++) Assert.Equal(AddressSpace.OffsetOf(user + pages[i] * PAGE_SIZE) >> 12, Frame(mdl, (ulong)i));
+        Assert.True(SystemAddress(mdl).IsNull);
+        Mdls.MmUnlockPages(mdl);
+        Assert.Equal(0, Mdls.LockedPages);
+
+        GuestMemory.Ref<ulong>(segments + 8) = user + 5 * PAGE_SIZE; // beyond the buffer
+        NtStatusException raised = Assert.Throws<NtStatusException>(() => Mdls.MmProbeAndLockSelectedPages(mdl, new PFILE_SEGMENT_ELEMENT(segments), UserMode, IoReadAccess));
+        Assert.Equal((STATUS_ACCESS_VIOLATION, 0), (raised.Status, Mdls.LockedPages));
+        Assert.Equal(default, mdl.MdlFlags & MDL_PAGES_LOCKED);
+    });
+
     [Fact]
     public void Mapping_freed_memory_is_PFN_LIST_CORRUPT()
     {

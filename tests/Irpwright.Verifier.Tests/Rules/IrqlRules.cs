@@ -85,6 +85,18 @@ sealed class IrqlRules : IRuleCases
             PKGUARDED_MUTEX mutex = new(probe.Allocate(KGUARDED_MUTEX.SizeOf).Address);
             return () => probe.KeInitializeGuardedMutex(mutex);
         }),
+        At("IwCalledAtBadIrql", DeviceLevel, DISPATCH_LEVEL, probe =>
+        {
+            PMDL mdl = probe.IoAllocateMdl(probe.Allocate(64), 64);
+            return () => probe.LockInProcess(mdl);
+        }) with { Name = "MmProbeAndLockProcessPages, 0xC4/0x71" },
+        At("IwCalledAtBadIrql", DISPATCH_LEVEL, APC_LEVEL, probe =>
+        {
+            PVOID pages = probe.ExAllocatePoolWithTag(POOL_TYPE.NonPagedPoolNx, PAGE_SIZE, Probe.Tag), segment = probe.Allocate(FILE_SEGMENT_ELEMENT.SizeOf);
+            GuestMemory.Ref<ulong>(segment.Address) = pages.Address;
+            PMDL mdl = probe.IoAllocateMdl(pages, PAGE_SIZE);
+            return () => probe.LockSelected(mdl, segment);
+        }) with { Name = "MmProbeAndLockSelectedPages, 0xC4/0x72" },
         At("IrqlKeSetEvent", DISPATCH_LEVEL, APC_LEVEL, probe =>
         {
             PKEVENT target = probe.NewEvent();

@@ -13,8 +13,8 @@ sealed class IwCalledAtBadIrql : Rule, IWatch<DdiCalled>
     {
         Covers =
         [
-            "DV-C4-0xE5", "DV-C4-0x34", "DV-C4-0x36", "DV-C4-0x00020025", "BC-0x121-1", "BC-0x121-2", "BC-0x192", "DV-C4-0x70", "DV-C4-0x73",
-            "DV-C4-0x74", "DV-C4-0x76", "DV-C4-0x78", "DV-C4-0x79", "DV-C4-0x7E", "DV-C1-0x30", "DV-C1-0x31",
+            "DV-C4-0xE5", "DV-C4-0x34", "DV-C4-0x36", "DV-C4-0x00020025", "BC-0x121-1", "BC-0x121-2", "BC-0x192", "DV-C4-0x70", "DV-C4-0x71", "DV-C4-0x72",
+            "DV-C4-0x73", "DV-C4-0x74", "DV-C4-0x76", "DV-C4-0x78", "DV-C4-0x79", "DV-C4-0x7E", "DV-C1-0x30", "DV-C1-0x31",
         ],
         Instead = "Call it at an IRQL that its page allows: before the IRQL is raised or after it has been lowered, or from a work item.",
         Wrong = """

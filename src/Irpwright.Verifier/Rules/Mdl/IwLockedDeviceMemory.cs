@@ -21,7 +21,7 @@ sealed class IwLockedDeviceMemory : Rule, IWatchCalls
             """,
     };
 
-    public IReadOnlyList<KernelExport> Calls { get; } = [KernelExports.MmProbeAndLockPages];
+    public IReadOnlyList<KernelExport> Calls { get; } = [KernelExports.MmProbeAndLockPages, KernelExports.MmProbeAndLockProcessPages];
 
     public void Called(in DdiCalled e)
     {
@@ -29,6 +29,6 @@ sealed class IwLockedDeviceMemory : Rule, IWatchCalls
         ulong buffer = mdl.StartVa.Address + mdl.ByteOffset;
         if (!Machine.IoSpace.TryTranslate(buffer, 1, PageAccess.None, out ulong physical)) return;
         Report(Tracker.Caller, Tracker.Thread.Frame?.Irp ?? default,
-            $"{Tracker.Caller} called MmProbeAndLockPages for {Format.Address(buffer)}, where physical address 0x{physical:x} of a device is mapped.");
+            $"{Tracker.Caller} called {e.Export.SourceName} for {Format.Address(buffer)}, where physical address 0x{physical:x} of a device is mapped.");
     }
 }

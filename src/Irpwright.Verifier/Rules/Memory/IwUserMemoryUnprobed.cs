@@ -27,9 +27,19 @@ sealed class IwUserMemoryUnprobed : MemoryRule, IWatch<UserMemoryTouched>, IWatc
     // By thread, since it was last outside of drivers.
     readonly Dictionary<ThreadContext, List<Range>> probed = [];
 
-    public IReadOnlyList<KernelExport> Calls { get; } = [KernelExports.ProbeForRead, KernelExports.ProbeForWrite];
+    public IReadOnlyList<KernelExport> Calls { get; } = [KernelExports.ProbeForRead, KernelExports.ProbeForWrite, KernelExports.MmProbeAndLockSelectedPages];
 
-    public void Called(in DdiCalled e) => Add(e.Arguments[0], e.Arguments[1]);
+    public void Called(in DdiCalled e)
+    {
+        if (e.Export == KernelExports.MmProbeAndLockSelectedPages) AddSegments(new PMDL(e.Arguments[0]), e.Arguments[1]);
+        else Add(e.Arguments[0], e.Arguments[1]);
+    }
+
+    void AddSegments(PMDL mdl, ulong segments)
+    {
+        for (uint done = 0; done < mdl.ByteCount; done += PAGE_SIZE, segments += FILE_SEGMENT_ELEMENT.SizeOf)
+            Add(new PFILE_SEGMENT_ELEMENT(segments).Buffer.Address, PAGE_SIZE);
+    }
 
     public void On(in PagesLocked e)
     {
