@@ -58,7 +58,8 @@ public sealed class VerifierGenerator : IIncrementalGenerator
 
     /// <param name="Type">The event.</param>
     /// <param name="IsTracked">IrpTracker looks at it before rules do, or afterwards.</param>
-    sealed record Event(string Type, string Name, bool IsTracked);
+    /// <param name="NamesThread">It says itself which thread causes it.</param>
+    sealed record Event(string Type, string Name, bool IsTracked, bool NamesThread);
 
     /// <summary>What KernelObserver has an On for.</summary>
     static EquatableArray<Event> EventsOf(Compilation compilation)
@@ -71,7 +72,7 @@ public sealed class VerifierGenerator : IIncrementalGenerator
             .Select(static m => Types.Text(m.Parameters[0].Type))];
         return new([.. observer.GetMembers("On").OfType<IMethodSymbol>()
             .Select(m => m.Parameters[0].Type)
-            .Select(type => new Event(Types.Text(type), type.Name, tracked.Contains(Types.Text(type))))
+            .Select(type => new Event(Types.Text(type), type.Name, tracked.Contains(Types.Text(type)), type.AllInterfaces.Any(static i => i.Name == "ICausedByThread")))
             .OrderBy(static e => e.Name, StringComparer.Ordinal)]);
     }
 
@@ -102,7 +103,8 @@ public sealed class VerifierGenerator : IIncrementalGenerator
                     [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]
                     public override void On(in {{e.Type}} e)
                     {
-                        {{(e.Name == "DdiCalled" ? "if (IsOrdinary(in e)) return;\n            " : e.IsTracked || isCall ? "" : $"if (watch{e.Name}.IsEmpty) return;\n            ")}}if (Begin() is not { } thread) return;
+                        {{(e.Name == "DdiCalled" ? "if (IsOrdinary(in e)) return;\n            " : e.IsTracked || isCall ? "" : $"if (watch{e.Name}.IsEmpty) return;\n            ")}}step++;
+                        if ({{(e.NamesThread ? "e.By" : "Machine.TryGetCurrentThread()")}} is not { } thread) return;
                         bool isAlone = gate.Enter();
                         try
                         {

@@ -424,7 +424,10 @@ public sealed partial class Machine : IDisposable
         throw new InvalidOperationException("The kernel was called from outside the machine. Call it from driver code, or inside Machine.Run.");
 
     /// <summary>The guest thread that the calling code runs on, or null.</summary>
-    public KernelThread? TryGetCurrentThread() => KernelThread.Current is { } thread && thread.Machine == this ? thread : null;
+    public KernelThread? TryGetCurrentThread() => Own(KernelThread.Current);
+
+    /// <summary>The thread, if it is one of this machine's.</summary>
+    internal KernelThread? Own(KernelThread? thread) => thread is not null && thread.Machine == this ? thread : null;
 
     /// <summary>
     /// Runs code as a user thread of this machine and waits for it. On a controlled scheduler the run is deterministic.

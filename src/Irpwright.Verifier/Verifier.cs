@@ -133,7 +133,7 @@ public sealed partial class Verifier : KernelObserver
     /// <summary>Notes a call that is nothing to any rule; most calls are.</summary>
     bool IsOrdinary(in DdiCalled e)
     {
-        if (calls[e.Export.Index] is not null || IrpTracker.Acts(e.Export) || Tracker.ContextOf(KernelThread.Current) is not { } caller) return false;
+        if (calls[e.Export.Index] is not null || IrpTracker.Acts(e.Export) || Tracker.ContextOf(e.By) is not { } caller) return false;
         if (IrpTracker.SituationOf(in e, caller) != Situation.Ordinary) return false;
         IrpTracker.Note(caller, in e);
         // Threads in parallel may count one less: it says about when something was found.
@@ -166,10 +166,4 @@ public sealed partial class Verifier : KernelObserver
         }
     }
 
-    /// <returns>The guest thread that causes the event; null if none does.</returns>
-    KernelThread? Begin()
-    {
-        step++;
-        return Machine.TryGetCurrentThread();
-    }
 }

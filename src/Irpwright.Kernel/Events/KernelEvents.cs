@@ -34,6 +34,13 @@ public enum UninitializedUse : byte
     Argument,
 }
 
+/// <summary>An event of which so many come that it says itself which guest thread causes it: looking that up takes long.</summary>
+public interface ICausedByThread
+{
+    /// <summary>The guest thread of the machine that causes the event; null if none does.</summary>
+    KernelThread? By { get; }
+}
+
 // IRPs
 
 /// <summary>
@@ -65,23 +72,23 @@ public readonly record struct IrpLabel(IrpOrigin Origin, int Number)
 [KernelEvent] public readonly record struct IrpFreed(PIRP Irp);
 
 /// <summary>IoCallDriver was called; nothing has been looked at or changed yet, and nothing about the arguments is sure.</summary>
-[KernelEvent] public readonly record struct IrpForwarding(PIRP Irp, PDEVICE_OBJECT DeviceObject);
+[KernelEvent] public readonly record struct IrpForwarding(PIRP Irp, PDEVICE_OBJECT DeviceObject, KernelThread? By) : ICausedByThread;
 
 /// <summary>IoCallDriver entered a stack location and is about to call the dispatch routine; the location is current.</summary>
 /// <param name="Sender">Device that owns the location above, null for the originator.</param>
-[KernelEvent] public readonly record struct IrpForwarded(PIRP Irp, PDEVICE_OBJECT Sender, PDEVICE_OBJECT DeviceObject, PDRIVER_DISPATCH Routine);
+[KernelEvent] public readonly record struct IrpForwarded(PIRP Irp, PDEVICE_OBJECT Sender, PDEVICE_OBJECT DeviceObject, PDRIVER_DISPATCH Routine, KernelThread? By) : ICausedByThread;
 
 /// <summary>A dispatch routine returned. The IRP may be gone.</summary>
-[KernelEvent] public readonly record struct DispatchReturned(PIRP Irp, PDEVICE_OBJECT DeviceObject, PDRIVER_DISPATCH Routine, NTSTATUS Status);
+[KernelEvent] public readonly record struct DispatchReturned(PIRP Irp, PDEVICE_OBJECT DeviceObject, PDRIVER_DISPATCH Routine, NTSTATUS Status, KernelThread? By) : ICausedByThread;
 
 /// <summary>A driver called IoCompleteRequest; the walk has not begun.</summary>
-[KernelEvent] public readonly record struct IrpCompleting(PIRP Irp, NTSTATUS Status, ulong Information, sbyte PriorityBoost);
+[KernelEvent] public readonly record struct IrpCompleting(PIRP Irp, NTSTATUS Status, ulong Information, sbyte PriorityBoost, KernelThread? By) : ICausedByThread;
 
 /// <summary>The walk reached the registering driver's location and is about to call its routine (PendingReturned is in the IRP).</summary>
-[KernelEvent] public readonly record struct CompletionRoutineCalled(PIRP Irp, PDEVICE_OBJECT DeviceObject, PIO_COMPLETION_ROUTINE Routine, PVOID Context);
+[KernelEvent] public readonly record struct CompletionRoutineCalled(PIRP Irp, PDEVICE_OBJECT DeviceObject, PIO_COMPLETION_ROUTINE Routine, PVOID Context, KernelThread? By) : ICausedByThread;
 
 /// <summary>A completion routine returned. After STATUS_MORE_PROCESSING_REQUIRED the IRP may be gone.</summary>
-[KernelEvent] public readonly record struct CompletionRoutineReturned(PIRP Irp, PDEVICE_OBJECT DeviceObject, PIO_COMPLETION_ROUTINE Routine, NTSTATUS Status);
+[KernelEvent] public readonly record struct CompletionRoutineReturned(PIRP Irp, PDEVICE_OBJECT DeviceObject, PIO_COMPLETION_ROUTINE Routine, NTSTATUS Status, KernelThread? By) : ICausedByThread;
 
 /// <summary>The walk left the topmost location; the originator-side stage begins.</summary>
 [KernelEvent] public readonly record struct IrpCompleted(PIRP Irp, NTSTATUS Status, ulong Information);
@@ -152,29 +159,32 @@ public readonly record struct IrpLabel(IrpOrigin Origin, int Number)
 /// <summary>A driver called an exported routine.</summary>
 /// <param name="caller">Return address of a compiled driver, or an address that identifies the C# driver.</param>
 [KernelEvent]
-public readonly ref struct DdiCalled(KernelExport export, ulong caller, byte irql, DdiArguments arguments)
+public readonly ref struct DdiCalled(KernelExport export, ulong caller, KernelThread by, DdiArguments arguments) : ICausedByThread
 {
     public KernelExport Export { get; } = export;
 
     public ulong Caller { get; } = caller;
 
-    public byte Irql { get; } = irql;
+    public KernelThread By { get; } = by;
+
+    public byte Irql => By.Irql;
 
     public DdiArguments Arguments { get; } = arguments;
 }
 
 /// <summary>The routine returned, as opposed to raising an exception or stopping the machine.</summary>
-/// <param name="irql">IRQL at the return.</param>
 /// <param name="result">What was left in rax; 0 for a routine without a result.</param>
 /// <inheritdoc cref="DdiCalled"/>
 [KernelEvent]
-public readonly ref struct DdiReturned(KernelExport export, ulong caller, byte irql, DdiArguments arguments, ulong result)
+public readonly ref struct DdiReturned(KernelExport export, ulong caller, KernelThread by, DdiArguments arguments, ulong result) : ICausedByThread
 {
     public KernelExport Export { get; } = export;
 
     public ulong Caller { get; } = caller;
 
-    public byte Irql { get; } = irql;
+    public KernelThread By { get; } = by;
+
+    public byte Irql => By.Irql;
 
     public DdiArguments Arguments { get; } = arguments;
 

@@ -77,14 +77,24 @@ public sealed partial class KernelEvents
 
     internal void DdiCalled(KernelExport export, ulong caller, DdiArguments arguments)
     {
-        if (Wants(export, WatchedCalls.Calls) && machine.TryGetCurrentThread() is { } thread)
-            Emit(new DdiCalled(export, caller, thread.Irql, arguments));
+        if (Wants(export, WatchedCalls.Calls)) TellCalled(export, caller, arguments);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    void TellCalled(KernelExport export, ulong caller, DdiArguments arguments)
+    {
+        if (machine.TryGetCurrentThread() is { } thread) Emit(new DdiCalled(export, caller, thread, arguments));
     }
 
     internal void DdiReturned(KernelExport export, ulong caller, DdiArguments arguments, ulong result)
     {
-        if (Wants(export, WatchedCalls.Returns) && machine.TryGetCurrentThread() is { } thread)
-            Emit(new DdiReturned(export, caller, thread.Irql, arguments, result));
+        if (Wants(export, WatchedCalls.Returns)) TellReturned(export, caller, arguments, result);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    void TellReturned(KernelExport export, ulong caller, DdiArguments arguments, ulong result)
+    {
+        if (machine.TryGetCurrentThread() is { } thread) Emit(new DdiReturned(export, caller, thread, arguments, result));
     }
 
     /// <returns>Whether the call is to fail; rax is set then.</returns>

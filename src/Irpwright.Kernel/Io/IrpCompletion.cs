@@ -44,17 +44,18 @@ public sealed class IrpCompletion
     [KernelExport("IofCompleteRequest", Alias = "IoCompleteRequest", MaxIrql = DISPATCH_LEVEL)]
     public void IoCompleteRequest(PIRP Irp, sbyte PriorityBoost)
     {
-        if (KernelThread.IsStackSpent) throw machine.BugChecks.KernelStackOverflow(0);
+        KernelThread? thread = KernelThread.Current;
+        if (thread is { IsStackSpent: true }) throw machine.BugChecks.KernelStackOverflow(0);
         ref IRP irp = ref Irp.Value;
         if (irp.CurrentLocation > irp.StackCount + 1 || irp.Type != IO_TYPE_IRP) CompletedBefore(Irp);
         bool observed = events.Observer is not null || scheduler.SwitchesAtIrps;
-        if (observed) CompletionBegins(Irp, PriorityBoost);
-        if (Walk(Irp, ref irp, observed)) FinishOriginator(Irp, PriorityBoost);
+        if (observed) CompletionBegins(thread, Irp, PriorityBoost);
+        if (Walk(thread, Irp, ref irp, observed)) FinishOriginator(Irp, PriorityBoost);
         if (observed) events.Emit(new IrpCompletionReturned(Irp));
     }
 
     /// <returns>False when a routine kept the IRP; it must not be touched any more then (CMP-15).</returns>
-    bool Walk(PIRP irpHandle, ref IRP irp, bool observed)
+    bool Walk(KernelThread? thread, PIRP irpHandle, ref IRP irp, bool observed)
     {
         NTSTATUS recorded = NTSTATUS.STATUS_SUCCESS;
         while (irp.CurrentLocation <= irp.StackCount)
@@ -73,7 +74,7 @@ public sealed class IrpCompletion
                 PIO_COMPLETION_ROUTINE routine = left.CompletionRoutine;
                 PVOID context = left.Context;
                 PDEVICE_OBJECT device = reachedDriver ? irp.Tail.Overlay.CurrentStackLocation.DeviceObject : default;
-                NTSTATUS answer = observed ? CallObserved(routine, device, irpHandle, context) : code.Call(routine, device, irpHandle, context);
+                NTSTATUS answer = observed ? CallObserved(thread, routine, device, irpHandle, context) : code.Call(routine, device, irpHandle, context);
                 if (answer == NTSTATUS.STATUS_MORE_PROCESSING_REQUIRED) return false;
             }
             else
@@ -157,17 +158,18 @@ public sealed class IrpCompletion
         return answer;
     }
 
-    void CompletionBegins(PIRP irp, sbyte priorityBoost)
+    void CompletionBegins(KernelThread? thread, PIRP irp, sbyte priorityBoost)
     {
         if (scheduler.SwitchesAtIrps) machine.Scheduler.Yield(machine.CurrentThread, SchedulingPoint.Irp);
-        events.Emit(new IrpCompleting(irp, irp.IoStatus.Status, irp.IoStatus.Information, priorityBoost));
+        events.Emit(new IrpCompleting(irp, irp.IoStatus.Status, irp.IoStatus.Information, priorityBoost, machine.Own(thread)));
     }
 
-    NTSTATUS CallObserved(PIO_COMPLETION_ROUTINE routine, PDEVICE_OBJECT device, PIRP irp, PVOID context)
+    NTSTATUS CallObserved(KernelThread? thread, PIO_COMPLETION_ROUTINE routine, PDEVICE_OBJECT device, PIRP irp, PVOID context)
     {
-        events.Emit(new CompletionRoutineCalled(irp, device, routine, context));
+        KernelThread? by = machine.Own(thread);
+        events.Emit(new CompletionRoutineCalled(irp, device, routine, context, by));
         NTSTATUS answer = code.Call(routine, device, irp, context);
-        events.Emit(new CompletionRoutineReturned(irp, device, routine, answer));
+        events.Emit(new CompletionRoutineReturned(irp, device, routine, answer, by));
         return answer;
     }
 

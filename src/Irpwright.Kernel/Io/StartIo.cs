@@ -171,7 +171,7 @@ public sealed class StartIo
     void Call(PDEVICE_OBJECT device, PIRP irp)
     {
         // StartIo that fails its IRPs and asks for the next one recurses as deep as the queue is long (STARTIO-11).
-        if (KernelThread.IsStackSpent) throw machine.BugChecks.KernelStackOverflow(0);
+        if (KernelThread.Current is { IsStackSpent: true }) throw machine.BugChecks.KernelStackOverflow(0);
         PDRIVER_STARTIO routine = device.DriverObject.DriverStartIo;
         machine.Events.Emit(new StartIoCalled(irp, device, routine));
         machine.Code.Call(routine, device, irp);

@@ -27,6 +27,7 @@ public sealed unsafe class KernelThread : IDisposable
     [ThreadStatic] static KernelThread? current;
 
     readonly byte* irql;
+    readonly uint* apcDisable;
     int cells;
 
     internal KernelThread(Machine machine, int id, string name, ThreadKind kind, Process owner, ulong area)
@@ -44,6 +45,7 @@ public sealed unsafe class KernelThread : IDisposable
         DpcStackLimit = Area + 10 * GuestMemory.PageSize;
         DpcStackBase = DpcStackLimit + StackSize;
         irql = GuestMemory.Translate(Pcr.Address, 0x1000, PageAccess.ReadWrite) + 0x50;
+        apcDisable = (uint*)(GuestMemory.Translate(Object.Address, KTHREAD.SizeOf, PageAccess.ReadWrite) + 0x1E4);
         Pcr.Self = Pcr;
         Pcr.Prcb.CurrentThread = Object;
         Pcr.CurrentPrcb = new(GuestMemory.AddressOf(ref Pcr.Prcb));
@@ -68,14 +70,16 @@ public sealed unsafe class KernelThread : IDisposable
         internal set => current = value;
     }
 
-    /// <summary>Whether calls are nested so deeply on this guest thread that Windows would have no kernel stack left.</summary>
-    internal static bool IsStackSpent
+    /// <summary>
+    /// Whether calls are nested so deeply on the thread that Windows would have no kernel stack left. To be asked on the thread itself.
+    /// </summary>
+    internal bool IsStackSpent
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         get
         {
             byte here;
-            return current is { } thread && (nuint)(&here) < thread.HostStackLimit;
+            return (nuint)(&here) < HostStackLimit;
         }
     }
 
@@ -161,6 +165,13 @@ public sealed unsafe class KernelThread : IDisposable
         get => *irql;
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         internal set => *irql = value;
+    }
+
+    /// <summary>KernelApcDisable (low) and SpecialApcDisable.</summary>
+    public uint ApcDisable
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => *apcDisable;
     }
 
     /// <summary>IF of the virtual processor is clear: DPCs and APCs, which are software interrupts, wait whatever the IRQL.</summary>
