@@ -5,7 +5,7 @@ namespace Irpwright.Verification;
 /// not asked otherwise, so that an ordinary request costs little however many rules there are.
 /// </summary>
 [Flags]
-public enum Situation : ushort
+public enum Situation : uint
 {
     /// <summary>Nothing.</summary>
     Ordinary = 0,
@@ -35,7 +35,8 @@ public enum Situation : ushort
     Unfinished = 1 << 11,
     /// <summary>
     /// IoCallDriver gets what is no IRP or no device, an IRP that cannot be sent there, or one whose next location is not in order; a dispatch routine
-    /// returns another status than the one it was told; or a routine is called at an IRQL that it does not allow.
+    /// returns another status than the one it was told; a routine is called at an IRQL that it does not allow; or IoCompleteRequest gets a status
+    /// that is not final, or an IRP whose header has been written over.
     /// </summary>
     Irregular = 1 << 12,
     /// <summary>The driver has called IoSetCompletionRoutineEx for the IRP.</summary>
@@ -44,6 +45,10 @@ public enum Situation : ushort
     NewRoutine = 1 << 14,
     /// <summary>A rule has noted something that the end of a routine may settle (<see cref="Rule.HasNotes"/>); or interrupts are disabled then.</summary>
     Noted = 1 << 15,
+    /// <summary>IoCompleteRequest is called by another routine than those that the IRP's driver was called with for it.</summary>
+    Elsewhere = 1 << 16,
+    /// <summary>The completion routine in the location that is entered stands in the sender's own one too, where another driver has set it.</summary>
+    Copied = 1 << 17,
     /// <summary>Nothing can be excluded.</summary>
-    Any = ushort.MaxValue,
+    Any = uint.MaxValue,
 }

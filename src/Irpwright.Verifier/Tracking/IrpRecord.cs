@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace Irpwright.Verification.Tracking;
 
 /// <summary>What is known of an IRP from its allocation to its release.</summary>
@@ -8,11 +6,11 @@ public sealed class IrpRecord
     /// <summary>The bits of Control that have a completion routine called.</summary>
     internal const SL_CONTROL Invoke = SL_CONTROL.SL_INVOKE_ON_SUCCESS | SL_CONTROL.SL_INVOKE_ON_ERROR | SL_CONTROL.SL_INVOKE_ON_CANCEL;
 
-    readonly List<Visit> visits = [];
+    IrpName name;
 
-    public IrpName Name { get; internal set; }
+    public ref readonly IrpName Name => ref name;
 
-    public PIRP Irp => new(Name.Address);
+    public PIRP Irp => new(name.Address);
 
     /// <summary>Who made it; null if that was before the verifier came.</summary>
     public IrpOrigin? Origin { get; internal set; }
@@ -45,10 +43,7 @@ public sealed class IrpRecord
     public Visit? Owner { get; private set; }
 
     /// <summary>A driver that it was sent to still has it.</summary>
-    public bool IsInFlight => visits.Count > 0;
-
-    /// <summary>The stays that have not ended, the owner's last.</summary>
-    internal ReadOnlySpan<Visit> Visits => CollectionsMarshal.AsSpan(visits);
+    public bool IsInFlight => Owner is not null;
 
     /// <summary>Whether the location behind the packet's last one can be looked at: the kernel leaves room in its own packets.</summary>
     internal bool HasRoomBehind => Origin is not (null or IrpOrigin.Initialized);
@@ -66,25 +61,17 @@ public sealed class IrpRecord
     public PIO_STACK_LOCATION LocationAt(sbyte location) =>
         new(Name.Address + IRP.SizeOf + (ulong)(location - 1) * IO_STACK_LOCATION.SizeOf);
 
+    /// <summary>It is used anew, or for another kind of request.</summary>
+    internal void Rename(in IrpName called) => name = called;
+
     internal void Enter(Visit visit)
     {
-        visits.Add(visit);
+        visit.Above = Owner;
         Owner = visit;
     }
 
     /// <summary>The owner's stay ends; the driver above has the IRP again.</summary>
-    internal void Leave()
-    {
-        visits.RemoveAt(visits.Count - 1);
-        Owner = visits.Count == 0 ? null : visits[^1];
-    }
-
-    /// <summary>All stays have ended at once.</summary>
-    internal void LeaveAll()
-    {
-        visits.Clear();
-        Owner = null;
-    }
+    internal void Leave() => Owner = Owner?.Above;
 
     public override string ToString() => Name.ToString();
 }

@@ -28,9 +28,9 @@ public sealed class IrpTracker
     readonly Dictionary<ulong, LockedBuffer> locked = [];
     readonly Stack<Visit> freeVisits = new();
     readonly (ulong Irp, IrpName Name, CodePlace By)[] completions = new (ulong, IrpName, CodePlace)[RememberedCompletions];
-    // Completion routines that IRPs were sent with.
+    // Completion routines that IRPs were sent with; those at hand lie in a table that is quick to look into.
     readonly HashSet<ulong> routines = [];
-    ulong lastRoutine;
+    readonly ulong[] routinesAtHand = new ulong[64];
     IrpRecord? latest;
     ThreadContext? context;
     Visit? visit;
@@ -133,15 +133,19 @@ public sealed class IrpTracker
     internal Situation SituationOf(in IrpForwarded e)
     {
         ref IRP irp = ref e.Irp.Value;
+        Visit? sender = Owner;
         Situation situation = OfThread | OfPacket(in irp) | Of(Visit.Irp);
-        if (Owner is { Registration: not null }) situation |= Situation.Registered;
         PIO_STACK_LOCATION location = irp.Tail.Overlay.CurrentStackLocation;
-        if (!IsInOrder(location, irp.CurrentLocation) || Owner is { Below.IsNull: false } sender && sender.Below != e.DeviceObject)
-            situation |= Situation.Irregular;
+        if (!IsInOrder(location, irp.CurrentLocation)) situation |= Situation.Irregular;
         ref IO_STACK_LOCATION entered = ref location.Value;
         SL_CONTROL control = entered.Control;
-        if (Owner is { Skipped: true }) situation |= Situation.Skipped;
-        else if ((control & IrpRecord.Invoke) != 0) situation |= OfRoutine(entered.CompletionRoutine);
+        if (sender is { Skipped: true }) situation |= Situation.Skipped;
+        else if ((control & IrpRecord.Invoke) != 0) situation |= OfRoutine(entered.CompletionRoutine, sender);
+        if (sender is not null)
+        {
+            if (sender.Registration is not null) situation |= Situation.Registered;
+            if (!sender.Below.IsNull && sender.Below != e.DeviceObject) situation |= Situation.Irregular;
+        }
         if ((control & IrpRecord.Invoke) == 0) situation |= Situation.Unregistered;
         if ((control & SL_CONTROL.SL_PENDING_RETURNED) != 0) situation |= Situation.Pending;
         return situation;
@@ -150,26 +154,34 @@ public sealed class IrpTracker
     bool IsInOrder(PIO_STACK_LOCATION entered, sbyte number) =>
         entered == Irp.LocationAt(number) && number <= Irp.StackCount && (Owner is null || number <= Owner.Location);
 
-    Situation OfRoutine(PIO_COMPLETION_ROUTINE routine)
+    Situation OfRoutine(PIO_COMPLETION_ROUTINE routine, Visit? sender)
     {
         if (routine.IsNull) return Situation.Irregular;
-        if (routine.Address == lastRoutine) return Situation.Ordinary;
-        return routines.Add(lastRoutine = routine.Address) ? Situation.NewRoutine : Situation.Ordinary;
+        Situation situation = routine == sender?.EntryRoutine && sender.Above?.Driver != sender.Driver ? Situation.Copied : Situation.Ordinary;
+        ref ulong atHand = ref AtHand(routine);
+        if (atHand == routine.Address) return situation;
+        return routines.Add(atHand = routine.Address) ? situation | Situation.NewRoutine : situation;
     }
+
+    ref ulong AtHand(PIO_COMPLETION_ROUTINE routine) => ref routinesAtHand[(routine.Address >> 4) % 64];
 
     /// <summary>The next one who sends with a completion routine is looked at as if nobody had before.</summary>
     internal void ForgetRoutine(PIO_COMPLETION_ROUTINE routine)
     {
         routines.Remove(routine.Address);
-        lastRoutine = 0;
+        AtHand(routine) = 0;
     }
 
     internal Situation SituationOf(in IrpCompleting e)
     {
-        Situation situation = OfThread | OfPacket(in e.Irp.Value);
+        ref IRP irp = ref e.Irp.Value;
+        Situation situation = OfThread | OfPacket(in irp);
         if (Owner is { Marked: true }) situation |= Situation.Marked;
         if (Owner is { Registration: not null }) situation |= Situation.Registered;
         if (Thread.Locks.Length > 0) situation |= Situation.Unbalanced;
+        if (Thread.Frame?.Visit != Owner) situation |= Situation.Elsewhere;
+        bool isFinal = e.Status is not (NTSTATUS.STATUS_PENDING or (NTSTATUS)(-1));
+        if (!isFinal || irp.Tail.Overlay.OriginalFileObject != Irp.OriginalFileObject) situation |= Situation.Irregular;
         return situation;
     }
 
@@ -222,7 +234,7 @@ public sealed class IrpTracker
         {
             Situation situation = RemoveLocks.Any ? Situation.RemoveLock : Situation.Ordinary;
             if (RulesWithNotes > 0 || Thread.Thread.InterruptsDisabled) situation |= Situation.Noted;
-            bool isBalanced = Thread.Thread.Irql == Frame.Irql && Thread.ApcDisable == Frame.ApcDisable && Thread.Locks.IsEmpty;
+            bool isBalanced = Thread.Thread.Irql == Frame.Irql && Thread.Thread.ApcDisable == Frame.ApcDisable && Thread.Locks.IsEmpty;
             return isBalanced ? situation : situation | Situation.Unbalanced;
         }
     }
@@ -282,7 +294,7 @@ public sealed class IrpTracker
     void Start(IrpRecord record, PIRP irp, IrpLabel label, IrpOrigin? origin, int stackCount, bool quotaCharged)
     {
         Abandon(record);
-        record.Name = new IrpName(++useCount, label, 0, irp.Address);
+        record.Rename(new IrpName(++useCount, label, 0, irp.Address));
         record.Origin = origin;
         record.StackCount = (sbyte)stackCount;
         record.QuotaCharged = quotaCharged;
@@ -295,8 +307,11 @@ public sealed class IrpTracker
 
     void Abandon(IrpRecord record)
     {
-        foreach (Visit open in record.Visits) Pass(open, null);
-        record.LeaveAll();
+        while (record.Owner is { } open)
+        {
+            record.Leave();
+            Pass(open, null);
+        }
     }
 
     internal bool Before(in IrpReused e)
@@ -379,7 +394,8 @@ public sealed class IrpTracker
         Owner = record.Owner;
         // Who sends it although a lower driver has it is the sender all the same.
         Owner = Overtaken ?? Owner;
-        record.Name = record.Name with { MajorFunction = entered.MajorFunction };
+        // A name that was written in part takes long to copy: not each time, therefore.
+        if (record.Name.MajorFunction != entered.MajorFunction) record.Rename(record.Name with { MajorFunction = entered.MajorFunction });
         if (Owner is { } sender)
         {
             Sample(sender, record);
@@ -391,7 +407,7 @@ public sealed class IrpTracker
         if (Owner is null) record.Sent = sent;
         else Owner.Sent = sent;
         if (!freeVisits.TryPop(out visit)) visit = new Visit(machine);
-        visit.Begin(record.Name, in irp, e.DeviceObject, e.Routine, location, in entered);
+        visit.Begin(record, in irp, e.DeviceObject, e.Routine, location, in entered);
         record.Enter(visit);
         return true;
     }

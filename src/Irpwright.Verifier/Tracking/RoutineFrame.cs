@@ -11,12 +11,34 @@ public enum RoutineKind : byte
     AddDevice,
 }
 
-/// <summary>A driver's routine that is running on a thread. Objects are used again.</summary>
+/// <summary>A driver's routine that is running on a thread. Objects are used again, each at its depth.</summary>
 public sealed class RoutineFrame
 {
     readonly Machine machine;
+    PendingCall call;
 
-    internal RoutineFrame(Machine machine) => this.machine = machine;
+    internal RoutineFrame(Machine machine, RoutineFrame? outer)
+    {
+        this.machine = machine;
+        Outer = outer;
+        Depth = outer is null ? 0 : outer.Depth + 1;
+        LastSent = new SentIrp(machine);
+    }
+
+    /// <summary>The one that runs below it; null for the thread's own code, which no routine runs below.</summary>
+    internal RoutineFrame? Outer { get; }
+
+    /// <summary>For the next routine that is called meanwhile, once there was one.</summary>
+    internal RoutineFrame? Inner { get; set; }
+
+    /// <summary>1 for a routine that the thread's own code had called.</summary>
+    internal int Depth { get; }
+
+    /// <summary>What the routine sent last; it has no number if the routine has sent nothing.</summary>
+    internal SentIrp LastSent { get; }
+
+    /// <summary>The call into the kernel that the routine makes, or has made last.</summary>
+    internal ref PendingCall Call => ref call;
 
     public RoutineKind Kind { get; internal set; }
 
@@ -73,16 +95,15 @@ public sealed class RoutineFrame
     /// <summary>What a completion routine's driver sent.</summary>
     internal SentIrp? Sent { get; set; }
 
-    internal PendingCall SavedCall { get; set; }
-
     public CodePlace Place => new(machine, Driver, Routine, 0);
 
-    internal void Begin(RoutineKind kind, ulong routine, PDRIVER_OBJECT driver, byte irql)
+    internal void Begin(RoutineKind kind, ulong routine, PDRIVER_OBJECT driver, KernelThread thread)
     {
         Kind = kind;
         Routine = routine;
         Driver = driver;
-        Irql = irql;
+        Irql = thread.Irql;
+        ApcDisable = thread.ApcDisable;
         Irp = default;
         Visit = null;
         Location = 0;
@@ -90,8 +111,9 @@ public sealed class RoutineFrame
         GotOtherApcDisable = GotOtherIrql = PendingReturned = MarkedBefore = Marked = false;
         EventSet = default;
         LastCompleted = default;
-        SavedCall = default;
+        call = default;
         Sent = null;
+        LastSent.Clear();
         PhysicalDevice = Created = default;
     }
 
@@ -103,7 +125,7 @@ public sealed class RoutineFrame
 /// <param name="Irql">IRQL at the call.</param>
 readonly record struct PendingCall(ulong Caller, ulong Argument, byte Irql)
 {
-    // Not the export itself: every routine that is called copies this twice, and copies of references are dear.
+    // Not the export itself: it is noted at every call, and copies of references are dear.
     readonly int number;
 
     internal PendingCall(KernelExport export, ulong caller, ulong argument, byte irql)

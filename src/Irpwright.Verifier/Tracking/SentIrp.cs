@@ -55,11 +55,7 @@ public sealed class SentIrp
         PendingReturned = false;
     }
 
-    internal void Clear()
-    {
-        Irp = default;
-        Result = null;
-    }
+    internal void Clear() => Irp = default;
 
     internal void Returned(RoutineFrame returned)
     {

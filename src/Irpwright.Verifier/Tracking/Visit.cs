@@ -8,7 +8,10 @@ public sealed class Visit
 
     internal Visit(Machine machine) => this.machine = machine;
 
-    public IrpName Irp { get; internal set; }
+    public IrpName Irp { get; private set; }
+
+    /// <summary>The stay of the driver that sent the IRP here and has not got it back; null if that was its originator.</summary>
+    public Visit? Above { get; internal set; }
 
     public PDEVICE_OBJECT Device { get; internal set; }
 
@@ -111,14 +114,14 @@ public sealed class Visit
     /// <summary>The dispatch routine.</summary>
     public CodePlace Place => new(machine, Driver, Routine.Address, 0);
 
-    internal void Begin(in IrpName irp, in IRP packet, PDEVICE_OBJECT device, PDRIVER_DISPATCH routine, sbyte location, in IO_STACK_LOCATION own)
+    internal void Begin(IrpRecord irp, in IRP packet, PDEVICE_OBJECT device, PDRIVER_DISPATCH routine, sbyte location, in IO_STACK_LOCATION own)
     {
-        Irp = irp;
+        Irp = irp.Name;
         EntryStatus = packet.IoStatus.Status;
         EntryInformation = packet.IoStatus.Information;
         EntryRoutine = own.CompletionRoutine;
         MinorFunction = own.MinorFunction;
-        if (!irp.MovesData) Parameters = own.Parameters;
+        if (!irp.Name.MovesData) Parameters = own.Parameters;
         InheritedCancelRoutine = packet.CancelRoutine;
         Device = device;
         ref DEVICE_OBJECT receiver = ref device.Value;

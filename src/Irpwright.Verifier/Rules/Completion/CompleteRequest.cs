@@ -22,16 +22,16 @@ sealed class CompleteRequest : Rule, IWatch<IrpCompleting>, IWatch<DeviceDeleted
             """,
     };
 
+    Situation IWatch<IrpCompleting>.When => Situation.Elsewhere;
+
     public void On(in IrpCompleting e)
     {
         if (Tracker.Owner is not { } owner || Tracker.Overtaken is not null || !Tracker.IsCompletedByDriver) return;
-        // Nearly always: the driver whose routine runs has it.
-        if (Tracker.Thread.Frame?.Visit == owner || Tracker.Irp.Visits.Length == 1) return;
-        if (Tracker.CallingDriver is not { } caller || caller.Object == owner.Driver) return;
+        if (owner.Above is null || Tracker.CallingDriver is not { } caller || caller.Object == owner.Driver) return;
         // A driver may complete for another one that calls it. Only who has sent the IRP on is certainly wrong.
-        foreach (Visit above in Tracker.Irp.Visits)
+        for (Visit? above = owner.Above; above is not null; above = above.Above)
         {
-            if (above == owner || above.Driver != caller.Object) continue;
+            if (above.Driver != caller.Object) continue;
             Report(Tracker.Caller, Tracker.Irp.Name, $"{Tracker.Caller} completed {Tracker.Irp}, which {owner} has.");
             return;
         }

@@ -20,6 +20,8 @@ sealed class CompleteRequestStatusCheck : Rule, IWatch<IrpCompleting>
             """,
     };
 
+    public Situation When => Situation.Irregular;
+
     public void On(in IrpCompleting e)
     {
         if (e.Status is not (NTSTATUS.STATUS_PENDING or (NTSTATUS)(-1))) return;

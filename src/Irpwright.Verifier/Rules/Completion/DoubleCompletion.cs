@@ -23,6 +23,9 @@ sealed class DoubleCompletion : Rule, IWatch<IrpCompleting>, IWatch<BugCheckRais
             """,
     };
 
+    // What the routine has completed is not in its own driver's hands any more.
+    Situation IWatch<IrpCompleting>.When => Situation.Elsewhere;
+
     // The walk was stopped by a driver above, which has the IRP now.
     public void On(in IrpCompleting e)
     {

@@ -24,6 +24,8 @@ sealed class IwEventSetBeforeSending : Rule, IWatch<IrpForwarded>, IWatch<Dispat
 
     Situation IWatch<IrpForwarded>.When => Situation.Originator;
 
+    Situation IWatch<DispatchReturned>.When => Situation.Noted;
+
     public void On(in IrpForwarded e)
     {
         IrpRecord irp = Tracker.Irp;
@@ -31,11 +33,13 @@ sealed class IwEventSetBeforeSending : Rule, IWatch<IrpForwarded>, IWatch<Dispat
         PDISPATCHER_HEADER header = new(e.Irp.UserEvent.Address);
         if (!GuestMemory.IsAccessible(header.Address, DISPATCHER_HEADER.SizeOf, PageAccess.Read) || header.SignalState == 0) return;
         suspects[irp.Name.Use] = Tracker.Caller;
+        HasNotes = true;
     }
 
     public void On(in DispatchReturned e)
     {
-        if (suspects.Count == 0 || !suspects.Remove(Tracker.Visit.Irp.Use, out CodePlace place)) return;
+        if (!suspects.Remove(Tracker.Visit.Irp.Use, out CodePlace place)) return;
+        HasNotes = suspects.Count > 0;
         if (e.Status != NTSTATUS.STATUS_PENDING) return;
         Report(place, Tracker.Visit.Irp,
             $"{place} sent {Tracker.Visit.Irp} with an event that was signalled already: a wait for it ends at once.");

@@ -20,25 +20,17 @@ sealed class IwCompletionRoutineCopied : Rule, IWatch<IrpForwarded>
             """,
     };
 
-    // The last such routine, because finding its driver takes long.
-    ulong ownRoutine;
-    PDRIVER_OBJECT ownDriver;
+    public Situation When => Situation.Copied;
 
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not { Skipped: false } owner || Tracker.Visit.Location != owner.Location - 1) return;
         ref IO_STACK_LOCATION copy = ref e.Irp.Tail.Overlay.CurrentStackLocation.Value;
-        // The same driver may be in the stack twice, and register the same routine each time.
-        if (copy.CompletionRoutine.Address == ownRoutine && owner.Driver == ownDriver) return;
         ref IO_STACK_LOCATION own = ref Tracker.Irp.LocationAt(owner.Location).Value;
         if ((copy.Control & own.Control & IrpRecord.Invoke) == 0) return;
         if (copy.CompletionRoutine != own.CompletionRoutine || copy.Context != own.Context) return;
-        if (CodePlace.Find(Machine, copy.CompletionRoutine.Address) is not { } driver) return;
-        if (driver.Object == owner.Driver)
-        {
-            (ownRoutine, ownDriver) = (copy.CompletionRoutine.Address, owner.Driver);
-            return;
-        }
+        // The same driver may be in the stack twice, and register the same routine each time.
+        if (CodePlace.Find(Machine, copy.CompletionRoutine.Address) is not { } driver || driver.Object == owner.Driver) return;
         Report(Tracker.Caller, owner.Irp,
             $"{owner} sent {owner.Irp} with the completion routine of {driver.Name}, a driver above, copied into the next location. "
                 + "Use IoCopyCurrentIrpStackLocationToNext.");

@@ -22,6 +22,8 @@ sealed class IwRoutineWithoutNextLocation : Rule, IWatch<IrpForwarding>, IWatch<
     // Where the next location would have its CompletionRoutine, the header has OriginalFileObject.
     Situation IWatch<IrpForwarding>.When => Situation.Irregular;
 
+    Situation IWatch<IrpCompleting>.When => Situation.Irregular;
+
     public void On(in IrpForwarding e) => Check(e.Irp);
 
     public void On(in IrpCompleting e) => Check(e.Irp);

@@ -37,7 +37,7 @@ sealed class IrqlKeRaiseLower2 : Rule, IWatchReturns, IWatchCalls, IWatch<Thread
         if (!raises.TryGetValue(Tracker.Thread.Thread.Id, out Stack<Raise>? stack)) raises.Add(Tracker.Thread.Thread.Id, stack = new());
         // What lies there with a higher IRQL than before this raise was ended by other means.
         while (stack.TryPeek(out Raise ended) && ended.Now > (byte)e.Result) stack.Pop();
-        stack.Push(new((byte)e.Result, e.Irql, Tracker.Thread.Frames.Length));
+        stack.Push(new((byte)e.Result, e.Irql, Tracker.Thread.Depth));
     }
 
     public void Called(in DdiCalled e)
@@ -45,7 +45,7 @@ sealed class IrqlKeRaiseLower2 : Rule, IWatchReturns, IWatchCalls, IWatch<Thread
         if (e.Export != KernelExports.KeLowerIrql || !raises.TryGetValue(Tracker.Thread.Thread.Id, out Stack<Raise>? stack)) return;
         while (stack.TryPeek(out Raise ended) && ended.Now > e.Irql) stack.Pop();
         // One that lowers what another routine has raised breaks IrqlKeRaiseLower.
-        if (!stack.TryPeek(out Raise raise) || raise.Now != e.Irql || raise.Depth != Tracker.Thread.Frames.Length) return;
+        if (!stack.TryPeek(out Raise raise) || raise.Now != e.Irql || raise.Depth != Tracker.Thread.Depth) return;
         byte target = (byte)e.Arguments[0];
         if (target == e.Irql && target != raise.Before) return;
         stack.Pop();

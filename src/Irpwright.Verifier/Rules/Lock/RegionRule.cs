@@ -14,7 +14,7 @@ abstract class RegionRule(KernelExport leave, string region) : Rule, IWatchCalls
 
     public void Called(in DdiCalled e)
     {
-        short now = NestingOf(Tracker.Thread.ApcDisable);
+        short now = NestingOf(Tracker.Thread.Thread.ApcDisable);
         RoutineFrame? frame = Tracker.Thread.Frame;
         if (now < (frame is { GotOtherApcDisable: false } ? NestingOf(frame.ApcDisable) : 0)) return;
         Report(Tracker.Caller, frame?.Irp ?? default, $"{Tracker.Caller} left a {region} region that it had not entered.");
@@ -28,7 +28,7 @@ abstract class RegionRule(KernelExport leave, string region) : Rule, IWatchCalls
     void Check()
     {
         RoutineFrame frame = Tracker.Frame;
-        if (NestingOf(Tracker.Thread.ApcDisable) >= NestingOf(frame.ApcDisable) || frame.GotOtherApcDisable) return;
+        if (NestingOf(Tracker.Thread.Thread.ApcDisable) >= NestingOf(frame.ApcDisable) || frame.GotOtherApcDisable) return;
         if (Tracker.Thread.HeldByFrame(static held => held.Kind is LockKind.Mutex or LockKind.GuardedMutex) is not null) return;
         Report(frame.Place, frame.Irp, $"{frame} returned in a {region} region that it had entered.");
     }

@@ -25,6 +25,8 @@ sealed class PendedCompletedRequest2 : Rule, IWatch<IrpCompleting>
             """,
     };
 
+    public Situation When => Situation.Elsewhere;
+
     public void On(in IrpCompleting e)
     {
         if (Tracker.Overtaken is not { } own || Tracker.Owner is not { } lower) return;
