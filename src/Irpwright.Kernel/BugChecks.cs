@@ -317,10 +317,3 @@ public sealed class BugChecks
         return frames;
     }
 }
-
-/// <summary>How values are written for people who read kernel debuggers.</summary>
-public static class Format
-{
-    /// <summary>A 64-bit address as WinDbg prints it: <c>ffffa000`00012340</c>.</summary>
-    public static string Address(ulong address) => $"{address >> 32:x8}`{(uint)address:x8}";
-}

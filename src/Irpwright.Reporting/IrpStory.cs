@@ -26,6 +26,11 @@ sealed class IrpStory(PIRP irp, string name, IrpOrigin origin)
     /// <summary>CurrentLocation when the holder received it.</summary>
     public int HolderLocation { get; set; }
 
+    /// <summary>What the holder is asked for.</summary>
+    public byte MajorFunction { get; private set; }
+
+    public byte MinorFunction { get; private set; }
+
     /// <summary>Whether its first line was written.</summary>
     public bool IsTold { get; set; }
 
@@ -40,12 +45,14 @@ sealed class IrpStory(PIRP irp, string name, IrpOrigin origin)
         device.IsNull ? BaseDepth - 1 : depths.TryGetValue(device.Address, out int depth) ? depth : BaseDepth;
 
     /// <summary>The holder hands the IRP to another driver.</summary>
-    public int Forward(PDEVICE_OBJECT target, int location)
+    public int Forward(PDEVICE_OBJECT target, PIRP forwarded)
     {
         int depth = Holder.IsNull ? BaseDepth : DepthOf(Holder) + 1;
         depths[target.Address] = depth;
         Holder = target;
-        HolderLocation = location;
+        HolderLocation = forwarded.CurrentLocation;
+        PIO_STACK_LOCATION location = forwarded.Tail.Overlay.CurrentStackLocation;
+        (MajorFunction, MinorFunction) = (location.MajorFunction, location.MinorFunction);
         return depth;
     }
 

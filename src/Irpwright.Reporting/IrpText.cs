@@ -41,7 +41,7 @@ public static class IrpText
         return
         [
             $"{(isCurrent ? '>' : ' ')}{index,2}",
-            RequestText.Major(location.MajorFunction),
+            Format.MajorFunction(location.MajorFunction),
             RequestText.Minor(location.MajorFunction, location.MinorFunction) is { Length: > 0 } minor ? minor : "0",
             Control(location.Control),
             driver,

@@ -63,7 +63,7 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
             Routine = names.Routine(e.Routine.Address),
             Location = e.Irp.CurrentLocation,
             StackCount = e.Irp.StackCount,
-            Major = RequestText.Major(major),
+            Major = Format.MajorFunction(major),
             Minor = Optional(RequestText.Minor(major, location.MinorFunction)),
             Offset = isTransfer ? parameters.Read.ByteOffset : null,
             Length = isTransfer ? parameters.Read.Length : null,

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Irpwright.Kernel;
 using Irpwright.Wdk;
 
 namespace Irpwright.Reporting;
@@ -6,14 +7,6 @@ namespace Irpwright.Reporting;
 /// <summary>Function codes and parameters of stack locations, in the words of the documentation.</summary>
 public static class RequestText
 {
-    static readonly string[] Majors =
-    [
-        "CREATE", "CREATE_NAMED_PIPE", "CLOSE", "READ", "WRITE", "QUERY_INFORMATION", "SET_INFORMATION", "QUERY_EA", "SET_EA",
-        "FLUSH_BUFFERS", "QUERY_VOLUME_INFORMATION", "SET_VOLUME_INFORMATION", "DIRECTORY_CONTROL", "FILE_SYSTEM_CONTROL", "DEVICE_CONTROL",
-        "INTERNAL_DEVICE_CONTROL", "SHUTDOWN", "LOCK_CONTROL", "CLEANUP", "CREATE_MAILSLOT", "QUERY_SECURITY", "SET_SECURITY", "POWER",
-        "SYSTEM_CONTROL", "DEVICE_CHANGE", "QUERY_QUOTA", "SET_QUOTA", "PNP",
-    ];
-
     static readonly string?[] PnpMinors =
     [
         "START_DEVICE", "QUERY_REMOVE_DEVICE", "REMOVE_DEVICE", "CANCEL_REMOVE_DEVICE", "STOP_DEVICE", "QUERY_STOP_DEVICE",
@@ -23,6 +16,9 @@ public static class RequestText
         "DEVICE_ENUMERATED",
     ];
 
+    static readonly string[] CreateAnswers =
+        ["FILE_SUPERSEDED", "FILE_OPENED", "FILE_CREATED", "FILE_OVERWRITTEN", "FILE_EXISTS", "FILE_DOES_NOT_EXIST"];
+
     static readonly string[] PowerMinors = ["WAIT_WAKE", "POWER_SEQUENCE", "SET_POWER", "QUERY_POWER"];
 
     static readonly string?[] SystemControlMinors =
@@ -30,9 +26,6 @@ public static class RequestText
         "QUERY_ALL_DATA", "QUERY_SINGLE_INSTANCE", "CHANGE_SINGLE_INSTANCE", "CHANGE_SINGLE_ITEM", "ENABLE_EVENTS", "DISABLE_EVENTS", "ENABLE_COLLECTION",
         "DISABLE_COLLECTION", "REGINFO", "EXECUTE_METHOD", null, "REGINFO_EX",
     ];
-
-    /// <summary>Such as <c>IRP_MJ_READ</c>; a code beyond the table as a number.</summary>
-    public static string Major(byte major) => major < Majors.Length ? "IRP_MJ_" + Majors[major] : $"IRP_MJ 0x{major:x2}";
 
     /// <summary>Such as <c>IRP_MN_START_DEVICE</c>; empty where 0 means nothing, a number where it has no name.</summary>
     public static string Minor(byte major, byte minor)
@@ -64,6 +57,16 @@ public static class RequestText
             _ => "",
         };
     }
+
+    /// <summary>What Information says when a request is over: bytes, or what else it means for this one; empty for nothing.</summary>
+    public static string Answer(byte major, byte minor, ulong information) => (major, information) switch
+    {
+        (IRP_MJ_CREATE or IRP_MJ_CLEANUP or IRP_MJ_CLOSE or IRP_MJ_FLUSH_BUFFERS or IRP_MJ_SHUTDOWN or IRP_MJ_POWER or IRP_MJ_PNP, 0) => "",
+        (IRP_MJ_CREATE, <= FILE_DOES_NOT_EXIST) => CreateAnswers[information],
+        (IRP_MJ_PNP, _) when minor == IRP_MN_QUERY_PNP_DEVICE_STATE => $"{(PNP_DEVICE_STATE)information}",
+        (IRP_MJ_PNP, _) => $"answer at {Format.Address(information)}",
+        _ => $"{information} bytes",
+    };
 
     /// <summary>A control code as number and transfer method: <c>0x00222004 METHOD_BUFFERED</c>.</summary>
     public static string ControlCode(uint code) => $"0x{code:x8} {TransferMethod(code)}";

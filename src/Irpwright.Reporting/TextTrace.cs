@@ -119,7 +119,7 @@ public sealed class TextTrace : KernelObserver
             if (!story.IsTold) Header(story, e.Irp.Tail.Overlay.CurrentStackLocation, e.Irp.StackCount);
 
             string driver = names.DriverOf(e.DeviceObject);
-            int depth = story.Forward(e.DeviceObject, e.Irp.CurrentLocation);
+            int depth = story.Forward(e.DeviceObject, e.Irp);
             Enter('v', new Frame(FrameKind.Dispatch, e.Routine.Address, story, e.DeviceObject, depth, driver), "");
         }
     }
@@ -141,7 +141,7 @@ public sealed class TextTrace : KernelObserver
         {
             IrpStory story = StoryOf(e.Irp);
             PDEVICE_OBJECT device = RequestText.Owner(e.Irp);
-            string text = $"IoCompleteRequest  {Outcome(e.Status, e.Information)}";
+            string text = $"IoCompleteRequest  {Outcome(story, e.Status, e.Information)}";
             if (held is { Frame: { Kind: FrameKind.Dispatch } frame } && frame.Story == story && frame.Device == device)
                 Release(text, InkOf(e.Status));
             else
@@ -384,7 +384,7 @@ public sealed class TextTrace : KernelObserver
         story.IsTold = true;
         Release();
         BeginLine(story.Name);
-        line.Add(new string(' ', 2 * story.BaseDepth)).Add(RequestText.Major(location.MajorFunction), Ink.Strong);
+        line.Add(new string(' ', 2 * story.BaseDepth)).Add(Format.MajorFunction(location.MajorFunction), Ink.Strong);
         if (RequestText.Minor(location.MajorFunction, location.MinorFunction) is { Length: > 0 } minor) line.Add($"  {minor}");
         if (RequestText.Parameters(location) is { Length: > 0 } parameters) line.Add($"  {parameters}");
         if (story.Sender.Length > 0) line.Add($"  from {story.Sender}");
@@ -398,7 +398,7 @@ public sealed class TextTrace : KernelObserver
         Release();
         marginOfLastLine = "";
         BeginLine(story.Name);
-        line.Add(new string(' ', 2 * story.BaseDepth)).Add("done  ", Ink.Strong).Add(Outcome(status, information), InkOf(status));
+        line.Add(new string(' ', 2 * story.BaseDepth)).Add("done  ", Ink.Strong).Add(Outcome(story, status, information), InkOf(status));
         if (story.Digest is { } digest) line.Add($"  sha256 {digest}");
         EndLine();
     }
@@ -516,7 +516,8 @@ public sealed class TextTrace : KernelObserver
         null => "",
     };
 
-    static string Outcome(NTSTATUS status, ulong information) => $"{status.Name}  {information} bytes";
+    static string Outcome(IrpStory story, NTSTATUS status, ulong information) =>
+        RequestText.Answer(story.MajorFunction, story.MinorFunction, information) is { Length: > 0 } answer ? $"{status.Name}  {answer}" : status.Name;
 
     static Ink InkOf(NTSTATUS status)
     {

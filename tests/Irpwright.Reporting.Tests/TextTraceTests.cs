@@ -154,4 +154,15 @@ public class TextTraceTests
         Assert.Contains("\e[32m", coloured, StringComparison.Ordinal);
         Assert.Equal(Run(colours: false), System.Text.RegularExpressions.Regex.Replace(coloured, "\e\\[[0-9]*m", ""));
     }
+
+    [Theory]
+    [InlineData(IRP_MJ_READ, 0, 0, "0 bytes")]
+    [InlineData(IRP_MJ_DEVICE_CONTROL, 0, 12, "12 bytes")]
+    [InlineData(IRP_MJ_CLOSE, 0, 0, "")]
+    [InlineData(IRP_MJ_CREATE, 0, 1, "FILE_OPENED")]
+    [InlineData(IRP_MJ_PNP, IRP_MN_START_DEVICE, 0, "")]
+    [InlineData(IRP_MJ_PNP, IRP_MN_QUERY_DEVICE_RELATIONS, 0xFFFFA000_00012340, "answer at ffffa000`00012340")]
+    [InlineData(IRP_MJ_PNP, IRP_MN_QUERY_PNP_DEVICE_STATE, 0x22, "PNP_DEVICE_DONT_DISPLAY_IN_UI, PNP_DEVICE_NOT_DISABLEABLE")]
+    public void Information_is_told_as_what_it_is_for_the_request(byte major, byte minor, ulong information, string expected) =>
+        Assert.Equal(expected, RequestText.Answer(major, minor, information));
 }

@@ -28,7 +28,7 @@ sealed class IwNoDispatchRoutine : Rule, IWatch<AddDeviceReturned>
         foreach (byte major in (ReadOnlySpan<byte>)[IRP_MJ_PNP, IRP_MJ_POWER, IRP_MJ_SYSTEM_CONTROL])
         {
             if (Machine.Drivers.Handles(e.DriverObject, major)) continue;
-            Report(Tracker.Frame.Place, default, $"{Tracker.Frame} added a device, but its driver has no dispatch routine for {IrpName.Major(major)}.", major);
+            Report(Tracker.Frame.Place, default, $"{Tracker.Frame} added a device, but its driver has no dispatch routine for {Format.MajorFunction(major)}.", major);
         }
     }
 }
