@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Irpwright.Wdk;
 
 namespace Irpwright.Kernel;
@@ -12,6 +13,8 @@ public readonly ref struct DdiArguments
     readonly ReadOnlySpan<ulong> values;
 
     internal DdiArguments(ReadOnlySpan<ulong> values) => this.values = values;
+
+    internal ref readonly ulong First => ref MemoryMarshal.GetReference(values);
 
     public int Count => values.Length;
 

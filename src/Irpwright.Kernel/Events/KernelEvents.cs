@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Irpwright.Wdk;
 
 namespace Irpwright.Kernel;
@@ -75,8 +76,12 @@ public readonly record struct IrpLabel(IrpOrigin Origin, int Number)
 [KernelEvent] public readonly record struct IrpForwarding(PIRP Irp, PDEVICE_OBJECT DeviceObject, KernelThread? By) : ICausedByThread;
 
 /// <summary>IoCallDriver entered a stack location and is about to call the dispatch routine; the location is current.</summary>
-/// <param name="Sender">Device that owns the location above, null for the originator.</param>
-[KernelEvent] public readonly record struct IrpForwarded(PIRP Irp, PDEVICE_OBJECT Sender, PDEVICE_OBJECT DeviceObject, PDRIVER_DISPATCH Routine, KernelThread? By) : ICausedByThread;
+[KernelEvent] public readonly record struct IrpForwarded(PIRP Irp, PDEVICE_OBJECT DeviceObject, PDRIVER_DISPATCH Routine, KernelThread? By) : ICausedByThread
+{
+    /// <summary>Device that owns the location above, null for the originator. To be asked before the dispatch routine is called.</summary>
+    public PDEVICE_OBJECT Sender =>
+        Irp.CurrentLocation < Irp.StackCount ? new PIO_STACK_LOCATION(Irp.Tail.Overlay.CurrentStackLocation.Address + IO_STACK_LOCATION.SizeOf).DeviceObject : default;
+}
 
 /// <summary>A dispatch routine returned. The IRP may be gone.</summary>
 [KernelEvent] public readonly record struct DispatchReturned(PIRP Irp, PDEVICE_OBJECT DeviceObject, PDRIVER_DISPATCH Routine, NTSTATUS Status, KernelThread? By) : ICausedByThread;
@@ -159,8 +164,12 @@ public readonly record struct IrpLabel(IrpOrigin Origin, int Number)
 /// <summary>A driver called an exported routine.</summary>
 /// <param name="caller">Return address of a compiled driver, or an address that identifies the C# driver.</param>
 [KernelEvent]
-public readonly ref struct DdiCalled(KernelExport export, ulong caller, KernelThread by, DdiArguments arguments) : ICausedByThread
+public readonly ref struct DdiCalled(KernelExport export, ulong caller, KernelThread by, in DdiArguments arguments) : ICausedByThread
 {
+    // Not the whole: copying what was just written in parts takes longer than all else here.
+    readonly ref readonly ulong first = ref arguments.First;
+    readonly int count = arguments.Count;
+
     public KernelExport Export { get; } = export;
 
     public ulong Caller { get; } = caller;
@@ -169,15 +178,19 @@ public readonly ref struct DdiCalled(KernelExport export, ulong caller, KernelTh
 
     public byte Irql => By.Irql;
 
-    public DdiArguments Arguments { get; } = arguments;
+    public DdiArguments Arguments => new(MemoryMarshal.CreateReadOnlySpan(in first, count));
 }
 
 /// <summary>The routine returned, as opposed to raising an exception or stopping the machine.</summary>
 /// <param name="result">What was left in rax; 0 for a routine without a result.</param>
 /// <inheritdoc cref="DdiCalled"/>
 [KernelEvent]
-public readonly ref struct DdiReturned(KernelExport export, ulong caller, KernelThread by, DdiArguments arguments, ulong result) : ICausedByThread
+public readonly ref struct DdiReturned(KernelExport export, ulong caller, KernelThread by, in DdiArguments arguments, ulong result) : ICausedByThread
 {
+    // Not the whole: copying what was just written in parts takes longer than all else here.
+    readonly ref readonly ulong first = ref arguments.First;
+    readonly int count = arguments.Count;
+
     public KernelExport Export { get; } = export;
 
     public ulong Caller { get; } = caller;
@@ -186,7 +199,7 @@ public readonly ref struct DdiReturned(KernelExport export, ulong caller, Kernel
 
     public byte Irql => By.Irql;
 
-    public DdiArguments Arguments { get; } = arguments;
+    public DdiArguments Arguments => new(MemoryMarshal.CreateReadOnlySpan(in first, count));
 
     public ulong Result { get; } = result;
 }

@@ -75,26 +75,30 @@ public sealed partial class KernelEvents
 
     bool Wants(KernelExport export, WatchedCalls what) => watched is { } all && (all[export.Index] & what) != 0;
 
-    internal void DdiCalled(KernelExport export, ulong caller, DdiArguments arguments)
+    internal void DdiCalled(KernelExport export, ulong caller, scoped in DdiArguments arguments)
     {
-        if (Wants(export, WatchedCalls.Calls)) TellCalled(export, caller, arguments);
+        if (Wants(export, WatchedCalls.Calls)) TellCalled(export, caller, in arguments);
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    void TellCalled(KernelExport export, ulong caller, DdiArguments arguments)
+    void TellCalled(KernelExport export, ulong caller, scoped in DdiArguments arguments)
     {
-        if (machine.TryGetCurrentThread() is { } thread) Emit(new DdiCalled(export, caller, thread, arguments));
+        if (machine.TryGetCurrentThread() is not { } thread) return;
+        DdiCalled e = new(export, caller, thread, in arguments);
+        Emit(in e);
     }
 
-    internal void DdiReturned(KernelExport export, ulong caller, DdiArguments arguments, ulong result)
+    internal void DdiReturned(KernelExport export, ulong caller, scoped in DdiArguments arguments, ulong result)
     {
-        if (Wants(export, WatchedCalls.Returns)) TellReturned(export, caller, arguments, result);
+        if (Wants(export, WatchedCalls.Returns)) TellReturned(export, caller, in arguments, result);
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    void TellReturned(KernelExport export, ulong caller, DdiArguments arguments, ulong result)
+    void TellReturned(KernelExport export, ulong caller, scoped in DdiArguments arguments, ulong result)
     {
-        if (machine.TryGetCurrentThread() is { } thread) Emit(new DdiReturned(export, caller, thread, arguments, result));
+        if (machine.TryGetCurrentThread() is not { } thread) return;
+        DdiReturned e = new(export, caller, thread, in arguments, result);
+        Emit(in e);
     }
 
     /// <returns>Whether the call is to fail; rax is set then.</returns>

@@ -32,8 +32,7 @@ public sealed class IrpDispatch
         KernelThread? thread = KernelThread.Current;
         if (thread is { IsStackSpent: true }) throw machine.BugChecks.KernelStackOverflow(0);
         if (events.Observer is not null || scheduler.SwitchesAtIrps) return CallObserved(thread, DeviceObject, Irp);
-        ref IRP irp = ref Irp.Value;
-        PDRIVER_DISPATCH routine = EnterLocation(DeviceObject, Irp, ref irp, out bool isPower);
+        PDRIVER_DISPATCH routine = EnterLocation(DeviceObject, Irp, out bool isPower);
         if (isPower && machine.PowerIrps.Defers(DeviceObject, Irp)) return NTSTATUS.STATUS_PENDING;
         return code.Call(routine, DeviceObject, Irp);
     }
@@ -48,8 +47,9 @@ public sealed class IrpDispatch
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    PDRIVER_DISPATCH EnterLocation(PDEVICE_OBJECT device, PIRP irpHandle, ref IRP irp, out bool isPower)
+    PDRIVER_DISPATCH EnterLocation(PDEVICE_OBJECT device, PIRP irpHandle, out bool isPower)
     {
+        ref IRP irp = ref irpHandle.Value;
         if (--irp.CurrentLocation <= 0) NoMoreLocations(irpHandle, device);
         PIO_STACK_LOCATION location = new(irp.Tail.Overlay.CurrentStackLocation.Address - IO_STACK_LOCATION.SizeOf);
         irp.Tail.Overlay.CurrentStackLocation = location;
@@ -71,20 +71,16 @@ public sealed class IrpDispatch
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    NTSTATUS CallObserved(KernelThread? thread, PDEVICE_OBJECT device, PIRP irpHandle)
+    NTSTATUS CallObserved(KernelThread? thread, PDEVICE_OBJECT device, PIRP irp)
     {
         if (scheduler.SwitchesAtIrps) machine.Scheduler.Yield(machine.CurrentThread, SchedulingPoint.Irp);
         KernelThread? by = machine.Own(thread);
-        events.Emit(new IrpForwarding(irpHandle, device, by));
-        ref IRP irp = ref irpHandle.Value;
-        PDRIVER_DISPATCH routine = EnterLocation(device, irpHandle, ref irp, out bool isPower);
-        PDEVICE_OBJECT sender = default;
-        if (irp.CurrentLocation < irp.StackCount)
-            sender = new PIO_STACK_LOCATION(irp.Tail.Overlay.CurrentStackLocation.Address + IO_STACK_LOCATION.SizeOf).DeviceObject;
-        events.Emit(new IrpForwarded(irpHandle, sender, device, routine, by));
-        if (isPower && machine.PowerIrps.Defers(device, irpHandle)) return NTSTATUS.STATUS_PENDING;
-        NTSTATUS status = code.Call(routine, device, irpHandle);
-        events.Emit(new DispatchReturned(irpHandle, device, routine, status, by));
+        events.Emit(new IrpForwarding(irp, device, by));
+        PDRIVER_DISPATCH routine = EnterLocation(device, irp, out bool isPower);
+        events.Emit(new IrpForwarded(irp, device, routine, by));
+        if (isPower && machine.PowerIrps.Defers(device, irp)) return NTSTATUS.STATUS_PENDING;
+        NTSTATUS status = code.Call(routine, device, irp);
+        events.Emit(new DispatchReturned(irp, device, routine, status, by));
         return status;
     }
 
