@@ -109,8 +109,8 @@ public sealed class VerifierGenerator : IIncrementalGenerator
                         try
                         {
                             Tracker.Begin(thread);
-                            if (!Tracker.Before(in e)) return;
-                            Tell(watch{{e.Name}}.In(Tracker.SituationOf(in e)), in e);{{(isCall ? "\n                TellCall(in e);" : "")}}
+                            if (Tracker.Before(in e) is not { } situation) return;
+                            if (watch{{e.Name}}.In(situation) is { Length: > 0 } rules) Tell(rules, in e);{{(isCall ? "\n                TellCall(in e);" : "")}}
                             Tracker.After(in e);
                         }
                         finally

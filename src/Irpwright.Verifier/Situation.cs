@@ -45,7 +45,7 @@ public enum Situation : uint
     NewRoutine = 1 << 14,
     /// <summary>A rule has noted something that the end of a routine may settle (<see cref="Rule.HasNotes"/>); or interrupts are disabled then.</summary>
     Noted = 1 << 15,
-    /// <summary>IoCompleteRequest is called by another routine than those that the IRP's driver was called with for it.</summary>
+    /// <summary>IoCallDriver or IoCompleteRequest is called by another routine than those that the IRP's driver was called with for it.</summary>
     Elsewhere = 1 << 16,
     /// <summary>The completion routine in the location that is entered stands in the sender's own one too, where another driver has set it.</summary>
     Copied = 1 << 17,

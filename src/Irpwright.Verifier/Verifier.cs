@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Irpwright.Verification;
 
 /// <summary>Watches the drivers of one machine and collects what they do against the rules.</summary>
@@ -151,6 +153,7 @@ public sealed partial class Verifier : KernelObserver
         if (returns[e.Export.Index] is { } watches) Tell(watches, in e);
     }
 
+    [MethodImpl(MethodImplOptions.NoInlining)]
     static void Tell<TEvent>(Watch<TEvent>[] rules, in TEvent e) where TEvent : struct, allows ref struct
     {
         for (int i = 0; i < rules.Length;)

@@ -58,8 +58,10 @@ public sealed class IrpRecord
     public SL_CONTROL ControlOf(sbyte location) => LocationAt(location).Control;
 
     /// <summary>The n-th location, 1-based.</summary>
-    public PIO_STACK_LOCATION LocationAt(sbyte location) =>
-        new(Name.Address + IRP.SizeOf + (ulong)(location - 1) * IO_STACK_LOCATION.SizeOf);
+    public PIO_STACK_LOCATION LocationAt(sbyte location) => LocationAt(Irp, location);
+
+    internal static PIO_STACK_LOCATION LocationAt(PIRP irp, sbyte location) =>
+        new(irp.Address + IRP.SizeOf + (ulong)(location - 1) * IO_STACK_LOCATION.SizeOf);
 
     /// <summary>It is used anew, or for another kind of request.</summary>
     internal void Rename(in IrpName called) => name = called;

@@ -20,6 +20,8 @@ namespace Irpwright.Verification.Tracking;
 public sealed class IrpTracker
 {
     const int RememberedCompletions = 16;
+    // No multiple of the distances between routines.
+    const int RoutinesAtHand = 61;
 
     readonly Machine machine;
     readonly Dictionary<ulong, IrpRecord> irps = [];
@@ -30,7 +32,7 @@ public sealed class IrpTracker
     readonly (ulong Irp, IrpName Name, CodePlace By)[] completions = new (ulong, IrpName, CodePlace)[RememberedCompletions];
     // Completion routines that IRPs were sent with; those at hand lie in a table that is quick to look into.
     readonly HashSet<ulong> routines = [];
-    readonly ulong[] routinesAtHand = new ulong[64];
+    readonly ulong[] routinesAtHand = new ulong[RoutinesAtHand];
     IrpRecord? latest;
     ThreadContext? context;
     Visit? visit;
@@ -66,9 +68,7 @@ public sealed class IrpTracker
     /// lower driver still has it.
     /// </summary>
     public Visit? Overtaken =>
-        Thread.Frame is { Visit: { Passed: false } own } && own != Owner && own.Irp.Use == Known?.Name.Use && IsCalledBy(own.Driver)
-            ? own
-            : null;
+        Thread.Frame?.Visit is { Passed: false } own && own != Owner && own.Irp.Use == Known?.Name.Use && IsCalledBy(own.Driver) ? own : null;
 
     /// <summary>Whether the code that called the kernel belongs to a driver.</summary>
     public bool IsCalledBy(PDRIVER_OBJECT driver) => CallingDriver is { } caller && caller.Object == driver;
@@ -99,25 +99,23 @@ public sealed class IrpTracker
         return null;
     }
 
-    // Events that the tracker has no use for: the overloads below are nearer.
+    // Before an event the tracker says what its situation is, or null if it is to be told to nobody.
+    // The first two are for events that the tracker has no use for: the overloads below are nearer.
 
-    internal bool Before<TEvent>(in TEvent e) where TEvent : struct, allows ref struct => true;
+    internal Situation? Before<TEvent>(in TEvent e) where TEvent : struct, allows ref struct => Situation.Any;
 
     internal void After<TEvent>(in TEvent e) where TEvent : struct, allows ref struct { }
 
-    internal Situation SituationOf<TEvent>(in TEvent e) where TEvent : struct, allows ref struct => Situation.Any;
-
     // ---- Situations
 
-    internal Situation SituationOf(in IrpForwarding e)
+    /// <summary>Whether an IRP can be sent to a device, as far as the two themselves can tell.</summary>
+    static bool CanBeSent(PIRP packet, PDEVICE_OBJECT device)
     {
-        if (!IsIrp(e.Irp) || !IsDevice(e.DeviceObject)) return Situation.Irregular;
-        ref IRP irp = ref e.Irp.Value;
+        if (!IsIrp(packet) || !IsDevice(device)) return false;
+        ref IRP irp = ref packet.Value;
         int next = irp.CurrentLocation - 1;
-        bool isThere = next > 0 && next <= irp.StackCount && next >= e.DeviceObject.StackSize;
-        return isThere && Irp.LocationAt((sbyte)next).MajorFunction <= IRP_MJ_MAXIMUM_FUNCTION && Overtaken is null
-            ? Situation.Ordinary
-            : Situation.Irregular;
+        return next > 0 && next <= irp.StackCount && next >= device.StackSize
+            && IrpRecord.LocationAt(packet, (sbyte)next).MajorFunction <= IRP_MJ_MAXIMUM_FUNCTION;
     }
 
     /// <summary>Whether there is an IRP, whatever its state.</summary>
@@ -130,21 +128,18 @@ public sealed class IrpTracker
     /// <summary>Whether a value can be a status: the bit N is zero in every one.</summary>
     internal static bool IsStatus(NTSTATUS status) => ((uint)status & 0x1000_0000) == 0;
 
-    internal Situation SituationOf(in IrpForwarded e)
+    Situation OfForwarded(in IRP irp, in IO_STACK_LOCATION entered, PDEVICE_OBJECT receiver)
     {
-        ref IRP irp = ref e.Irp.Value;
         Visit? sender = Owner;
-        Situation situation = OfThread | OfPacket(in irp) | Of(Visit.Irp);
-        PIO_STACK_LOCATION location = irp.Tail.Overlay.CurrentStackLocation;
-        if (!IsInOrder(location, irp.CurrentLocation)) situation |= Situation.Irregular;
-        ref IO_STACK_LOCATION entered = ref location.Value;
+        Situation situation = OfThread | OfPacket(in irp) | Of(Irp.Name);
+        if (!IsInOrder(irp.Tail.Overlay.CurrentStackLocation, irp.CurrentLocation)) situation |= Situation.Irregular;
         SL_CONTROL control = entered.Control;
         if (sender is { Skipped: true }) situation |= Situation.Skipped;
         else if ((control & IrpRecord.Invoke) != 0) situation |= OfRoutine(entered.CompletionRoutine, sender);
         if (sender is not null)
         {
             if (sender.Registration is not null) situation |= Situation.Registered;
-            if (!sender.Below.IsNull && sender.Below != e.DeviceObject) situation |= Situation.Irregular;
+            if (!sender.Below.IsNull && sender.Below != receiver) situation |= Situation.Irregular;
         }
         if ((control & IrpRecord.Invoke) == 0) situation |= Situation.Unregistered;
         if ((control & SL_CONTROL.SL_PENDING_RETURNED) != 0) situation |= Situation.Pending;
@@ -163,7 +158,7 @@ public sealed class IrpTracker
         return routines.Add(atHand = routine.Address) ? situation | Situation.NewRoutine : situation;
     }
 
-    ref ulong AtHand(PIO_COMPLETION_ROUTINE routine) => ref routinesAtHand[(routine.Address >> 4) % 64];
+    ref ulong AtHand(PIO_COMPLETION_ROUTINE routine) => ref routinesAtHand[(routine.Address >> 4) % RoutinesAtHand];
 
     /// <summary>The next one who sends with a completion routine is looked at as if nobody had before.</summary>
     internal void ForgetRoutine(PIO_COMPLETION_ROUTINE routine)
@@ -172,22 +167,19 @@ public sealed class IrpTracker
         AtHand(routine) = 0;
     }
 
-    internal Situation SituationOf(in IrpCompleting e)
+    Situation OfCompleting(in IRP irp, NTSTATUS status)
     {
-        ref IRP irp = ref e.Irp.Value;
         Situation situation = OfThread | OfPacket(in irp);
         if (Owner is { Marked: true }) situation |= Situation.Marked;
         if (Owner is { Registration: not null }) situation |= Situation.Registered;
         if (Thread.Locks.Length > 0) situation |= Situation.Unbalanced;
         if (Thread.Frame?.Visit != Owner) situation |= Situation.Elsewhere;
-        bool isFinal = e.Status is not (NTSTATUS.STATUS_PENDING or (NTSTATUS)(-1));
+        bool isFinal = status is not (NTSTATUS.STATUS_PENDING or (NTSTATUS)(-1));
         if (!isFinal || irp.Tail.Overlay.OriginalFileObject != Irp.OriginalFileObject) situation |= Situation.Irregular;
         return situation;
     }
 
-    internal Situation SituationOf(in CompletionRoutineCalled e) => OfThread;
-
-    internal Situation SituationOf(in CompletionRoutineReturned e)
+    Situation OfRoutineReturned()
     {
         Situation situation = OfReturn;
         if (Frame.PendingReturned) situation |= Situation.Pending;
@@ -196,17 +188,15 @@ public sealed class IrpTracker
         return situation;
     }
 
-    internal Situation SituationOf(in DispatchReturned e)
+    Situation OfDispatchReturned(Visit ended, NTSTATUS status)
     {
-        Situation situation = OfReturn | Of(Visit.Irp);
-        if (e.Status == NTSTATUS.STATUS_PENDING) situation |= Situation.Pending;
-        if (Visit.Marked) situation |= Situation.Marked;
-        if (!Visit.Passed) situation |= Situation.Unfinished;
-        bool isTold = (e.Status == Visit.LowerStatus || Visit.LowerStatus is null) && (e.Status == Visit.FinalStatus || Visit.FinalStatus is null);
-        return isTold && IsStatus(e.Status) ? situation : situation | Situation.Irregular;
+        Situation situation = OfReturn | Of(ended.Irp);
+        if (status == NTSTATUS.STATUS_PENDING) situation |= Situation.Pending;
+        if (ended.Marked) situation |= Situation.Marked;
+        if (!ended.Passed) situation |= Situation.Unfinished;
+        bool isTold = (status == ended.LowerStatus || ended.LowerStatus is null) && (status == ended.FinalStatus || ended.FinalStatus is null);
+        return isTold && IsStatus(status) ? situation : situation | Situation.Irregular;
     }
-
-    internal Situation SituationOf(in DdiCalled e) => SituationOf(in e, Thread);
 
     internal static Situation SituationOf(in DdiCalled e, ThreadContext caller)
     {
@@ -274,10 +264,10 @@ public sealed class IrpTracker
 
     // ---- Packets
 
-    internal bool Before(in IrpAllocated e)
+    internal Situation? Before(in IrpAllocated e)
     {
         Known = Get(e.Irp.Address);
-        return true;
+        return Situation.Any;
     }
 
     internal void After(in IrpAllocated e)
@@ -314,19 +304,19 @@ public sealed class IrpTracker
         }
     }
 
-    internal bool Before(in IrpReused e)
+    internal Situation? Before(in IrpReused e)
     {
         Known = Find(e.Irp);
-        return true;
+        return Situation.Any;
     }
 
     internal void After(in IrpReused e) => Start(Irp, e.Irp, Irp.Name.Label, Irp.Origin, Irp.StackCount, Irp.QuotaCharged);
 
-    internal bool Before(in IrpFreed e)
+    internal Situation? Before(in IrpFreed e)
     {
         Known = Find(e.Irp);
         SampleOwner(Known);
-        return true;
+        return Situation.Any;
     }
 
     internal void After(in IrpFreed e)
@@ -338,10 +328,10 @@ public sealed class IrpTracker
         freeRecords.Push(Irp);
     }
 
-    internal bool Before(in InformationTooLarge e)
+    internal Situation? Before(in InformationTooLarge e)
     {
         Known = Find(e.Irp);
-        return true;
+        return Situation.Any;
     }
 
     /// <summary>Driver code called IoFreeIrp, as opposed to the kernel releasing an IRP of its own.</summary>
@@ -376,14 +366,18 @@ public sealed class IrpTracker
 
     // ---- Down
 
-    internal bool Before(in IrpForwarding e)
+    internal Situation? Before(in IrpForwarding e)
     {
-        Known = Find(e.Irp);
-        Owner = Known.Owner;
-        return true;
+        IrpRecord record = Find(e.Irp);
+        Situation situation = CanBeSent(e.Irp, e.DeviceObject) ? Situation.Ordinary : Situation.Irregular;
+        if (record.Owner is not null && record.Owner != Thread.Frame?.Visit) situation |= Situation.Elsewhere;
+        if (situation == Situation.Ordinary) return null;
+        Known = record;
+        Owner = record.Owner;
+        return situation;
     }
 
-    internal bool Before(in IrpForwarded e)
+    internal Situation? Before(in IrpForwarded e)
     {
         IrpRecord record = Known = Find(e.Irp);
         ref IRP irp = ref e.Irp.Value;
@@ -393,7 +387,7 @@ public sealed class IrpTracker
         if (record.Forwards == 1) record.OriginalFileObject = irp.Tail.Overlay.OriginalFileObject;
         Owner = record.Owner;
         // Who sends it although a lower driver has it is the sender all the same.
-        Owner = Overtaken ?? Owner;
+        if (Overtaken is { } overtaken) Owner = overtaken;
         // A name that was written in part takes long to copy: not each time, therefore.
         if (record.Name.MajorFunction != entered.MajorFunction) record.Rename(record.Name with { MajorFunction = entered.MajorFunction });
         if (Owner is { } sender)
@@ -407,30 +401,28 @@ public sealed class IrpTracker
         if (Owner is null) record.Sent = sent;
         else Owner.Sent = sent;
         if (!freeVisits.TryPop(out visit)) visit = new Visit(machine);
-        visit.Begin(record, in irp, e.DeviceObject, e.Routine, location, in entered);
+        visit.Begin(in record.Name, in irp, e.DeviceObject, e.Routine, location, in entered);
         record.Enter(visit);
-        return true;
+        return OfForwarded(in irp, in entered, e.DeviceObject);
     }
 
     internal void After(in IrpForwarded e)
     {
-        RoutineFrame entered = Thread.Push(RoutineKind.Dispatch, Visit.Routine.Address, Visit.Driver);
-        entered.Irp = Visit.Irp;
-        entered.Visit = Visit;
-        entered.Location = Visit.Location;
+        Visit begun = Visit;
+        Thread.Push(RoutineKind.Dispatch, begun.Routine.Address, begun.Driver, in begun.Irp, begun, begun.Location);
     }
 
-    internal bool Before(in DispatchReturned e)
+    internal Situation? Before(in DispatchReturned e)
     {
         frame = Thread.Unwind(RoutineKind.Dispatch, e.Routine.Address, e.Irp.Address);
-        if (frame is null) return false;
+        if (frame is null) return null;
         visit = frame.Visit!;
         if (Get(e.Irp.Address) is { } record && record.Name.Use == visit.Irp.Use)
         {
             Known = record;
             if (record.Owner == visit) SampleOwner(record);
         }
-        return true;
+        return OfDispatchReturned(visit, e.Status);
     }
 
     internal void After(in DispatchReturned e)
@@ -450,12 +442,12 @@ public sealed class IrpTracker
 
     // ---- Up
 
-    internal bool Before(in IrpCompleting e)
+    internal Situation? Before(in IrpCompleting e)
     {
         IrpRecord record = Known = Find(e.Irp);
         Owner = record.Owner;
         SampleOwner(record);
-        return true;
+        return OfCompleting(in e.Irp.Value, e.Status);
     }
 
     internal void After(in IrpCompleting e)
@@ -473,47 +465,45 @@ public sealed class IrpTracker
         PassBelow(record, e.Irp.CurrentLocation + 1, e.Status);
     }
 
-    internal bool Before(in CompletionRoutineCalled e)
+    internal Situation? Before(in CompletionRoutineCalled e)
     {
         IrpRecord record = Known = Find(e.Irp);
         ref IRP irp = ref e.Irp.Value;
         sbyte location = irp.CurrentLocation;
         PassBelow(record, location, irp.IoStatus.Status);
         Visit? owner = record.Owner;
-        RoutineFrame entered = Thread.Push(RoutineKind.Completion, e.Routine.Address, DriverOf(Known, e.DeviceObject));
-        entered.Irp = record.Name;
-        entered.Visit = owner;
-        entered.Location = location;
+        RoutineFrame entered = Thread.Push(
+            RoutineKind.Completion, e.Routine.Address, DriverOf(record, e.DeviceObject), in record.Name, owner, location);
         entered.Context = e.Context;
         entered.Sent = owner is null ? record.Sent : owner.Sent;
         entered.PendingReturned = irp.PendingReturned;
         entered.MarkedBefore = location <= record.StackCount && (record.ControlOf(location) & SL_CONTROL.SL_PENDING_RETURNED) != 0;
-        return true;
+        return OfThread;
     }
 
     // The device object itself may be deleted by now.
     static PDRIVER_OBJECT DriverOf(IrpRecord irp, PDEVICE_OBJECT device) =>
         irp.Owner is { } owner && owner.Device == device ? owner.Driver : default;
 
-    internal bool Before(in CompletionRoutineReturned e)
+    internal Situation? Before(in CompletionRoutineReturned e)
     {
         frame = Thread.Unwind(RoutineKind.Completion, e.Routine.Address, e.Irp.Address);
-        if (frame is null) return false;
+        if (frame is null) return null;
         if (Get(e.Irp.Address) is { } record && record.Name.Use == frame.Irp.Use)
         {
             Known = record;
             SampleRoutine(frame, record);
         }
         frame.Sent?.Returned(frame);
-        return true;
+        return OfRoutineReturned();
     }
 
     internal void After(in CompletionRoutineReturned e) => Thread.Pop();
 
-    internal bool Before(in IrpCompleted e)
+    internal Situation? Before(in IrpCompleted e)
     {
         PassBelow(Known = Find(e.Irp), Irp.StackCount + 2, e.Status);
-        return true;
+        return Situation.Any;
     }
 
     void PassBelow(IrpRecord record, int location, NTSTATUS status)
@@ -563,77 +553,78 @@ public sealed class IrpTracker
 
     // ---- Other routines, events and locks
 
-    internal bool Before(in IrpCancelled e)
+    internal Situation? Before(in IrpCancelled e)
     {
         Known = Find(e.Irp);
         if (e.Routine.IsNull) Known.CancelledUnseen = true;
-        return true;
+        return Situation.Any;
     }
 
     internal void After(in IrpCancelled e)
     {
         if (IsCancelledByDriver) Thread.Call = default;
         if (e.Routine.IsNull) return;
-        RoutineFrame entered = Thread.Push(RoutineKind.Cancel, e.Routine.Address, DriverOf(Irp, e.DeviceObject));
-        entered.Irp = Irp.Name;
+        RoutineFrame entered = Thread.Push(RoutineKind.Cancel, e.Routine.Address, DriverOf(Irp, e.DeviceObject), in Irp.Name);
         // It runs at DISPATCH_LEVEL with the lock, and ends without both.
         entered.Irql = e.Irp.CancelIrql;
         Thread.HandLockToFrame();
     }
 
-    internal bool Before(in CancelRoutineReturned e) =>
-        (frame = Thread.Unwind(RoutineKind.Cancel, e.Routine.Address, e.Irp.Address)) is not null;
+    internal Situation? Before(in CancelRoutineReturned e) =>
+        (frame = Thread.Unwind(RoutineKind.Cancel, e.Routine.Address, e.Irp.Address)) is null ? null : Situation.Any;
 
     internal void After(in CancelRoutineReturned e) => Thread.Pop();
 
-    internal bool Before(in DpcStarted e)
+    internal Situation? Before(in DpcStarted e)
     {
         Active.Remove(ActiveKind.Dpc, e.Dpc.Address);
         return Enter(RoutineKind.Dpc, e.Routine.Address);
     }
 
-    internal bool Before(in DpcReturned e) => Leave(RoutineKind.Dpc, e.Routine.Address);
+    internal Situation? Before(in DpcReturned e) => Leave(RoutineKind.Dpc, e.Routine.Address);
 
     internal void After(in DpcReturned e) => Thread.Pop();
 
-    internal bool Before(in WorkItemStarted e)
+    internal Situation? Before(in WorkItemStarted e)
     {
         Active.Remove(ActiveKind.WorkItem, e.WorkItem.Address);
         return Enter(RoutineKind.WorkItem, e.Routine);
     }
 
-    internal bool Before(in WorkItemReturned e) => Leave(RoutineKind.WorkItem, e.Routine);
+    internal Situation? Before(in WorkItemReturned e) => Leave(RoutineKind.WorkItem, e.Routine);
 
     internal void After(in WorkItemReturned e) => Thread.Pop();
 
-    internal bool Before(in AddDeviceCalled e)
+    internal Situation? Before(in AddDeviceCalled e)
     {
-        Thread.Push(RoutineKind.AddDevice, e.Routine.Address, e.DriverObject).PhysicalDevice = e.PhysicalDeviceObject;
-        return true;
+        RoutineFrame entered = Thread.Push(RoutineKind.AddDevice, e.Routine.Address, e.DriverObject);
+        entered.PhysicalDevice = e.PhysicalDeviceObject;
+        entered.Created = default;
+        return Situation.Any;
     }
 
-    internal bool Before(in AddDeviceReturned e) => Leave(RoutineKind.AddDevice, e.Routine.Address);
+    internal Situation? Before(in AddDeviceReturned e) => Leave(RoutineKind.AddDevice, e.Routine.Address);
 
     internal void After(in AddDeviceReturned e) => Thread.Pop();
 
-    internal bool Before(in DeviceCreated e)
+    internal Situation? Before(in DeviceCreated e)
     {
         if (Thread.Frame is { Kind: RoutineKind.AddDevice } running) running.Created = e.DeviceObject;
-        return true;
+        return Situation.Any;
     }
 
-    bool Enter(RoutineKind kind, ulong routine)
+    Situation? Enter(RoutineKind kind, ulong routine)
     {
         Thread.Push(kind, routine, default);
-        return true;
+        return Situation.Any;
     }
 
-    bool Leave(RoutineKind kind, ulong routine) => (frame = Thread.Unwind(kind, routine, 0)) is not null;
+    Situation? Leave(RoutineKind kind, ulong routine) => (frame = Thread.Unwind(kind, routine, 0)) is null ? null : Situation.Any;
 
-    internal bool Before(in DdiCalled e)
+    internal Situation? Before(in DdiCalled e)
     {
         Note(Thread, in e);
-        return true;
+        return SituationOf(in e, Thread);
     }
 
     /// <summary>What is known of a thread, for which no event has to be at hand; null if nothing is.</summary>
@@ -698,30 +689,30 @@ public sealed class IrpTracker
 
     internal void After(in PoolAllocated e) => RemoveLocks.Allocated(e.Address, e.Size);
 
-    internal bool Before(in EventSet e)
+    internal Situation? Before(in EventSet e)
     {
-        if (!IsSetByDriver || Thread.Frame is not { Kind: RoutineKind.Completion } running) return true;
+        if (!IsSetByDriver || Thread.Frame is not { Kind: RoutineKind.Completion } running) return Situation.Any;
         running.EventSet = e.Event;
         // Whoever waits for the event may be done with the IRP before the routine returns.
         if (Get(running.Irp.Address) is { } record && record.Name.Use == running.Irp.Use)
             SampleRoutine(running, record);
-        return true;
+        return Situation.Any;
     }
 
     internal void After(in EventSet e) => Thread.Call = default;
 
-    internal bool Before(in WaitStarted e)
+    internal Situation? Before(in WaitStarted e)
     {
         if (e.MayBlock) Thread.BeginWait(e.Object);
         if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { Forwarded: true } waiting }) waiting.WaitingFor = e.Object;
-        return true;
+        return Situation.Any;
     }
 
-    internal bool Before(in WaitEnded e)
+    internal Situation? Before(in WaitEnded e)
     {
         Thread.EndWait();
         if (Thread.Frame is { Kind: RoutineKind.Dispatch, Visit: { } waiting }) waiting.WaitingFor = default;
-        return true;
+        return Situation.Any;
     }
 
     /// <summary>A KMUTEX, as opposed to a mutant, which user mode may have.</summary>
@@ -737,7 +728,7 @@ public sealed class IrpTracker
         Thread.Acquired(e.Object.Address, LockKind.Mutex);
     }
 
-    internal bool Before(in SpinLockAcquired e)
+    internal Situation? Before(in SpinLockAcquired e)
     {
         PendingCall call = Thread.Call;
         ulong spinLock = e.SpinLock.Address;
@@ -746,68 +737,68 @@ public sealed class IrpTracker
         LockKind kind = e.SpinLock == machine.Cancellation.SpinLock ? LockKind.CancelSpinLock
             : isQueued ? LockKind.QueuedSpinLock : LockKind.SpinLock;
         Thread.Acquired(spinLock, kind, irql: isMeant ? call.Irql : null);
-        return true;
+        return Situation.Any;
     }
 
     internal void After(in SpinLockReleased e) => Thread.Released(e.SpinLock.Address);
 
     // ---- Objects that the kernel will come back to
 
-    internal bool Before(in TimerSet e)
+    internal Situation? Before(in TimerSet e)
     {
         Active.Add(new ActiveObject(ActiveKind.Timer, e.Timer.Address, KTIMER.SizeOf, RoutineOf(e.Timer.Dpc), Caller));
-        return true;
+        return Situation.Any;
     }
 
     static ulong RoutineOf(PKDPC dpc) => GuestMemory.IsAccessible(dpc.Address, KDPC.SizeOf, PageAccess.Read) ? dpc.DeferredRoutine.Address : 0;
 
-    internal bool Before(in TimerCancelled e)
+    internal Situation? Before(in TimerCancelled e)
     {
         Active.Remove(ActiveKind.Timer, e.Timer.Address);
-        return true;
+        return Situation.Any;
     }
 
-    internal bool Before(in TimerExpired e)
+    internal Situation? Before(in TimerExpired e)
     {
         if (!GuestMemory.IsAccessible(e.Timer.Address, KTIMER.SizeOf, PageAccess.Read) || e.Timer.Period == 0)
             Active.Remove(ActiveKind.Timer, e.Timer.Address);
-        return true;
+        return Situation.Any;
     }
 
-    internal bool Before(in DpcQueued e)
+    internal Situation? Before(in DpcQueued e)
     {
         Active.Add(new ActiveObject(ActiveKind.Dpc, e.Dpc.Address, KDPC.SizeOf, RoutineOf(e.Dpc), Caller));
-        return true;
+        return Situation.Any;
     }
 
-    internal bool Before(in DpcRemoved e)
+    internal Situation? Before(in DpcRemoved e)
     {
         Active.Remove(ActiveKind.Dpc, e.Dpc.Address);
-        return true;
+        return Situation.Any;
     }
 
-    internal bool Before(in WorkItemQueued e)
+    internal Situation? Before(in WorkItemQueued e)
     {
         ulong size = e.IoObject.IsNull ? WORK_QUEUE_ITEM.SizeOf : (ulong)IO_WORKITEM.SizeOf;
         Active.Add(new ActiveObject(ActiveKind.WorkItem, e.WorkItem.Address, size, e.Routine, Caller));
-        return true;
+        return Situation.Any;
     }
 
     static readonly KernelExport?[] LockRoutines =
         [KernelExports.MmProbeAndLockPages, KernelExports.MmProbeAndLockProcessPages, KernelExports.MmProbeAndLockSelectedPages];
 
-    internal bool Before(in PagesLocked e)
+    internal Situation? Before(in PagesLocked e)
     {
         // The kernel locks buffers of requests itself.
         CodePlace? by = LockRoutines.Contains(Thread.Call.Export) ? Caller : null;
         locked[e.Mdl.Address] = new LockedBuffer(e.Address, e.Length, by);
-        return true;
+        return Situation.Any;
     }
 
-    internal bool Before(in PagesUnlocked e)
+    internal Situation? Before(in PagesUnlocked e)
     {
         locked.Remove(e.Mdl.Address);
-        return true;
+        return Situation.Any;
     }
 
     // Rules still see the state before it.

@@ -48,13 +48,13 @@ public sealed class RoutineFrame
     internal PDRIVER_OBJECT Driver { get; set; }
 
     /// <summary>The IRP it was called for; its address is 0 where there is none.</summary>
-    public IrpName Irp { get; internal set; }
+    public IrpName Irp { get; private set; }
 
     /// <summary>The driver's stay that a dispatch or completion routine belongs to; null for an originator's routine.</summary>
-    public Visit? Visit { get; internal set; }
+    public Visit? Visit { get; private set; }
 
     /// <summary>The location that was current when it was called; beyond the last one for an originator without a location.</summary>
-    public sbyte Location { get; internal set; }
+    public sbyte Location { get; private set; }
 
     /// <summary>The Context argument of a completion routine.</summary>
     public PVOID Context { get; internal set; }
@@ -86,10 +86,10 @@ public sealed class RoutineFrame
     /// <summary>How often APCs were disabled when it was called.</summary>
     public uint ApcDisable { get; internal set; }
 
-    /// <summary>The PDO that an AddDevice routine was called for.</summary>
+    /// <summary>The PDO that an AddDevice routine was called for; says nothing of other routines.</summary>
     public PDEVICE_OBJECT PhysicalDevice { get; internal set; }
 
-    /// <summary>The device object that an AddDevice routine created last; null if none yet.</summary>
+    /// <summary>The device object that an AddDevice routine created last; null if none yet. Says nothing of other routines.</summary>
     public PDEVICE_OBJECT Created { get; internal set; }
 
     /// <summary>What a completion routine's driver sent.</summary>
@@ -97,16 +97,16 @@ public sealed class RoutineFrame
 
     public CodePlace Place => new(machine, Driver, Routine, 0);
 
-    internal void Begin(RoutineKind kind, ulong routine, PDRIVER_OBJECT driver, KernelThread thread)
+    internal void Begin(KernelThread thread, RoutineKind kind, ulong routine, PDRIVER_OBJECT driver, in IrpName irp, Visit? visit, sbyte location)
     {
         Kind = kind;
         Routine = routine;
         Driver = driver;
         Irql = thread.Irql;
         ApcDisable = thread.ApcDisable;
-        Irp = default;
-        Visit = null;
-        Location = 0;
+        Irp = irp;
+        Visit = visit;
+        Location = location;
         Context = default;
         GotOtherApcDisable = GotOtherIrql = PendingReturned = MarkedBefore = Marked = false;
         EventSet = default;
@@ -114,7 +114,6 @@ public sealed class RoutineFrame
         call = default;
         Sent = null;
         LastSent.Clear();
-        PhysicalDevice = Created = default;
     }
 
     public override string ToString() => Place.ToString();

@@ -106,10 +106,11 @@ public sealed class ThreadContext
         return null;
     }
 
-    internal RoutineFrame Push(RoutineKind kind, ulong routine, PDRIVER_OBJECT driver)
+    internal RoutineFrame Push(
+        RoutineKind kind, ulong routine, PDRIVER_OBJECT driver, in IrpName irp = default, Visit? visit = null, sbyte location = 0)
     {
         RoutineFrame frame = innermost = innermost.Inner ??= new RoutineFrame(machine, innermost);
-        frame.Begin(kind, routine, driver, Thread);
+        frame.Begin(Thread, kind, routine, driver, in irp, visit, location);
         return frame;
     }
 

@@ -5,10 +5,11 @@ namespace Irpwright.Verification.Tracking;
 public sealed class Visit
 {
     readonly Machine machine;
+    IrpName irp;
 
     internal Visit(Machine machine) => this.machine = machine;
 
-    public IrpName Irp { get; private set; }
+    public ref readonly IrpName Irp => ref irp;
 
     /// <summary>The stay of the driver that sent the IRP here and has not got it back; null if that was its originator.</summary>
     public Visit? Above { get; internal set; }
@@ -114,14 +115,14 @@ public sealed class Visit
     /// <summary>The dispatch routine.</summary>
     public CodePlace Place => new(machine, Driver, Routine.Address, 0);
 
-    internal void Begin(IrpRecord irp, in IRP packet, PDEVICE_OBJECT device, PDRIVER_DISPATCH routine, sbyte location, in IO_STACK_LOCATION own)
+    internal void Begin(in IrpName name, in IRP packet, PDEVICE_OBJECT device, PDRIVER_DISPATCH routine, sbyte location, in IO_STACK_LOCATION own)
     {
-        Irp = irp.Name;
+        irp = name;
         EntryStatus = packet.IoStatus.Status;
         EntryInformation = packet.IoStatus.Information;
         EntryRoutine = own.CompletionRoutine;
         MinorFunction = own.MinorFunction;
-        if (!irp.Name.MovesData) Parameters = own.Parameters;
+        if (!irp.MovesData) Parameters = own.Parameters;
         InheritedCancelRoutine = packet.CancelRoutine;
         Device = device;
         ref DEVICE_OBJECT receiver = ref device.Value;

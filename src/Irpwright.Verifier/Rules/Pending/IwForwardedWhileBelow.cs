@@ -24,7 +24,7 @@ sealed class IwForwardedWhileBelow : Rule, IWatch<IrpForwarding>
             """,
     };
 
-    public Situation When => Situation.Irregular;
+    public Situation When => Situation.Elsewhere;
 
     public void On(in IrpForwarding e)
     {
