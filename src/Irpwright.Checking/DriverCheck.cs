@@ -231,6 +231,7 @@ public sealed class DriverCheck
             profile = new(role, bench.DeviceNames, majorFunctions, ControlRequests(), bench.Drivers.All(d => !d.Object.DriverUnload.IsNull))
             {
                 IsPlugAndPlay = bench.IsPlugAndPlay,
+                TakesControlFast = bench.Drivers.Any(d => d.Object.FastIoDispatch is { IsNull: false } table && !table.FastIoDeviceControl.IsNull),
                 IsAboveScriptedDevice = bench.Node is not null && stack.Device is null,
                 Lengths = [.. stack.Drivers.Where(d => d.Image is not null).SelectMany(d => FunctionCode.ComparedNumbers(d.Image!, LongestComparedLength)).Distinct()
                     .Take(MostComparedLengths)],

@@ -29,6 +29,9 @@ public sealed record DriverProfile(
     /// <summary>Whether there is a device that is started, stopped and removed.</summary>
     public bool IsPlugAndPlay { get; init; }
 
+    /// <summary>Whether a driver takes control requests by fast I/O, in the requestor's own buffers.</summary>
+    public bool TakesControlFast { get; init; }
+
     /// <summary>Numbers that the images compare with and that may be lengths, in bytes.</summary>
     public IReadOnlyList<uint> Lengths { get; init; } = [];
 

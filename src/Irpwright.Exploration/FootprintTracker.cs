@@ -159,6 +159,10 @@ sealed class FootprintTracker : KernelObserver
 
     public override void On(in WorkItemReturned e) => Leave(OwnerOf(e.Routine), 0);
 
+    public override void On(in FastIoCalled e) => Enter(OwnerOf(e.Routine), 0);
+
+    public override void On(in FastIoReturned e) => Leave(OwnerOf(e.Routine), 0);
+
     public override void On(in InterruptServiceStarted e)
     {
         parts.Add(e.Interrupt.Address);

@@ -136,6 +136,7 @@ public sealed partial class Machine : IDisposable
         Files = new FileObjects(this);
         Outstanding = new OutstandingIrps(this);
         Requests = new FileRequests(this);
+        FastIo = new FastIo(this);
         Queues = new Queues(this);
         Ports = new CompletionPorts(this);
         Hints = new IrpHints(this);
@@ -356,6 +357,8 @@ public sealed partial class Machine : IDisposable
     internal OutstandingIrps Outstanding { get; }
 
     public FileRequests Requests { get; }
+
+    public FastIo FastIo { get; }
 
     public Queues Queues { get; }
 

@@ -74,6 +74,7 @@ enum FrameKind : byte
     Interrupt,
     Dpc,
     WorkItem,
+    FastIo,
 }
 
 /// <summary>A driver routine that a thread is executing.</summary>

@@ -162,6 +162,16 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
     public override void On(in InformationTooLarge e) =>
         Write(new() { Event = "informationTooLarge", Irp = names.Irp(e.Irp), Information = e.Information, Length = (long)e.BufferLength });
 
+    public override void On(in FastIoCalled e) => Write(new()
+    {
+        Event = "fastIoCalled", Device = Name(e.DeviceObject), Driver = names.DriverOf(e.DeviceObject), Routine = names.Routine(e.Routine), Object = e.Name,
+    });
+
+    public override void On(in FastIoReturned e) => Write(new()
+    {
+        Event = "fastIoReturned", Routine = names.Routine(e.Routine), Object = e.Name, Status = e.Status?.Name,
+    });
+
     // ---- Drivers and devices
 
     public override void On(in DriverLoaded e) => Write(new() { Event = "driverLoaded", Driver = e.Name, Status = e.Status.Name });

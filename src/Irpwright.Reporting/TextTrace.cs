@@ -279,6 +279,29 @@ public sealed class TextTrace : KernelObserver
         lock (gate) Leave(FrameKind.WorkItem, e.Routine);
     }
 
+    public override void On(in FastIoCalled e)
+    {
+        lock (gate)
+        {
+            string driver = names.DriverOf(e.DeviceObject);
+            Remark("f", driver, names.RoutineIn(driver, e.Routine), e.FileObject.IsNull ? $"{e.Name} for {names.Device(e.DeviceObject)}" : e.Name);
+            Push(new Frame(FrameKind.FastIo, e.Routine, null, e.DeviceObject, (Current()?.Depth ?? -1) + 1, driver));
+        }
+    }
+
+    public override void On(in FastIoReturned e)
+    {
+        lock (gate)
+        {
+            Frame? frame = Current();
+            Leave(FrameKind.FastIo, e.Routine);
+            if (frame is not { Kind: FrameKind.FastIo } || e.Name == "FastIoDetachDevice") return;
+            string routine = names.RoutineIn(frame.Driver, e.Routine);
+            if (e.Status is { } status) Remark("f", frame.Driver, routine, $"-> TRUE, {status.Name}", InkOf(status));
+            else Remark("f", frame.Driver, routine, "-> FALSE: an IRP is needed", Ink.Waiting);
+        }
+    }
+
     public override void On(in ThreadEnded e)
     {
         lock (gate) frames.Remove(e.Thread);

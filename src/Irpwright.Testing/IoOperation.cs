@@ -54,7 +54,7 @@ public sealed class IoOperation : IRequestCompletion
         InitialStatus = handle.Machine.Requests.Send(
             handle.FileObject, request with { ApcContext = new PVOID(Context), ApcRoutine = handle.RegisterApc(this) }, Buffers.Iosb, this, out irp);
         // Refused before there was an IRP.
-        if (irp.IsNull) Finish(new IoResult(InitialStatus, 0));
+        if (irp.IsNull && !isOver) Finish(new IoResult(InitialStatus, 0));
         return this;
     }
 

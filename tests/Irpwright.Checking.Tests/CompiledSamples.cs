@@ -7,9 +7,13 @@ static partial class CompiledSamples
 {
     static readonly string Images = Path.Combine(FindRoot(), "samples", "native", "bin");
 
-    public static DriverSource Driver(string name)
+    public static DriverSource Driver(string name) => At(Path.Combine(Images, name + ".sys"));
+
+    /// <summary>A driver of tests/native.</summary>
+    public static DriverSource TestDriver(string name) => At(Path.Combine(FindRoot(), "tests", "native", "bin", name + ".sys"));
+
+    static DriverSource At(string path)
     {
-        string path = Path.Combine(Images, name + ".sys");
         return PortableExecutable.TryReadFile(path, out PortableExecutable? image, out ImageDiagnostic? error)
             ? DriverSource.Of(path, image)
             : throw new InvalidOperationException(error.ToString());

@@ -35,6 +35,16 @@ public class DriverCheckTests
             new CheckOptions { Schedules = 10, AvoidsTailCalls = avoidsTailCalls, Budget = TimeSpan.FromMinutes(5) }).Run();
     }
 
+    [Fact] // DV-C4-0xC6
+    public void Fast_IO_routines_are_reached_with_good_and_bad_buffers()
+    {
+        CheckResult result = new DriverCheck([CompiledSamples.TestDriver("fastio")], new CheckOptions { Schedules = 1, Budget = TimeSpan.FromMinutes(5) }).Run();
+        Assert.Equal(["APC_INDEX_MISMATCH", "CriticalRegions", "IwUserMemoryUnguarded", "IwUserMemoryUnprobed", "SYSTEM_SERVICE_EXCEPTION"],
+            result.Findings.Select(f => f.Failure.Name).Order(StringComparer.Ordinal));
+        Assert.All(result.Findings, f => Assert.StartsWith("fastio!FastIoControl", f.Failure.Place ?? "fastio!FastIoControl", StringComparison.Ordinal));
+        Assert.Equal((result.Coverage.AllFunctions, result.Coverage.AllBlocks), (result.Coverage.Functions, result.Coverage.Blocks));
+    }
+
     [Fact]
     public void Each_call_site_that_can_fail_fails_once()
     {

@@ -46,6 +46,23 @@ public sealed partial class Probe
 
     public NTSTATUS FlushKey(HANDLE key) => ZwFlushKey(key);
 
+    public HANDLE OpenDevice(string name)
+    {
+        PVOID memory = Allocate(OBJECT_ATTRIBUTES.SizeOf + IO_STATUS_BLOCK.SizeOf);
+        POBJECT_ATTRIBUTES attributes = new(memory.Address);
+        InitializeObjectAttributes(attributes, RTL_CONSTANT_STRING(name), OBJ_KERNEL_HANDLE, default, default);
+        Assert.Equal(STATUS_SUCCESS, ZwOpenFile(out HANDLE handle, GENERIC_READ, attributes, new PIO_STATUS_BLOCK(memory.Address + OBJECT_ATTRIBUTES.SizeOf), 0, 0));
+        ExFreePool(memory);
+        return handle;
+    }
+
+    public void Control(HANDLE handle, uint code)
+    {
+        PIO_STATUS_BLOCK block = new(Allocate(IO_STATUS_BLOCK.SizeOf).Address);
+        ZwDeviceIoControlFile(handle, default, default(PIO_APC_ROUTINE), default, block, code, default, 0, default, 0);
+        ExFreePool(block);
+    }
+
     public new NTSTATUS ZwClose(HANDLE Handle) => base.ZwClose(Handle);
 
     /// <summary>References the object behind a handle, and gives the reference back if there is one.</summary>

@@ -67,6 +67,22 @@ public sealed partial class Probe(string? deviceName) : WdmDriver
         return Lower.IsNull ? Complete(Irp, STATUS_SUCCESS) : SkipDown(Irp);
     }
 
+    /// <summary>Gives the driver a FastIoDeviceControl routine, which takes every request.</summary>
+    public void TakeControlFast(Action act)
+    {
+        DriverObject.FastIoDispatch = new(Allocate(FAST_IO_DISPATCH.SizeOf).Address);
+        DriverObject.FastIoDispatch.Value = new FAST_IO_DISPATCH
+        {
+            SizeOfFastIoDispatch = FAST_IO_DISPATCH.SizeOf,
+            FastIoDeviceControl = Routine((PFILE_OBJECT _, BOOLEAN _, PVOID _, uint _, PVOID _, uint _, uint _, PIO_STATUS_BLOCK status, PDEVICE_OBJECT _) =>
+            {
+                act();
+                status.Status = STATUS_SUCCESS;
+                return (BOOLEAN)true;
+            }),
+        };
+    }
+
     NTSTATUS OnDone(PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Context) => Done(Irp);
 
     void OnCancel(PDEVICE_OBJECT DeviceObject, PIRP Irp) => Cancelled(Irp);

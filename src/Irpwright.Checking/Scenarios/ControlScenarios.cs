@@ -11,7 +11,7 @@ static class ControlScenarios
 
     public static IEnumerable<CheckScenario> Of(DriverProfile profile)
     {
-        if (!profile.Handles(IRP_MJ_DEVICE_CONTROL)) yield break;
+        if (!profile.Handles(IRP_MJ_DEVICE_CONTROL) && !profile.TakesControlFast) yield break;
         IReadOnlyList<uint> lengths = Lengths(profile);
         foreach (ControlRequest request in profile.ControlRequests)
         {
@@ -25,7 +25,7 @@ static class ControlScenarios
                 }
                 bench.Do(handle, Control(bench, code, 16, 16, 0x5A, misalignment: 1));
             }));
-            if (METHOD_FROM_CTL_CODE(code) != METHOD_NEITHER) continue;
+            if (METHOD_FROM_CTL_CODE(code) != METHOD_NEITHER && !profile.TakesControlFast) continue;
             yield return new($"control-0x{code:X8}-bad", $"control request 0x{code:X8} with buffers that are not there", bench => Opened(bench, handle =>
             {
                 ulong good = bench.UserBuffer(64);

@@ -112,6 +112,14 @@ public readonly record struct IrpLabel(IrpOrigin Origin, int Number)
 /// <summary>The routine returned. The IRP may be gone.</summary>
 [KernelEvent] public readonly record struct StartIoReturned(PIRP Irp, PDEVICE_OBJECT DeviceObject, PDRIVER_STARTIO Routine);
 
+/// <summary>A routine of the FAST_IO_DISPATCH table of the device's driver is about to be called.</summary>
+/// <param name="Name">The table's member, such as FastIoDeviceControl.</param>
+/// <param name="FileObject">Null for FastIoDetachDevice.</param>
+[KernelEvent] public readonly record struct FastIoCalled(string Name, ulong Routine, PDEVICE_OBJECT DeviceObject, PFILE_OBJECT FileObject);
+
+/// <param name="Status">What the request came to; null if there was none, or the routine left it to an IRP.</param>
+[KernelEvent] public readonly record struct FastIoReturned(string Name, ulong Routine, PDEVICE_OBJECT DeviceObject, NTSTATUS? Status);
+
 // Requests on handles
 
 [KernelEvent] public readonly record struct RequestSent(PIRP Irp, PFILE_OBJECT FileObject, PDEVICE_OBJECT DeviceObject);

@@ -133,6 +133,13 @@ public sealed class CompletionPorts
         return true;
     }
 
+    /// <summary>Reports a request that needed no IRP; false when there is no memory for that.</summary>
+    internal bool Report(PFILE_OBJECT file, PVOID context, IO_STATUS_BLOCK outcome)
+    {
+        if (file.CompletionContext is not { IsNull: false } port || context.IsNull || (file.Flags & FO_SKIP_COMPLETION_PORT) != 0) return true;
+        return Post(new PKQUEUE(port.Port.Address), new CompletionPacket(port.Key.Address, context.Address, outcome.Status, outcome.Information)) >= 0;
+    }
+
     /// <summary>Delivers a request whose thread has ended: it belongs to the file (CANCEL-17). IRQL &lt;= DISPATCH_LEVEL.</summary>
     internal void FinishInWorker(PIRP irp)
     {

@@ -93,6 +93,12 @@ public sealed class Devices
 
     internal void DeleteIfUnused(PDEVICE_OBJECT device)
     {
+        if ((device.DeviceObjectExtension.ExtensionFlags & DOE_DELETE_PENDING) != 0 && device.ReferenceCount == 0 && !device.AttachedDevice.IsNull)
+        {
+            // Detaching comes back here.
+            machine.FastIo.Detach(device);
+            return;
+        }
         lock (gate)
         {
             if ((device.DeviceObjectExtension.ExtensionFlags & DOE_DELETE_PENDING) == 0) return;

@@ -84,18 +84,25 @@ public sealed class FileRequests
         if (synchronousFile) machine.Files.Lock(file);
         try
         {
-            NTSTATUS prepared = Prepare(file, in request, out PDEVICE_OBJECT top, out irp);
-            if (prepared < 0)
+            NTSTATUS refusal = RefusalOf(file, in request);
+            PDEVICE_OBJECT top = default;
+            if (refusal >= 0)
+            {
+                if (!request.Event.IsNull) machine.Dispatcher.KeClearEvent(request.Event);
+                top = machine.Devices.IoGetRelatedDeviceObject(file);
+                if (machine.FastIo.Try(file, in request, top) is { } outcome) return Finish(file, in request, outcome, iosb, completion);
+                refusal = Prepare(file, in request, top, out irp);
+            }
+            if (refusal < 0)
             {
                 if (!request.Event.IsNull) machine.Objects.ObfDereferenceObject(request.Event);
-                return prepared;
+                return refusal;
             }
             irp.UserIosb = iosb;
             irp.UserEvent = request.Event;
             irp.Overlay.AsynchronousParameters.UserApcRoutine = request.ApcRoutine;
             irp.Overlay.AsynchronousParameters.UserApcContext = request.ApcContext;
             machine.Dispatcher.KeClearEvent(FileObjects.EventOf(file));
-            if (!request.Event.IsNull) machine.Dispatcher.KeClearEvent(request.Event);
             if (!synchronousFile && request.IsSynchronous) return SendAndWait(file, irp, top, request.RequestorMode, iosb);
             NTSTATUS status = SendAndOwn(file, irp, top, request.RequestorMode, new Requestor(completion, request.Event));
             if (status != NTSTATUS.STATUS_PENDING || !synchronousFile) return status;
@@ -138,16 +145,32 @@ public sealed class FileRequests
         Wait(end);
     }
 
-    /// <summary>Makes the IRP of a request; an error, and no IRP, when it cannot be sent.</summary>
-    NTSTATUS Prepare(PFILE_OBJECT file, in IoRequest request, out PDEVICE_OBJECT top, out PIRP irp)
+    static NTSTATUS RefusalOf(PFILE_OBJECT file, in IoRequest request)
     {
-        irp = default;
-        top = default;
         if (request.RequestorMode == MODE.UserMode && !HasAccess(file, in request)) return NTSTATUS.STATUS_ACCESS_DENIED;
         bool hasPort = !file.CompletionContext.IsNull;
         // One IRP cannot both wait in the port and call a routine.
-        if (hasPort && !request.ApcRoutine.IsNull) return NTSTATUS.STATUS_INVALID_PARAMETER;
-        top = machine.Devices.IoGetRelatedDeviceObject(file);
+        return hasPort && !request.ApcRoutine.IsNull ? NTSTATUS.STATUS_INVALID_PARAMETER : NTSTATUS.STATUS_SUCCESS;
+    }
+
+    /// <summary>A request that needed no IRP: neither the file's event nor an APC tells of its end.</summary>
+    NTSTATUS Finish(PFILE_OBJECT file, in IoRequest request, FastIoOutcome outcome, PIO_STATUS_BLOCK iosb, IRequestCompletion? completion)
+    {
+        IO_STATUS_BLOCK result = outcome.IoStatus;
+        if (!outcome.IsRefused)
+        {
+            iosb.Value = result;
+            if (!request.Event.IsNull && (file.Flags & FO_SKIP_SET_FAST_IO) == 0) machine.Dispatcher.KeSetEvent(request.Event, IO_NO_INCREMENT, false);
+            if (!machine.Ports.Report(file, request.ApcContext, result)) result.Status = NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
+        }
+        if (!request.Event.IsNull) machine.Objects.ObfDereferenceObject(request.Event);
+        completion?.Finished(result.Status, result.Information);
+        return result.Status;
+    }
+
+    /// <summary>Makes the IRP of a request; an error, and no IRP, when it cannot be sent.</summary>
+    NTSTATUS Prepare(PFILE_OBJECT file, in IoRequest request, PDEVICE_OBJECT top, out PIRP irp)
+    {
         irp = machine.Irps.Allocate(top.StackSize, IrpOrigin.Request);
         if (irp.IsNull) return NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
         PIO_STACK_LOCATION location = IrpStackLocations.IoGetNextIrpStackLocation(irp);

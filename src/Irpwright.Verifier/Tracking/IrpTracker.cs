@@ -14,7 +14,7 @@ namespace Irpwright.Verification.Tracking;
 /// IrpCompleting: <see cref="Irp"/>, <see cref="Owner"/> (whose stay ends);
 /// CompletionRoutineReturned: <see cref="Frame"/>, and <see cref="Known"/> if the IRP still lives;
 /// IrpCancelled: <see cref="Known"/>;
-/// CancelRoutineReturned, DpcReturned, WorkItemReturned, AddDeviceReturned: <see cref="Frame"/>;
+/// CancelRoutineReturned, DpcReturned, WorkItemReturned, AddDeviceReturned, FastIoReturned: <see cref="Frame"/>;
 /// IrpReused, IrpFreed, InformationTooLarge: <see cref="Irp"/>.
 /// </remarks>
 public sealed class IrpTracker
@@ -606,6 +606,13 @@ public sealed class IrpTracker
     internal Situation? Before(in AddDeviceReturned e) => Leave(RoutineKind.AddDevice, e.Routine.Address);
 
     internal void After(in AddDeviceReturned e) => Thread.Pop();
+
+    // Rules still see who called before.
+    internal void After(in FastIoCalled e) => Thread.Push(RoutineKind.FastIo, e.Routine, e.DeviceObject.DriverObject);
+
+    internal Situation? Before(in FastIoReturned e) => Leave(RoutineKind.FastIo, e.Routine);
+
+    internal void After(in FastIoReturned e) => Thread.Pop();
 
     internal Situation? Before(in DeviceCreated e)
     {

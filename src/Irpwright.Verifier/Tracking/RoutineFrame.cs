@@ -9,6 +9,7 @@ public enum RoutineKind : byte
     Dpc,
     WorkItem,
     AddDevice,
+    FastIo,
 }
 
 /// <summary>A driver's routine that is running on a thread. Objects are used again, each at its depth.</summary>

@@ -12,18 +12,18 @@ public struct FAST_IO_DISPATCH
 
     [FieldOffset(0x00)] public uint SizeOfFastIoDispatch;
     [FieldOffset(0x08)] public PVOID FastIoCheckIfPossible;
-    [FieldOffset(0x10)] public PVOID FastIoRead;
-    [FieldOffset(0x18)] public PVOID FastIoWrite;
+    [FieldOffset(0x10)] public PFAST_IO_READ FastIoRead;
+    [FieldOffset(0x18)] public PFAST_IO_WRITE FastIoWrite;
     [FieldOffset(0x20)] public PVOID FastIoQueryBasicInfo;
     [FieldOffset(0x28)] public PVOID FastIoQueryStandardInfo;
     [FieldOffset(0x30)] public PVOID FastIoLock;
     [FieldOffset(0x38)] public PVOID FastIoUnlockSingle;
     [FieldOffset(0x40)] public PVOID FastIoUnlockAll;
     [FieldOffset(0x48)] public PVOID FastIoUnlockAllByKey;
-    [FieldOffset(0x50)] public PVOID FastIoDeviceControl;
+    [FieldOffset(0x50)] public PFAST_IO_DEVICE_CONTROL FastIoDeviceControl;
     [FieldOffset(0x58)] public PVOID AcquireFileForNtCreateSection;
     [FieldOffset(0x60)] public PVOID ReleaseFileForNtCreateSection;
-    [FieldOffset(0x68)] public PVOID FastIoDetachDevice;
+    [FieldOffset(0x68)] public PFAST_IO_DETACH_DEVICE FastIoDetachDevice;
     [FieldOffset(0x70)] public PVOID FastIoQueryNetworkOpenInfo;
     [FieldOffset(0x78)] public PVOID AcquireForModWrite;
     [FieldOffset(0x80)] public PVOID MdlRead;

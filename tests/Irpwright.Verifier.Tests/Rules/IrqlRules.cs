@@ -239,6 +239,27 @@ sealed class IrqlRules : IRuleCases
         new("IwReturnedWithoutInterrupts",
             Wrong: bench => DisableIn(bench, enable: false),
             Right: bench => DisableIn(bench, enable: true)) { Driver = "lower" },
+        new("IrqlReturn",
+            Wrong: bench => ControlFast(bench, probe => probe.KfRaiseIrql(APC_LEVEL)),
+            Right: bench => ControlFast(bench, probe => probe.KeLowerIrql(probe.KfRaiseIrql(APC_LEVEL)))) { Name = "fast I/O, 0xC9/0x11", MayAlso = true },
+        new("IwForwardedWithoutInterrupts",
+            Wrong: bench =>
+            {
+                ControlFast(bench, _ => { });
+                ControlWithoutInterrupts(bench, disable: true);
+            },
+            Right: bench =>
+            {
+                ControlFast(bench, _ => { });
+                ControlWithoutInterrupts(bench, disable: false);
+            }) { Name = "fast I/O, 0xC4/0xC2", Driver = "lower", MayAlso = true },
+        new("IwReturnedWithoutInterrupts",
+            Wrong: bench => ControlFast(bench, _ => EnableInterrupts(bench, false)),
+            Right: bench => ControlFast(bench, _ =>
+            {
+                EnableInterrupts(bench, false);
+                EnableInterrupts(bench, true);
+            })) { Name = "fast I/O, 0xC4/0xC3", MayAlso = true },
         new("IwZwWithoutApcs",
             Wrong: bench => Before(bench, probe =>
             {
@@ -258,6 +279,32 @@ sealed class IrqlRules : IRuleCases
             Wrong: bench => LoadPassThrough(bench, pageable: true),
             Right: bench => LoadPassThrough(bench, pageable: false)) { Driver = "passthrough" },
     ];
+
+    /// <summary>A program's control request reaches the fast I/O routine of the filter.</summary>
+    internal static void ControlFast(Bench bench, Action<Probe> act)
+    {
+        bench.Upper.TakeControlFast(() => act(bench.Upper));
+        bench.Act = () =>
+        {
+            using DeviceHandle handle = DeviceHandle.Open(bench.Machine, Bench.DeviceName);
+            handle.Control(0x222000);
+        };
+    }
+
+    /// <summary>The function driver sends a control request to the stack while it handles a read.</summary>
+    static void ControlWithoutInterrupts(Bench bench, bool disable)
+    {
+        bench.Act = null;
+        bench.Lower.Read = irp =>
+        {
+            HANDLE handle = bench.Lower.OpenDevice(Bench.DeviceName);
+            if (disable) EnableInterrupts(bench, false);
+            bench.Lower.Control(handle, 0x222000);
+            EnableInterrupts(bench, true);
+            bench.Lower.ZwClose(handle);
+            return bench.Lower.Complete(irp, STATUS_SUCCESS);
+        };
+    }
 
     /// <summary>A routine that is called at one IRQL, which is wrong, and at another.</summary>
     /// <param name="prepare">Done at PASSIVE_LEVEL; returns the call.</param>

@@ -44,6 +44,13 @@ sealed class LockRules : IRuleCases
                 probe.KeLeaveCriticalRegion();
             })),
         new("CriticalRegions",
+            Wrong: bench => IrqlRules.ControlFast(bench, probe => probe.KeEnterCriticalRegion()),
+            Right: bench => IrqlRules.ControlFast(bench, probe =>
+            {
+                probe.KeEnterCriticalRegion();
+                probe.KeLeaveCriticalRegion();
+            })) { Name = "fast I/O, 0xC4/0xC6" },
+        new("CriticalRegions",
             Wrong: bench => Before(bench, probe => probe.KeLeaveCriticalRegion()),
             Right: bench => Before(bench, probe =>
             {

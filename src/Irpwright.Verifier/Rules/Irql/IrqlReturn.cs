@@ -3,15 +3,15 @@ namespace Irpwright.Verification.Rules;
 /// <summary>What the kernel calls gives the IRQL back as it got it (IRQL-04, CALL-11).</summary>
 sealed class IrqlReturn : Rule,
     IWatch<DispatchReturned>, IWatch<CompletionRoutineReturned>, IWatch<CancelRoutineReturned>,
-    IWatch<DpcReturned>, IWatch<WorkItemReturned>
+    IWatch<DpcReturned>, IWatch<WorkItemReturned>, IWatch<FastIoReturned>
 {
     public static RuleInfo Definition { get; } = new(nameof(IrqlReturn), RuleFamily.Irql, Error,
         Pages.Wdm(nameof(IrqlReturn)), Codes.Io(0x5),
-        "A dispatch, completion or DPC routine returns at another IRQL than it was called at, or a cancel routine at another than "
+        "A dispatch, fast I/O, completion or DPC routine returns at another IRQL than it was called at, or a cancel routine at another than "
             + "Irp->CancelIrql.",
         static () => new IrqlReturn())
     {
-        Covers = ["DV-C9-0x05", "DV-C9-0x12", "DV-C4-0xFA", "CA-28144"],
+        Covers = ["DV-C9-0x05", "DV-C9-0x11", "DV-C9-0x12", "DV-C4-0xFA", "CA-28144"],
         Instead = "Lower the IRQL on every path that leaves the routine. A cancel routine passes Irp->CancelIrql to IoReleaseCancelSpinLock.",
         Wrong = """
             KeRaiseIrql(DISPATCH_LEVEL, &irql);
@@ -41,6 +41,8 @@ sealed class IrqlReturn : Rule,
     public void On(in DpcReturned e) => Check();
 
     public void On(in WorkItemReturned e) => Check();
+
+    public void On(in FastIoReturned e) => Check();
 
     void Check()
     {

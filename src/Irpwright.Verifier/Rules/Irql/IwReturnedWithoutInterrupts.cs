@@ -2,16 +2,17 @@ namespace Irpwright.Verification.Rules;
 
 /// <summary>Who disables interrupts enables them again.</summary>
 sealed class IwReturnedWithoutInterrupts : Rule,
-    IWatch<IrpForwarded>, IWatch<DispatchReturned>, IWatch<CompletionRoutineReturned>, IWatch<CancelRoutineReturned>, IWatch<DpcReturned>
+    IWatch<IrpForwarded>, IWatch<FastIoCalled>,
+    IWatch<DispatchReturned>, IWatch<FastIoReturned>, IWatch<CompletionRoutineReturned>, IWatch<CancelRoutineReturned>, IWatch<DpcReturned>
 {
     readonly HashSet<int> reported = [];
 
     public static RuleInfo Definition { get; } = new(nameof(IwReturnedWithoutInterrupts), RuleFamily.Irql, Error,
         Pages.Detected, Codes.Detected(0xC1),
-        "A dispatch, completion, cancel or DPC routine returns with the processor's interrupts disabled.",
+        "A dispatch, fast I/O, completion, cancel or DPC routine returns with the processor's interrupts disabled.",
         static () => new IwReturnedWithoutInterrupts())
     {
-        Covers = ["DV-C4-0xC1"],
+        Covers = ["DV-C4-0xC1", "DV-C4-0xC3"],
         Instead = "Enable interrupts on every path that leaves the routine, and better leave them alone: raise the IRQL or acquire a spin lock.",
         Wrong = """
             _disable();
@@ -30,11 +31,15 @@ sealed class IwReturnedWithoutInterrupts : Rule,
 
     public void On(in IrpForwarded e) => Note();
 
+    public void On(in FastIoCalled e) => Note();
+
     Situation IWatch<DispatchReturned>.When => Situation.Noted;
 
     Situation IWatch<CompletionRoutineReturned>.When => Situation.Noted;
 
     public void On(in DispatchReturned e) => Check();
+
+    public void On(in FastIoReturned e) => Check();
 
     public void On(in CompletionRoutineReturned e) => Check();
 

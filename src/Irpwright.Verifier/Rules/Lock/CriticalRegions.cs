@@ -8,7 +8,7 @@ sealed class CriticalRegions() : RegionRule(KernelExports.KeLeaveCriticalRegion,
         "KeLeaveCriticalRegion is called without KeEnterCriticalRegion, or a routine returns in a critical region that it entered.",
         static () => new CriticalRegions())
     {
-        Covers = ["DV-C4-0x3E", "DV-C4-0xC5"],
+        Covers = ["DV-C4-0x3E", "DV-C4-0xC5", "DV-C4-0xC6"],
         Instead = "Leave the region on every path that leaves the routine, and only there.",
         Wrong = """
             KeEnterCriticalRegion();

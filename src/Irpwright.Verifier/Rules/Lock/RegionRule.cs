@@ -3,7 +3,7 @@ namespace Irpwright.Verification.Rules;
 /// <summary>A rule about a region in which APCs are disabled: a routine leaves what it has entered, and nothing else.</summary>
 /// <remarks>Completion routines and DPCs have rules of their own.</remarks>
 abstract class RegionRule(KernelExport leave, string region) : Rule, IWatchCalls,
-    IWatch<DispatchReturned>, IWatch<CancelRoutineReturned>
+    IWatch<DispatchReturned>, IWatch<FastIoReturned>, IWatch<CancelRoutineReturned>
 {
     /// <summary>How deep a thread is in regions of this kind, by its CombinedApcDisable: 0, or below.</summary>
     private protected abstract short NestingOf(uint disabled);
@@ -21,6 +21,8 @@ abstract class RegionRule(KernelExport leave, string region) : Rule, IWatchCalls
     }
 
     public void On(in DispatchReturned e) => Check();
+
+    public void On(in FastIoReturned e) => Check();
 
     public void On(in CancelRoutineReturned e) => Check();
 

@@ -55,7 +55,7 @@ sealed class IwUserMemoryUnprobed : MemoryRule, IWatch<UserMemoryTouched>, IWatc
 
     public void On(in UserMemoryTouched e)
     {
-        if (e.MayProbeInline || Tracker.Thread.Frame is not { Kind: RoutineKind.Dispatch } frame) return;
+        if (e.MayProbeInline || Tracker.Thread.Frame is not { Kind: RoutineKind.Dispatch or RoutineKind.FastIo } frame) return;
         if (probed.TryGetValue(Tracker.Thread, out List<Range>? ranges))
         {
             foreach (Range range in ranges)
