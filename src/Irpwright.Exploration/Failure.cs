@@ -38,7 +38,8 @@ public sealed record Failure(FailureKind Kind, string Name, string Sentence, str
         _ => new(FailureKind.Scenario, e.GetType().Name, e.Message),
     };
 
-    static bool IsInDriver(string symbol) => symbol.Contains('!') && !symbol.StartsWith("nt!", StringComparison.Ordinal);
+    // Drivers without symbols are named too; only an address that belongs to nobody stands there bare.
+    static bool IsInDriver(string symbol) => !symbol.Contains('`') && !symbol.StartsWith("nt!", StringComparison.Ordinal);
 
     static string PageOf(BugCheckCode code) => "https://learn.microsoft.com/windows-hardware/drivers/debugger/bug-check-"
         + $"0x{(uint)code:x}--{code.ToString().ToLowerInvariant().Replace('_', '-')}";

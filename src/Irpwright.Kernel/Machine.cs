@@ -121,6 +121,7 @@ public sealed partial class Machine : IDisposable
         CodePages = new CodePages();
         Guids = new Guids(this);
         SecurityData = new SecurityData();
+        SecurityCapture = new SecurityCapture(this);
         WellKnownSecurity = new WellKnownSecurity(this);
         Devices = new Devices(this);
         Irps = new IrpAllocation(this);
@@ -323,6 +324,8 @@ public sealed partial class Machine : IDisposable
     public Guids Guids { get; }
 
     public SecurityData SecurityData { get; }
+
+    public SecurityCapture SecurityCapture { get; }
 
     public WellKnownSecurity WellKnownSecurity { get; }
 

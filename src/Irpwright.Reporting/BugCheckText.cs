@@ -83,7 +83,9 @@ public static class BugCheckText
     static string Place(BugCheckReport report, TextTrace trace)
     {
         if (trace.BrokenRoutine is not { Length: > 0 } routine) return report.CallStack is [{ } innermost, ..] ? innermost.ToString() : "";
-        StackFrame? frame = report.CallStack.FirstOrDefault(f => f.Symbol.StartsWith(routine + "+", StringComparison.OrdinalIgnoreCase));
+        // Without symbols a routine is a driver and an offset, of which the frames have others.
+        string begin = routine.Contains('!') ? routine + "+" : routine[..(routine.LastIndexOf('+') + 1)];
+        StackFrame? frame = begin.Length == 0 ? null : report.CallStack.FirstOrDefault(f => f.Symbol.StartsWith(begin, StringComparison.OrdinalIgnoreCase));
         return frame?.ToString() ?? routine;
     }
 

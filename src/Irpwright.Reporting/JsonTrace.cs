@@ -377,6 +377,9 @@ public sealed class JsonTrace(Machine machine, ObjectNames names, TextWriter out
 
     public override void On(in DebugPrinted e) => Write(new() { Event = "debugPrinted", Text = e.Text, Caller = names.Caller(e.Caller) });
 
+    public override void On(in CallMadeToFail e) =>
+        Write(new() { Event = "callMadeToFail", Routine = e.Export.SourceName, Caller = e.Place });
+
     public override void On(in BugCheckRaised e) => Write(new()
     {
         Event = "bugCheckRaised",

@@ -366,6 +366,14 @@ public sealed class TextTrace : KernelObserver
         }
     }
 
+    public override void On(in CallMadeToFail e)
+    {
+        // Without what names the driver, which stands before it.
+        string routine = e.Place[(e.Place.IndexOf('!') + 1)..];
+        if (routine.StartsWith(e.Driver.Name + "+", StringComparison.OrdinalIgnoreCase)) routine = routine[e.Driver.Name.Length..];
+        lock (gate) Remark("x", e.Driver.Name, routine, $"{e.Export.SourceName} is made to fail");
+    }
+
     public override void On(in ErrorLogged e)
     {
         lock (gate)

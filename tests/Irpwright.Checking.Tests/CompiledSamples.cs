@@ -19,6 +19,17 @@ static partial class CompiledSamples
             : throw new InvalidOperationException(error.ToString());
     }
 
+    /// <summary>The same driver as most are shipped: without its symbol table.</summary>
+    public static DriverSource DriverWithoutSymbols(string name)
+    {
+        byte[] bytes = File.ReadAllBytes(Path.Combine(Images, name + ".sys"));
+        int fileHeader = BitConverter.ToInt32(bytes, 0x3C) + 4;
+        bytes.AsSpan(fileHeader + 8, 8).Clear(); // PointerToSymbolTable, NumberOfSymbols
+        return PortableExecutable.TryRead(name + ".sys", bytes, out PortableExecutable? image, out ImageDiagnostic? error)
+            ? DriverSource.Of(name + ".sys", image)
+            : throw new InvalidOperationException(error.ToString());
+    }
+
     /// <summary>Fewer schedules than by default: every sample is checked in each test run.</summary>
     public static CheckResult Check(string name, int schedules = 1) =>
         new DriverCheck([Driver(name)], new CheckOptions { Schedules = schedules, Budget = TimeSpan.FromMinutes(5) }).Run();

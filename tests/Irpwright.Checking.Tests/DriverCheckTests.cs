@@ -62,6 +62,34 @@ public class DriverCheckTests
         Assert.Equal(FailureKind.BugCheck, finding.Failure.Kind);
         Assert.Contains(finding.Schedule.Steps, step =>
             step is { Answer: 1, Site: { } site } && site.Contains($"ExAllocatePoolWithTag in careless!Allocate, line {Careless.LineOfAllocation}", StringComparison.Ordinal));
+        Assert.Contains(finding.Report, line => line.TrimStart().StartsWith("x  careless", StringComparison.Ordinal)
+            && line.EndsWith("ExAllocatePoolWithTag is made to fail", StringComparison.Ordinal));
+    }
+
+    /// <summary>The page of ExAllocatePoolWithQuotaTag: with POOL_QUOTA_FAIL_INSTEAD_OF_RAISE it returns NULL.</summary>
+    [Theory]
+    [InlineData(8, 0)]
+    [InlineData(0, 1)]
+    public void An_allocation_with_quota_that_fails_raises_unless_it_is_told_not_to(int poolType, int findings)
+    {
+        DriverSource source = DriverSource.Of("quota", "quota", () => new Quota((POOL_TYPE)poolType));
+        CheckResult result = new DriverCheck([source], new CheckOptions { Include = ["load"] }).Run();
+        Assert.Equal(findings, result.Findings.Count);
+        Assert.True(result.Faults > 0);
+    }
+
+    sealed class Quota(POOL_TYPE poolType) : WdmDriver
+    {
+        public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+        {
+            PVOID memory = ExAllocatePoolWithQuotaTag(poolType, 64, 0x746F_7551);
+            if (memory.IsNull) return NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
+            ExFreePoolWithTag(memory, 0x746F_7551);
+            DriverObject.DriverUnload = Routine(Unload);
+            return NTSTATUS.STATUS_SUCCESS;
+        }
+
+        void Unload(PDRIVER_OBJECT DriverObject) => DriverObject.DriverUnload = default;
     }
 
     sealed class Careless : WdmDriver
@@ -84,6 +112,15 @@ public class DriverCheckTests
         public static int LineOfAllocation { get; } = Line() - 2;
 
         static int Line([CallerLineNumber] int line = 0) => line;
+    }
+
+    [Fact]
+    public void A_stop_in_a_driver_without_symbols_has_a_place_too()
+    {
+        CheckResult result = new DriverCheck([CompiledSamples.DriverWithoutSymbols("broken-null")], new CheckOptions { Include = ["read-sizes"] }).Run();
+        CheckFinding finding = Assert.Single(result.Findings, f => f.Failure.Kind == FailureKind.BugCheck);
+        Assert.Matches(@"^broken-null\+0x[0-9a-f]+$", finding.Failure.Place);
+        Assert.Contains($"  in           {finding.Failure.Place}", finding.Report);
     }
 
     [Fact]

@@ -8,7 +8,7 @@ using Irpwright.Wdk;
 namespace Irpwright.Guest.Processor;
 
 /// <summary>
-/// mov with control, debug and segment registers, rdmsr wrmsr, smsw str sldt sgdt sidt, swapgs, rdfsbase and its relatives: what a register
+/// mov with control, debug and segment registers, rdmsr wrmsr, rdpmc, smsw str sldt sgdt sidt, swapgs, rdfsbase and its relatives: what a register
 /// holds, and what may be written to it, is in <see cref="SystemRegisters"/>.
 /// </summary>
 static unsafe class SystemMove<TMode> where TMode : struct, IMode
@@ -41,6 +41,15 @@ static unsafe class SystemMove<TMode> where TMode : struct, IMode
         if (reason != StopReason.None) return Refuse(cpu, op, reason);
         cpu->Rax = (uint)cpu->Temporary;
         cpu->Rdx = cpu->Temporary >> 32;
+        return TMode.Next(cpu, op + 1);
+    }
+
+    // Nobody can start a counter here, so each that there is stands at zero.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static Op* ReadCounter(Cpu* cpu, Op* op)
+    {
+        if (!SystemRegisters.HasCounter((uint)cpu->Rcx)) return Refuse(cpu, op, StopReason.Fault);
+        cpu->Rax = cpu->Rdx = 0;
         return TMode.Next(cpu, op + 1);
     }
 
@@ -83,6 +92,9 @@ static unsafe class SystemMove<TMode> where TMode : struct, IMode
                 return true;
             case Mnemonic.Wrmsr:
                 chain.Add(instruction).Handler = &WriteModelSpecific;
+                return true;
+            case Mnemonic.Rdpmc:
+                chain.Add(instruction).Handler = &ReadCounter;
                 return true;
             case Mnemonic.Sgdt or Mnemonic.Sidt:
                 ref Op store = ref chain.AddWithMemory<TMode>(instruction);
@@ -252,6 +264,9 @@ static unsafe class SystemRegisters
         else cpu->GsBase = value;
         return StopReason.None;
     }
+
+    /// <summary>rdpmc: four counters that can be programmed and three of fixed purpose, as most processors have them.</summary>
+    public static bool HasCounter(uint number) => number < 4 || number - 0x4000_0000 < 3;
 
     const int TimeStamp = 0x10, ApicBase = 0x1B, MicrocodeVersion = 0x8B, SysenterSelector = 0x174, SysenterStack = 0x175, SysenterEntry = 0x176;
     const int DebugControl = 0x1D9, PageAttributes = 0x277, ExtendedFeatures = unchecked((int)0xC000_0080);

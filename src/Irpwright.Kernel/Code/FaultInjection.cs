@@ -12,8 +12,8 @@ public sealed class FaultInjection
     /// <summary>Begins the name of every question of this kind.</summary>
     public const string SitePrefix = "fails: ";
 
-    // Bits of POOL_TYPE and POOL_FLAGS that have an allocation raise.
-    const ulong PoolRaiseIfAllocationFailure = 16, PoolFlagRaiseOnFailure = 0x20;
+    // Bits of POOL_TYPE and POOL_FLAGS that have an allocation raise; with quota it raises unless it is told not to.
+    const ulong PoolRaiseIfAllocationFailure = 16, PoolQuotaFailInsteadOfRaise = 8, PoolFlagRaiseOnFailure = 0x20;
     const int BugCheckOnFailureArgument = 4;
 
     readonly Machine machine;
@@ -33,8 +33,8 @@ public sealed class FaultInjection
     internal bool Strikes(KernelExport export, ulong caller, DdiArguments arguments, out ulong result)
     {
         result = 0;
-        return Asks(export, caller, arguments) is not null
-            && Strikes(export, arguments, machine.BugChecks.SymbolAt?.Invoke(caller) ?? Format.Address(caller), out result);
+        return Asks(export, caller, arguments) is { } driver
+            && Strikes(export, driver, arguments, machine.BugChecks.SymbolAt?.Invoke(caller) ?? Format.Address(caller), out result);
     }
 
     /// <summary>Decides about a call that a C# driver makes; where it stands in the source is the same in every run, where in the host's code is not.</summary>
@@ -42,7 +42,7 @@ public sealed class FaultInjection
     internal bool Strikes(KernelExport export, ulong caller, DdiArguments arguments, string method, int line, out ulong result)
     {
         result = 0;
-        return Asks(export, caller, arguments) is { } driver && Strikes(export, arguments, $"{driver.Name}!{method}, line {line}", out result);
+        return Asks(export, caller, arguments) is { } driver && Strikes(export, driver, arguments, $"{driver.Name}!{method}, line {line}", out result);
     }
 
     /// <returns>The driver that calls; null if the call cannot fail.</returns>
@@ -56,10 +56,11 @@ public sealed class FaultInjection
         return machine.Drivers.FindByCode(caller) is { } driver && !Spared.Contains(driver.Name) ? driver : null;
     }
 
-    bool Strikes(KernelExport export, DdiArguments arguments, string place, out ulong result)
+    bool Strikes(KernelExport export, Driver driver, DdiArguments arguments, string place, out ulong result)
     {
         result = 0;
         if (!machine.Choices.Choose($"{SitePrefix}{export.SourceName} in {place}")) return false;
+        machine.Events.Emit(new CallMadeToFail(export, driver, place));
         if (export.FailsWith == DdiFailure.Raise || Raises(export, arguments[0]))
             throw new NtStatusException(NTSTATUS.STATUS_INSUFFICIENT_RESOURCES, $"{export.SourceName} was made to fail.");
         if (export.FailsWith == DdiFailure.Status) result = unchecked((uint)NTSTATUS.STATUS_INSUFFICIENT_RESOURCES);
@@ -77,6 +78,7 @@ public sealed class FaultInjection
     static bool Raises(KernelExport export, ulong flags) => export.SourceName switch
     {
         "ExAllocatePool" or "ExAllocatePoolWithTag" or "ExAllocatePoolWithTagPriority" => (flags & PoolRaiseIfAllocationFailure) != 0,
+        "ExAllocatePoolWithQuotaTag" => (flags & PoolQuotaFailInsteadOfRaise) == 0,
         "ExAllocatePool2" or "ExAllocatePool3" => (flags & PoolFlagRaiseOnFailure) != 0,
         _ => false,
     };

@@ -337,6 +337,10 @@ public readonly ref struct DdiReturned(KernelExport export, ulong caller, Kernel
 
 [KernelEvent] public readonly record struct DebugPrinted(string Text, ulong Caller);
 
+/// <summary><see cref="FaultInjection"/> has a call of a kernel routine fail.</summary>
+/// <param name="Place">Of the call: an address in a compiled driver as a debugger shows it, or method and line of a C# driver.</param>
+[KernelEvent] public readonly record struct CallMadeToFail(KernelExport Export, Driver Driver, string Place);
+
 [KernelEvent] public readonly record struct BugCheckRaised(BugCheckReport Report);
 
 /// <summary>A driver reported more bytes than the requestor's buffer takes; the copy was bounded.</summary>

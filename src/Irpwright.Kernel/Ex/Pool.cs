@@ -138,7 +138,7 @@ public sealed class Pool
     /// </summary>
     /// <returns>NULL when there is none and POOL_QUOTA_FAIL_INSTEAD_OF_RAISE is set in <paramref name="PoolType"/>.</returns>
     /// <exception cref="NtStatusException">STATUS_INSUFFICIENT_RESOURCES, without that flag.</exception>
-    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Raise)]
+    [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PVOID ExAllocatePoolWithQuotaTag(POOL_TYPE PoolType, ulong NumberOfBytes, uint Tag, [Caller] ulong caller = 0) =>
         AllocateForDriver(PoolType, NumberOfBytes, Tag, caller, zero: false, ((int)PoolType & POOL_QUOTA_FAIL_INSTEAD_OF_RAISE) == 0);
 

@@ -9,6 +9,7 @@ namespace Irpwright.Kernel;
 /// </remarks>
 public sealed unsafe class AddressSpace : IDisposable
 {
+    const ulong FirmwareSize = 0x0010_0000;
     public const ulong ExportThunkOffset = 0x0010_0000;
     public const ulong RoutineOffset = 0x0020_0000;
     public const ulong TrapEndOffset = 0x0040_0000;
@@ -28,6 +29,7 @@ public sealed unsafe class AddressSpace : IDisposable
     readonly Lock withdrawing = new();
     readonly PageRange[] ranges;
     bool disposed;
+    bool usesFirmware;
 
     /// <exception cref="InsufficientMemoryException">All slices of the process are in use, or the host has no memory left.</exception>
     public AddressSpace()
@@ -116,6 +118,20 @@ public sealed unsafe class AddressSpace : IDisposable
         Protect(userAddress, size, PageAccess.None);
         Protect(SliceBase + OffsetOf(userAddress), size, PageAccess.ReadWrite);
         User.Free(SliceBase + OffsetOf(userAddress), size);
+    }
+
+    /// <summary>Prepares a part of the first MiB, where a PC has its firmware's tables: it belongs to nobody and holds zeros until somebody writes to it.</summary>
+    /// <returns>False for a range that is not in it.</returns>
+    internal bool TryUseFirmware(ulong offset, ulong size)
+    {
+        if (offset >= FirmwareSize || size > FirmwareSize - offset) return false;
+        lock (withdrawing)
+        {
+            if (usesFirmware) return true;
+            Commit(0, FirmwareSize);
+            Clear(0, FirmwareSize);
+            return usesFirmware = true;
+        }
     }
 
     void Map(ulong offset, ulong size, PageAccess access)

@@ -10,7 +10,11 @@ namespace Irpwright.Kernel;
 public sealed class PhysicalPages
 {
     const uint Tag = 0x6D43_6D4D; // "MmCm"
+    const uint RangesTag = 0x6850_6D4D; // "MmPh"
+    const uint MM_COPY_MEMORY_PHYSICAL = 1, MM_COPY_MEMORY_VIRTUAL = 2;
     const ulong PageMask = GuestMemory.PageSize - 1;
+    // After a while no system has more in one piece, and a driver that asks for what it was told by anybody is not to take all memory of the host.
+    const ulong LargestContiguous = 64 << 20;
     const uint KnownFlags = MM_DONT_ZERO_ALLOCATION | MM_ALLOCATE_FROM_LOCAL_NODE_ONLY | MM_ALLOCATE_FULLY_REQUIRED | MM_ALLOCATE_NO_WAIT |
         MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS;
 
@@ -24,6 +28,47 @@ public sealed class PhysicalPages
     public ulong AllocatedBytes
     {
         get { lock (gate) return sizes.Values.Aggregate(0ul, (sum, size) => sum + size); }
+    }
+
+    // ---- All of it
+
+    /// <summary>Which physical addresses are memory: a list that ends with an empty range. IRQL = PASSIVE_LEVEL.</summary>
+    /// <returns>PHYSICAL_MEMORY_RANGE (two 64-bit numbers: address and bytes), to be freed with ExFreePool; NULL when there is no pool.</returns>
+    [KernelExport(MaxIrql = PASSIVE_LEVEL, FailsWith = DdiFailure.Null)]
+    public PVOID MmGetPhysicalMemoryRanges()
+    {
+        ulong ranges = machine.Pool.Allocate(POOL_TYPE.NonPagedPool, 4 * sizeof(ulong), RangesTag, 0, zero: true);
+        if (ranges != 0) GuestMemory.Ref<ulong>(ranges + sizeof(ulong)) = GuestMemory.SliceSize;
+        return new PVOID(ranges);
+    }
+
+    /// <summary>Where the kernel sees a physical address; NULL where it sees it nowhere. Any IRQL.</summary>
+    [KernelExport]
+    public PVOID MmGetVirtualForPhysical(PHYSICAL_ADDRESS PhysicalAddress)
+    {
+        ulong physical = (ulong)PhysicalAddress, address = machine.Memory.SliceBase + physical;
+        return new PVOID(physical < GuestMemory.SliceSize && GuestMemory.IsAccessible(address, 1, PageAccess.Read) ? address : 0);
+    }
+
+    /// <summary>Copies from a physical or virtual address that may be wrong. IRQL &lt;= APC_LEVEL.</summary>
+    /// <param name="SourceAddress">An MM_COPY_ADDRESS.</param>
+    /// <param name="NumberOfBytesTransferred">Up to the first page that cannot be read.</param>
+    /// <returns>STATUS_INVALID_PARAMETER_4 for flags that are not exactly one of the two, STATUS_INVALID_ADDRESS.</returns>
+    [KernelExport(MaxIrql = APC_LEVEL)]
+    public NTSTATUS MmCopyMemory(PVOID TargetAddress, ulong SourceAddress, ulong NumberOfBytes, uint Flags, out ulong NumberOfBytesTransferred)
+    {
+        NumberOfBytesTransferred = 0;
+        if (Flags is not (MM_COPY_MEMORY_PHYSICAL or MM_COPY_MEMORY_VIRTUAL)) return STATUS_INVALID_PARAMETER_4;
+        while (NumberOfBytesTransferred < NumberOfBytes)
+        {
+            ulong from = SourceAddress + NumberOfBytesTransferred;
+            ulong length = Math.Min(NumberOfBytes - NumberOfBytesTransferred, GuestMemory.PageSize - (from & PageMask));
+            if (Flags == MM_COPY_MEMORY_PHYSICAL) from = MmGetVirtualForPhysical((long)from).Address;
+            if (from == 0 || !GuestMemory.IsAccessible(from, length, PageAccess.Read)) return STATUS_INVALID_ADDRESS;
+            GuestMemory.Read(from, (int)length).CopyTo(GuestMemory.Write(TargetAddress.Address + NumberOfBytesTransferred, (int)length));
+            NumberOfBytesTransferred += length;
+        }
+        return STATUS_SUCCESS;
     }
 
     // ---- Pages for an MDL
@@ -88,10 +133,10 @@ public sealed class PhysicalPages
 
     /// <summary>Allocates physically contiguous memory. IRQL &lt;= DISPATCH_LEVEL.</summary>
     /// <param name="HighestAcceptableAddress">Last physical address that it may have.</param>
-    /// <returns>Page-aligned memory, not initialised; NULL when there is none.</returns>
+    /// <returns>Page-aligned memory, not initialised; NULL when there is none, as of more than 64 MiB.</returns>
     [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PVOID MmAllocateContiguousMemory(ulong NumberOfBytes, PHYSICAL_ADDRESS HighestAcceptableAddress) =>
-        new(Allocate(NumberOfBytes, 0, (ulong)HighestAcceptableAddress, 0));
+        AllocateContiguous(NumberOfBytes, 0, HighestAcceptableAddress, 0);
 
     /// <summary>Allocates physically contiguous memory in a range of addresses. IRQL &lt;= DISPATCH_LEVEL.</summary>
     /// <param name="BoundaryAddressMultiple">The memory crosses no multiple of it; 0 for no such limit.</param>
@@ -100,7 +145,7 @@ public sealed class PhysicalPages
     [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PVOID MmAllocateContiguousMemorySpecifyCache(ulong NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
         PHYSICAL_ADDRESS HighestAcceptableAddress, PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType) =>
-        new(Allocate(NumberOfBytes, (ulong)LowestAcceptableAddress, (ulong)HighestAcceptableAddress, (ulong)BoundaryAddressMultiple));
+        AllocateContiguous(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress, BoundaryAddressMultiple);
 
     /// <summary>The same near a node of memory, of which there is one. IRQL &lt;= DISPATCH_LEVEL.</summary>
     /// <inheritdoc cref="MmAllocateContiguousMemorySpecifyCache"/>
@@ -108,6 +153,9 @@ public sealed class PhysicalPages
     public PVOID MmAllocateContiguousMemorySpecifyCacheNode(ulong NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
         PHYSICAL_ADDRESS HighestAcceptableAddress, PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType, uint PreferredNode) =>
         MmAllocateContiguousMemorySpecifyCache(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress, BoundaryAddressMultiple, CacheType);
+
+    PVOID AllocateContiguous(ulong bytes, PHYSICAL_ADDRESS lowest, PHYSICAL_ADDRESS highest, PHYSICAL_ADDRESS boundary) =>
+        new(bytes > LargestContiguous ? 0 : Allocate(bytes, (ulong)lowest, (ulong)highest, (ulong)boundary));
 
     /// <summary>Frees contiguous memory. IRQL &lt;= DISPATCH_LEVEL.</summary>
     /// <exception cref="BugCheckException">BAD_POOL_CALLER: there is none at that address.</exception>

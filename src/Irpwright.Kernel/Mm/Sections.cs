@@ -129,6 +129,7 @@ public sealed class Sections
     // Registers of devices are seen through MmMapIoSpace.
     void RequireMemory(ulong offset, ulong size)
     {
+        if (machine.Memory.TryUseFirmware(offset, size)) return;
         if (GuestMemory.IsAccessible(machine.Memory.SliceBase + offset, size, PageAccess.Read) || GuestMemory.IsAccessible(machine.Memory.UserSliceBase + offset, size, PageAccess.Read)) return;
         throw machine.BugChecks.StopUnsupported(
             $@"A view of \Device\PhysicalMemory from 0x{offset:x} on, 0x{size:x} bytes, shows more than memory that is in use; that is not supported.");

@@ -3,7 +3,7 @@ using Irpwright.Wdk;
 
 namespace Irpwright.Kernel;
 
-/// <summary>What can be asked about an object: name, type, handle, security descriptor.</summary>
+/// <summary>What can be asked about an object: name, type, handle, security descriptor; the last can be changed too.</summary>
 public sealed class ObjectQueries
 {
     const uint Tag = 0x7165536F; // "oSeq"
@@ -93,12 +93,7 @@ public sealed class ObjectQueries
     {
         SecurityDescriptor = default;
         MemoryAllocated = false;
-        KernelObject target = machine.Objects.Require(Object);
-        // An open device is protected by what the device is.
-        if (target.Type == machine.Objects.Types.File && !((PFILE_OBJECT)Object).DeviceObject.IsNull)
-            target = machine.Objects.Require(((PFILE_OBJECT)Object).DeviceObject);
-        byte[]? descriptor = target.SecurityDescriptor ?? (target.IsNamed ? SecurityDescriptors.Default(target.Type) : null);
-        if (descriptor is null) return STATUS_SUCCESS;
+        if (DescriptorOf(Protected(Object)) is not { } descriptor) return STATUS_SUCCESS;
         ulong copy = machine.Pool.Allocate(POOL_TYPE.PagedPool, (ulong)descriptor.Length, Tag, 0);
         if (copy == 0) return STATUS_INSUFFICIENT_RESOURCES;
         descriptor.CopyTo(GuestMemory.Write(copy, descriptor.Length));
@@ -106,6 +101,39 @@ public sealed class ObjectQueries
         MemoryAllocated = true;
         return STATUS_SUCCESS;
     }
+
+    /// <summary>Replaces parts of an object's security descriptor. IRQL = PASSIVE_LEVEL.</summary>
+    /// <param name="SecurityInformation">Which: owner (1), group (2), DACL (4), SACL (8).</param>
+    /// <returns>
+    /// STATUS_INVALID_HANDLE, STATUS_ACCESS_VIOLATION for none, STATUS_UNKNOWN_REVISION, STATUS_NO_SECURITY_ON_OBJECT for an object that has no
+    /// descriptor.
+    /// </returns>
+    [KernelExport(MaxIrql = PASSIVE_LEVEL)]
+    public NTSTATUS ZwSetSecurityObject(HANDLE Handle, uint SecurityInformation, PVOID SecurityDescriptor)
+    {
+        NTSTATUS status = machine.Handles.Find(Handle, MODE.KernelMode, out HandleEntry? entry);
+        if (status < 0) return status;
+        if (SecurityDescriptor.IsNull) return STATUS_ACCESS_VIOLATION;
+        if (GuestMemory.Ref<byte>(SecurityDescriptor.Address) != 1) return STATUS_UNKNOWN_REVISION;
+        KernelObject target = Protected(new PVOID(entry!.Object.Address));
+        // A device is protected whether it has a name or not.
+        byte[]? descriptor = DescriptorOf(target) ?? (target.Type == machine.Objects.Types.Device ? SecurityDescriptors.Default(target.Type) : null);
+        if (descriptor is null) return STATUS_NO_SECURITY_ON_OBJECT;
+        target.SecurityDescriptor = SecurityDescriptors.Replace(descriptor, SecurityDescriptors.Capture(SecurityDescriptor), SecurityInformation);
+        return STATUS_SUCCESS;
+    }
+
+    // An open device is protected by what the device is.
+    KernelObject Protected(PVOID target)
+    {
+        KernelObject found = machine.Objects.Require(target);
+        return found.Type == machine.Objects.Types.File && !((PFILE_OBJECT)target).DeviceObject.IsNull
+            ? machine.Objects.Require(((PFILE_OBJECT)target).DeviceObject)
+            : found;
+    }
+
+    static byte[]? DescriptorOf(KernelObject target) =>
+        target.SecurityDescriptor ?? (target.IsNamed ? SecurityDescriptors.Default(target.Type) : null);
 
     /// <summary>Gives back what <see cref="ObGetObjectSecurity"/> returned. IRQL &lt;= APC_LEVEL.</summary>
     [KernelExport(MaxIrql = APC_LEVEL)]

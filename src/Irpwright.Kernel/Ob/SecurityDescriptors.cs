@@ -53,6 +53,34 @@ static class SecurityDescriptors
         return bytes;
     }
 
+    /// <summary>A self-relative descriptor with some of its parts taken from another one.</summary>
+    /// <param name="information">A bit for each part: owner, group, DACL, SACL.</param>
+    internal static byte[] Replace(byte[] descriptor, byte[] by, uint information)
+    {
+        ushort taken = 0, control = BitConverter.ToUInt16(descriptor, 2);
+        var parts = new byte[]?[PartCount];
+        for (int i = 0; i < PartCount; i++)
+        {
+            bool isReplaced = (information & InformationOf(i)) != 0;
+            parts[i] = PartOf(isReplaced ? by : descriptor, i);
+            if (isReplaced) taken |= FlagsOf(i);
+        }
+        return Make((ushort)((control & ~taken) | (BitConverter.ToUInt16(by, 2) & taken)), parts);
+    }
+
+    static uint InformationOf(int part) => part switch { 0 => 1, 1 => 2, 2 => 8, _ => 4 };
+
+    // Whether the part is there, was made by default, or is inherited and protected.
+    static ushort FlagsOf(int part) => part switch { 0 => 0x0001, 1 => 0x0002, 2 => 0x2A30, _ => 0x150C };
+
+    static byte[]? PartOf(byte[] descriptor, int part)
+    {
+        int offset = BitConverter.ToInt32(descriptor, 4 + 4 * part);
+        if (offset == 0) return null;
+        int length = part >= 2 ? BitConverter.ToUInt16(descriptor, offset + 2) : 8 + 4 * descriptor[offset + 1];
+        return descriptor[offset..(offset + length)];
+    }
+
     /// <summary>Copies a descriptor of either form from guest memory; the copy is self-relative.</summary>
     /// <exception cref="GuestFaultException">A part of it is not readable.</exception>
     internal static byte[] Capture(PVOID descriptor)

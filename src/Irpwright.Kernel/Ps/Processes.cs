@@ -109,6 +109,11 @@ public sealed class Processes
         return process.IsNull ? 0 : (uint)process.UniqueProcessId.Value;
     }
 
+    /// <summary>Whether the requesting process is one of 32 bits: there are none. IRQL &lt;= DISPATCH_LEVEL.</summary>
+    /// <param name="Irp">May be null: the current process is meant then.</param>
+    [KernelExport(MaxIrql = DISPATCH_LEVEL)]
+    public BOOLEAN IoIs32bitProcess(PIRP Irp) => false;
+
     // ---- Attaching
 
     /// <summary>Lets the current thread see a process's handles as its own. IRQL &lt;= APC_LEVEL.</summary>

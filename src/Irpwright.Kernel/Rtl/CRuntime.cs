@@ -10,6 +10,14 @@ public sealed class CRuntime
 {
     internal CRuntime(Machine machine) => _ = machine;
 
+    /// <summary>
+    /// Called at the beginning of a function whose frame is larger than a page, to touch its pages in order: a kernel stack is there as a whole.
+    /// Keeps all registers.
+    /// </summary>
+    [KernelExport] public void __chkstk()
+    {
+    }
+
     // ---- Length, copying
 
     [KernelExport] public ulong strlen(PUCHAR String) => Strings.LengthOf<byte>(String.Address);

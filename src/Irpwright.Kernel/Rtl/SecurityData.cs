@@ -119,6 +119,23 @@ public sealed class SecurityData
         return length;
     }
 
+    /// <summary>Writes an absolute descriptor with all its parts in one piece. IRQL &lt;= APC_LEVEL.</summary>
+    /// <param name="BufferLength">Bytes there are; receives how many are needed if these are too few.</param>
+    /// <returns>STATUS_BAD_DESCRIPTOR_FORMAT for one that is self-relative already, STATUS_BUFFER_TOO_SMALL.</returns>
+    [KernelExport(MaxIrql = APC_LEVEL)]
+    public NTSTATUS RtlAbsoluteToSelfRelativeSD(PVOID AbsoluteSecurityDescriptor, PVOID SelfRelativeSecurityDescriptor, ref uint BufferLength)
+    {
+        if (IsRelative(AbsoluteSecurityDescriptor)) return STATUS_BAD_DESCRIPTOR_FORMAT;
+        byte[] descriptor = SecurityDescriptors.Capture(AbsoluteSecurityDescriptor);
+        if (BufferLength < descriptor.Length)
+        {
+            BufferLength = (uint)descriptor.Length;
+            return STATUS_BUFFER_TOO_SMALL;
+        }
+        descriptor.CopyTo(GuestMemory.Write(SelfRelativeSecurityDescriptor.Address, descriptor.Length));
+        return STATUS_SUCCESS;
+    }
+
     static ref ushort Control(PVOID descriptor) => ref GuestMemory.Ref<ushort>(descriptor.Address + 2);
 
     static bool IsRelative(PVOID descriptor) => (Control(descriptor) & SE_SELF_RELATIVE) != 0;

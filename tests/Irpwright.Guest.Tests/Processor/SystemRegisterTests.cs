@@ -184,6 +184,21 @@ public sealed unsafe class SystemRegisterTests : IDisposable
         Assert.Equal(expected, guest.Run(c => { c.wrmsr(); c.ret(); }));
     }
 
+    [Theory]
+    [InlineData(0u, StopReason.Returned)]
+    [InlineData(0x40000002u, StopReason.Returned)]
+    [InlineData(4u, StopReason.Fault)]
+    [InlineData(0x40000003u, StopReason.Fault)]
+    [InlineData(0xFFFFFFFFu, StopReason.Fault)]
+    public void Performance_counters_that_nobody_started_stand_at_zero(uint number, StopReason expected)
+    {
+        guest.Cpu->Rcx = number;
+        guest.Cpu->Rax = guest.Cpu->Rdx = 7;
+        Assert.Equal(expected, guest.Run(c => { c.rdpmc(); c.ret(); }));
+        ulong value = expected == StopReason.Returned ? 0ul : 7;
+        Assert.Equal((value, value), (guest.Cpu->Rax, guest.Cpu->Rdx));
+    }
+
     [Fact]
     public void A_write_that_would_change_the_processor_is_not_modelled()
     {

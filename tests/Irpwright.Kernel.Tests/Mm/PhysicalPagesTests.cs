@@ -36,6 +36,57 @@ public class PhysicalPagesTests : DriverTest
     });
 
     [Fact]
+    public void Contiguous_memory_comes_in_pieces_of_64_MiB_at_most() => Run(() =>
+    {
+        Assert.True(MmAllocateContiguousMemory((64 << 20) + 1, -1).IsNull);
+        Assert.True(MmAllocateContiguousMemorySpecifyCache(0x5A5A5A5A, 0, -1, 0, MmCached).IsNull);
+        PVOID memory = MmAllocateContiguousMemory(64 << 20, -1);
+        Assert.False(memory.IsNull);
+        MmFreeContiguousMemory(memory);
+    });
+
+    [Fact]
+    public void All_physical_memory_is_one_range_of_as_many_pages_as_the_system_has() => Run(() =>
+    {
+        PVOID ranges = MmGetPhysicalMemoryRanges();
+        Assert.Equal([0, (ulong)new PKUSER_SHARED_DATA(Machine.Memory.SharedUserData).NumberOfPhysicalPages << PAGE_SHIFT, 0, 0], new ulong[] { 0, 8, 16, 24 }.Select(o => GuestMemory.Ref<ulong>(ranges.Address + o)));
+        ExFreePool(ranges);
+        Machine.Pool.FailAllocation = (_, _) => true;
+        Assert.True(MmGetPhysicalMemoryRanges().IsNull);
+    });
+
+    [Fact]
+    public void Physical_addresses_lead_back_to_where_the_kernel_sees_them() => Run(() =>
+    {
+        PVOID memory = Memory(64);
+        Assert.Equal(memory, MmGetVirtualForPhysical(MmGetPhysicalAddress(memory)));
+        Assert.True(MmGetVirtualForPhysical(0).IsNull);
+        Assert.True(MmGetVirtualForPhysical(1L << 40).IsNull);
+    });
+
+    /// <summary>The page of MmCopyMemory.</summary>
+    [Fact]
+    public void Memory_is_copied_from_addresses_that_may_be_wrong() => Run(() =>
+    {
+        const uint physical = 1, isVirtual = 2;
+        PVOID target = Memory(64), page = MmAllocateContiguousMemory(PAGE_SIZE, -1);
+        ulong end = page.Address + PAGE_SIZE;
+        Fill(page, (int)PAGE_SIZE);
+        Assert.Equal(STATUS_SUCCESS, MmCopyMemory(target, end - 32, 32, isVirtual, out ulong copied));
+        Assert.Equal(32ul, copied);
+        Assert.Equal(Bytes(new PVOID(end - 32), 32), Bytes(target, 32));
+        Assert.Equal(STATUS_SUCCESS, MmCopyMemory(target, (ulong)MmGetPhysicalAddress(page), 16, physical, out copied));
+        Assert.Equal(16ul, copied);
+        Assert.Equal(STATUS_INVALID_ADDRESS, MmCopyMemory(target, 0, 16, isVirtual, out copied));
+        Assert.Equal(0ul, copied);
+        Assert.Equal(STATUS_INVALID_ADDRESS, MmCopyMemory(target, 0xFEE0_0000, 16, physical, out copied));
+        Assert.Equal(STATUS_INVALID_PARAMETER_4, MmCopyMemory(target, end - 32, 32, physical | isVirtual, out copied));
+        Assert.Equal(STATUS_INVALID_PARAMETER_4, MmCopyMemory(target, end - 32, 32, 0, out copied));
+        MmFreeContiguousMemory(page);
+        Assert.Equal(STATUS_INVALID_ADDRESS, MmCopyMemory(target, end - 32, 32, isVirtual, out copied));
+    });
+
+    [Fact]
     public void Freeing_pages_twice_stops_the_machine() => Stops(PFN_LIST_CORRUPT, () =>
     {
         PMDL mdl = MmAllocatePagesForMdl(0, -1, 0, PAGE_SIZE);

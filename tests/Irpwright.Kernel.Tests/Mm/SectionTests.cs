@@ -135,8 +135,23 @@ public class SectionTests : ObjectTest
     public void Physical_memory_that_is_not_in_use_stops_by_name() => Assert.Contains("PhysicalMemory", Assert.Throws<MachineUnsupportedException>(() => Run(() =>
     {
         ZwOpenSection(out HANDLE physical, SECTION_MAP_READ, Attributes(@"\Device\PhysicalMemory"));
-        Map(physical, PAGE_SIZE, 0);
+        Map(physical, PAGE_SIZE, 0xFED0_0000);
     })).Message);
+
+    [Fact]
+    public void The_first_MiB_of_physical_memory_holds_zeros_and_what_is_written_there() => Run(() =>
+    {
+        ZwOpenSection(out HANDLE physical, SECTION_ALL_ACCESS, Attributes(@"\Device\PhysicalMemory"));
+        PVOID view = Map(physical, 0x1_0000, 0xF_0000);
+        Assert.Equal(new byte[0x1_0000], Bytes(view, 0x1_0000));
+        Fill(view, 64);
+        PVOID again = Map(physical, PAGE_SIZE, 0xF_0000, PAGE_READONLY);
+        Assert.Equal(Bytes(view, 64), Bytes(again, 64));
+        Assert.NotEqual(new byte[64], Bytes(again, 64));
+        ZwUnmapViewOfSection(NtCurrentProcess(), again);
+        ZwUnmapViewOfSection(NtCurrentProcess(), view);
+        Assert.False(Allows(view, PageAccess.Read));
+    });
 
     [Fact]
     public void Sections_that_are_only_reserved_stop_by_name() => Assert.Contains("SEC_RESERVE", Assert.Throws<MachineUnsupportedException>(() =>

@@ -112,6 +112,36 @@ public class ObjectQueryTests : ObjectTest
         Assert.Equal(STATUS_INSUFFICIENT_RESOURCES, ObGetObjectSecurity(device, out _, out _));
     });
 
+    /// <summary>The page of ZwSetSecurityObject.</summary>
+    [Fact]
+    public void Parts_of_a_security_descriptor_are_replaced_and_the_others_stay() => Run(() =>
+    {
+        const uint owner = 1, dacl = 4;
+        PDEVICE_OBJECT device = Device((_, irp) => Complete(irp, STATUS_SUCCESS), name: @"\Device\Guarded");
+        Assert.Equal(STATUS_SUCCESS, ObOpenObjectByPointer(device, OBJ_KERNEL_HANDLE, default, 0, default, KernelMode, out HANDLE handle));
+        byte[] before = Security(device);
+        byte[] acl = [2, 0, 8, 0, 0, 0, 0, 0];
+        PVOID memory = Memory(0x40);
+        Span<byte> bytes = GuestMemory.Write(memory.Address, 0x40);
+        ((byte[])[1, 0, 4, 0x80]).CopyTo(bytes);
+        BitConverter.TryWriteBytes(bytes[16..], 0x20);
+        acl.CopyTo(bytes[0x20..]);
+
+        Assert.Equal(STATUS_SUCCESS, ZwSetSecurityObject(handle, dacl, memory));
+        byte[] after = Security(device);
+        int oldDacl = BitConverter.ToInt32(before, 16);
+        Assert.Equal([.. before[..oldDacl], .. acl], after);
+        Assert.Equal(STATUS_SUCCESS, ZwSetSecurityObject(handle, owner, memory));
+        Assert.Equal(0, BitConverter.ToInt32(Security(device), 4));
+
+        Assert.Equal(STATUS_ACCESS_VIOLATION, ZwSetSecurityObject(handle, dacl, default));
+        Assert.Equal(STATUS_INVALID_HANDLE, ZwSetSecurityObject(new HANDLE(0x4444), dacl, memory));
+        Assert.Equal(STATUS_NO_SECURITY_ON_OBJECT, ZwSetSecurityObject(Directory(), dacl, memory));
+        bytes[0] = 2;
+        Assert.Equal(STATUS_UNKNOWN_REVISION, ZwSetSecurityObject(handle, dacl, memory));
+        ZwClose(handle);
+    });
+
     byte[] Security(PVOID target)
     {
         Assert.Equal(STATUS_SUCCESS, ObGetObjectSecurity(target, out PVOID descriptor, out BOOLEAN allocated));

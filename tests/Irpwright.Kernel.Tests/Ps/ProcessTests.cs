@@ -112,6 +112,7 @@ public class ProcessTests : DriverTest
         Assert.Equal(STATUS_SUCCESS, Query(ProcessDebugPort, 8));
         Assert.Equal(0ul, GuestMemory.Ref<ulong>(buffer.Address));
         Assert.Equal(STATUS_SUCCESS, Query(ProcessWow64Information, 8));
+        Assert.Equal(GuestMemory.Ref<ulong>(buffer.Address) != 0, (bool)IoIs32bitProcess(default));
         Assert.Equal(STATUS_SUCCESS, Query(ProcessBreakOnTermination, 4));
         Assert.Equal(0u, GuestMemory.Ref<uint>(buffer.Address));
         Assert.Equal(STATUS_INVALID_INFO_CLASS, Query((PROCESSINFOCLASS)999, 4));

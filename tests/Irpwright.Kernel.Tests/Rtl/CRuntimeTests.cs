@@ -117,4 +117,17 @@ public sealed unsafe class CRuntimeTests : DriverTest
 
         public override void On(in DebugPrinted e) => Seen.Add(e.Text);
     }
+
+    /// <summary>Compilers rely on it: the size of the frame is in rax, arguments are in the other registers.</summary>
+    [Fact]
+    public unsafe void A_stack_probe_keeps_all_registers() => Run(() =>
+    {
+        ulong* registers = stackalloc ulong[16];
+        for (int i = 0; i < 16; i++) registers[i] = 0x1234_5678_0000 + (ulong)i;
+        registers[4] = Memory(8).Address; // rsp, with the return address
+        ulong[] before = new Span<ulong>(registers, 16).ToArray();
+        Assert.True(Machine.Code.InvokeTrap(Machine.SystemRoutines.Find("__chkstk")!.Value, registers));
+        Assert.Equal(before, new Span<ulong>(registers, 16).ToArray());
+        __chkstk();
+    });
 }

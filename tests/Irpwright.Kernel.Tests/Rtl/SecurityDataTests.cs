@@ -84,6 +84,54 @@ public class SecurityDataTests : DriverTest
         Assert.Equal(STATUS_UNKNOWN_REVISION, RtlSetDaclSecurityDescriptor(descriptor, true, acl, false));
     });
 
+    /// <summary>An absolute descriptor with an owner and an empty DACL.</summary>
+    PVOID Absolute()
+    {
+        PVOID descriptor = Memory(0x28), acl = Memory(8);
+        RtlCreateAcl(acl, 8, 2);
+        RtlCreateSecurityDescriptor(descriptor, 1);
+        RtlSetOwnerSecurityDescriptor(descriptor, Sid(18), false);
+        RtlSetDaclSecurityDescriptor(descriptor, true, acl, false);
+        return descriptor;
+    }
+
+    static readonly byte[] Relative =
+        [1, 0, 4, 0x80, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0, 2, 0, 8, 0, 0, 0, 0, 0];
+
+    /// <summary>The page of RtlAbsoluteToSelfRelativeSD.</summary>
+    [Fact]
+    public void An_absolute_descriptor_is_put_into_one_piece() => Run(() =>
+    {
+        PVOID descriptor = Absolute(), copy = Memory(64);
+        uint length = 39;
+        Assert.Equal(STATUS_BUFFER_TOO_SMALL, RtlAbsoluteToSelfRelativeSD(descriptor, copy, ref length));
+        Assert.Equal(40u, length);
+        Assert.Equal(STATUS_SUCCESS, RtlAbsoluteToSelfRelativeSD(descriptor, copy, ref length));
+        Assert.Equal(Relative, Bytes(copy, 40));
+        Assert.Equal(STATUS_BAD_DESCRIPTOR_FORMAT, RtlAbsoluteToSelfRelativeSD(copy, descriptor, ref length));
+    });
+
+    [Fact]
+    public void A_captured_descriptor_is_a_copy_unless_kernel_mode_is_trusted() => Run(() =>
+    {
+        PVOID descriptor = Absolute();
+        Assert.Equal(STATUS_SUCCESS, SeCaptureSecurityDescriptor(default, UserMode, PagedPool, true, out PVOID captured));
+        Assert.True(captured.IsNull);
+        Assert.Equal(STATUS_SUCCESS, SeCaptureSecurityDescriptor(descriptor, KernelMode, PagedPool, false, out captured));
+        Assert.Equal(descriptor, captured);
+        Assert.Equal(STATUS_SUCCESS, SeCaptureSecurityDescriptor(descriptor, KernelMode, PagedPool, true, out captured));
+        Assert.NotEqual(descriptor, captured);
+        Assert.Equal(Relative, Bytes(captured, 40));
+        ExFreePool(captured);
+        Assert.Equal(STATUS_ACCESS_VIOLATION, SeCaptureSecurityDescriptor(descriptor, UserMode, PagedPool, false, out captured));
+        GuestMemory.Ref<byte>(descriptor.Address) = 2;
+        Assert.Equal(STATUS_UNKNOWN_REVISION, SeCaptureSecurityDescriptor(descriptor, KernelMode, PagedPool, true, out captured));
+        GuestMemory.Ref<byte>(descriptor.Address) = 1;
+        Machine.Pool.FailAllocation = (_, _) => true;
+        Assert.Equal(STATUS_INSUFFICIENT_RESOURCES, SeCaptureSecurityDescriptor(descriptor, KernelMode, PagedPool, true, out captured));
+        Assert.True(captured.IsNull);
+    });
+
     [Fact]
     public void A_self_relative_descriptor_is_read_and_not_written() => Run(() =>
     {
