@@ -49,6 +49,8 @@ public enum Situation : uint
     Elsewhere = 1 << 16,
     /// <summary>The completion routine in the location that is entered stands in the sender's own one too, where another driver has set it.</summary>
     Copied = 1 << 17,
+    /// <summary>An IoBuildXxx routine made the IRP for a driver.</summary>
+    Built = 1 << 18,
     /// <summary>Nothing can be excluded.</summary>
     Any = uint.MaxValue,
 }

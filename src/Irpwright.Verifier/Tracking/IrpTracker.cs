@@ -132,6 +132,7 @@ public sealed class IrpTracker
     {
         Visit? sender = Owner;
         Situation situation = OfThread | OfPacket(in irp) | Of(Irp.Name);
+        if (Irp.Origin is IrpOrigin.Threaded or IrpOrigin.Asynchronous) situation |= Situation.Built;
         if (!IsInOrder(irp.Tail.Overlay.CurrentStackLocation, irp.CurrentLocation)) situation |= Situation.Irregular;
         SL_CONTROL control = entered.Control;
         if (sender is { Skipped: true }) situation |= Situation.Skipped;

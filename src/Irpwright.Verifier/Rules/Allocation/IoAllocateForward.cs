@@ -22,12 +22,11 @@ sealed class IoAllocateForward : Rule, IWatch<IrpForwarded>
             """,
     };
 
-    public Situation When => Situation.Originator;
+    public Situation When => Situation.Originator | Situation.Unregistered;
 
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not null || Tracker.Irp.Origin is not (IrpOrigin.Allocated or IrpOrigin.Initialized)) return;
-        if ((e.Irp.Tail.Overlay.CurrentStackLocation.Control & IrpRecord.Invoke) != 0) return;
         Report(Tracker.Caller, Tracker.Irp.Name,
             $"{Tracker.Caller} sent {Tracker.Irp}, an IRP of its own, without a completion routine: nobody will free it, and the I/O "
                 + "manager has no thread to finish it in.");

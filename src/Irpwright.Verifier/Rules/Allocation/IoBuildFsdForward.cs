@@ -20,12 +20,11 @@ sealed class IoBuildFsdForward : Rule, IWatch<IrpForwarded>
             """,
     };
 
-    public Situation When => Situation.Originator;
+    public Situation When => Situation.Originator | Situation.Unregistered;
 
     public void On(in IrpForwarded e)
     {
         if (Tracker.Owner is not null || Tracker.Irp.Origin != IrpOrigin.Asynchronous) return;
-        if ((e.Irp.Tail.Overlay.CurrentStackLocation.Control & IrpRecord.Invoke) != 0) return;
         Report(Tracker.Caller, Tracker.Irp.Name,
             $"{Tracker.Caller} sent {Tracker.Irp}, made by IoBuildAsynchronousFsdRequest, without a completion routine: nobody will "
                 + "free it.");

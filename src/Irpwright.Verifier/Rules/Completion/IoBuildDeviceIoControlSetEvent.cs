@@ -24,7 +24,7 @@ sealed class IoBuildDeviceIoControlSetEvent : Rule, IWatch<IrpForwarded>, IWatch
 
     readonly Dictionary<ulong, IrpName> events = [];
 
-    Situation IWatch<IrpForwarded>.When => Situation.Originator;
+    Situation IWatch<IrpForwarded>.When => Situation.Originator | Situation.Built;
 
     public void On(in IrpForwarded e)
     {

@@ -22,7 +22,7 @@ sealed class IwEventSetBeforeSending : Rule, IWatch<IrpForwarded>, IWatch<Dispat
 
     readonly Dictionary<int, CodePlace> suspects = [];
 
-    Situation IWatch<IrpForwarded>.When => Situation.Originator;
+    Situation IWatch<IrpForwarded>.When => Situation.Originator | Situation.Built;
 
     Situation IWatch<DispatchReturned>.When => Situation.Noted;
 

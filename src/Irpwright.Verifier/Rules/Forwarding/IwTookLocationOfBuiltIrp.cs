@@ -19,12 +19,12 @@ sealed class IwTookLocationOfBuiltIrp : Rule, IWatch<IrpForwarded>
             """,
     };
 
-    public Situation When => Situation.Originator;
+    public Situation When => Situation.Originator | Situation.Built;
 
     public void On(in IrpForwarded e)
     {
         IrpRecord irp = Tracker.Irp;
-        if (irp.Forwards != 1 || Tracker.Owner is not null || irp.Origin is not (IrpOrigin.Threaded or IrpOrigin.Asynchronous)) return;
+        if (irp.Forwards != 1 || Tracker.Owner is not null) return;
         if (e.Irp.CurrentLocation >= irp.StackCount) return;
         Report(Tracker.Caller, irp.Name,
             $"{Tracker.Caller} took a stack location for itself in {irp}, which an IoBuildXxx routine made for the drivers below only: "
