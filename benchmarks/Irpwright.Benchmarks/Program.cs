@@ -71,15 +71,18 @@ void CompiledLayers()
 void Rules()
 {
     table.Section("All rules on, compared with none");
-    using var managed = new Stack(4);
-    using var watchedManaged = new Stack(4, rules: true);
-    Row("IRP through 4 C# layers", Paired.Measure(managed.Workload, watchedManaged.Workload), "4.00", 4);
-    using var compiled = new Stack(4, filter);
-    using var watchedCompiled = new Stack(4, filter, rules: true);
-    Row("IRP through 4 compiled layers", Paired.Measure(compiled.Workload, watchedCompiled.Workload), "4.00", 4);
     using var reads = new Requests(filter);
     using var watchedReads = new Requests(filter, rules: true);
     Row("read through passthrough.sys", Paired.Measure(reads.Workload, watchedReads.Workload), "4.00", 4);
+    using var managedReads = new Requests(managed: new PassThrough());
+    using var watchedManagedReads = new Requests(managed: new PassThrough(), rules: true);
+    Row("read through PassThrough in C#", Paired.Measure(managedReads.Workload, watchedManagedReads.Workload), "4.00", 4);
+    using var compiled = new Stack(4, filter);
+    using var watchedCompiled = new Stack(4, filter, rules: true);
+    Row("IRP through 4 compiled layers", Paired.Measure(compiled.Workload, watchedCompiled.Workload), "4.00", 4);
+    using var managed = new Stack(4);
+    using var watchedManaged = new Stack(4, rules: true);
+    Row("IRP through 4 C# layers", Paired.Measure(managed.Workload, watchedManaged.Workload), "4.00", 4);
 
     void Row(string name, Cost[] costs, string target, double limit)
     {
@@ -92,7 +95,7 @@ void Rules()
 void UserRequests()
 {
     table.Section("Read of 512 bytes on an open handle, to a RAM disk and back");
-    using var direct = new Requests(null);
+    using var direct = new Requests();
     using var filtered = new Requests(filter);
     Cost[] costs = Paired.Measure(direct.Workload, filtered.Workload);
     table.Add("no filter", Time(costs[0].Nanoseconds));

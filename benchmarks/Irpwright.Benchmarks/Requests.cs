@@ -6,24 +6,26 @@ using Irpwright.Wdk;
 
 namespace Irpwright.Benchmarks;
 
-/// <summary>Requests of a user program to a RAM disk, directly or through a compiled filter.</summary>
+/// <summary>Requests of a user program to a RAM disk, directly or through a filter.</summary>
 sealed class Requests : IDisposable
 {
     readonly byte[] buffer = new byte[512];
     readonly Verifier? verifier;
     DeviceHandle handle = null!;
 
-    /// <param name="filter">File of the filter's driver; null for none.</param>
+    /// <param name="filter">File of a compiled filter; null for none.</param>
+    /// <param name="managed">A filter in C#; null for none.</param>
     /// <param name="rules">Whether all rules are on.</param>
-    public Requests(string? filter, bool checksMemory = false, bool rules = false)
+    public Requests(string? filter = null, WdmDriver? managed = null, bool checksMemory = false, bool rules = false)
     {
         Machine = new Machine(new MachineOptions { ChecksMemory = checksMemory });
         if (rules) verifier = Verifier.Attach(Machine);
         GuestDrivers? guest = filter is null ? null : new GuestDrivers(Machine);
         Machine.Run(() =>
         {
-            Stack.Check(Machine.Drivers.Load(new RamDisk(64 * 1024), "ramdisk", out _));
+            Stack.Load(Machine, new RamDisk(64 * 1024), "ramdisk");
             if (!Machine.Objects.TryFind(@"\Device\RamDisk0", out ulong disk, out _)) throw new InvalidOperationException("The disk has no device.");
+            if (managed is not null) Stack.Check(Machine.Drivers.AddDevice(Stack.Load(Machine, managed, "filter"), new PDEVICE_OBJECT(disk)));
             if (guest is not null) Stack.Check(Machine.Drivers.AddDevice(Stack.Start(guest, filter!), new PDEVICE_OBJECT(disk)));
             handle = DeviceHandle.Open(Machine, @"\Device\RamDisk0");
         });

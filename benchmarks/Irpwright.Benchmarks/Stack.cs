@@ -25,9 +25,9 @@ sealed class Stack : IDisposable
         GuestDrivers? guest = filter is null ? null : new GuestDrivers(Machine);
         Machine.Run(() =>
         {
-            Load(bottom, "bottom");
+            Load(Machine, bottom, "bottom");
             PDEVICE_OBJECT device = bottom.CreateDevice();
-            Driver driver = guest is null ? Load(new PassThrough(), "filter") : Start(guest, filter!);
+            Driver driver = guest is null ? Load(Machine, new PassThrough(), "filter") : Start(guest, filter!);
             for (int i = 0; i < layers; i++) Check(Machine.Drivers.AddDevice(driver, device));
             top = Machine.Devices.IoGetAttachedDevice(device);
             irp = Machine.Irps.IoAllocateIrp((sbyte)(layers + 1), false);
@@ -38,9 +38,9 @@ sealed class Stack : IDisposable
 
     public Workload Workload => new(Machine, count => bottom.Send(irp, top, count));
 
-    Driver Load(WdmDriver driver, string name)
+    internal static Driver Load(Machine machine, WdmDriver driver, string name)
     {
-        Check(Machine.Drivers.Load(driver, name, out Driver? loaded));
+        Check(machine.Drivers.Load(driver, name, out Driver? loaded));
         return loaded!;
     }
 
