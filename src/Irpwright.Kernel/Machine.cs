@@ -62,6 +62,7 @@ public sealed partial class Machine : IDisposable
         Semaphores = new Semaphores(this);
         FastMutexes = new FastMutexes(this);
         Resources = new Resources(this);
+        PushLocks = new PushLocks(this);
         SharedSpinLocks = new SharedSpinLocks(this);
         InterlockedLists = new InterlockedLists(this);
         Lookasides = new Lookasides(this);
@@ -210,6 +211,8 @@ public sealed partial class Machine : IDisposable
     public FastMutexes FastMutexes { get; }
 
     public Resources Resources { get; }
+
+    public PushLocks PushLocks { get; }
 
     public SharedSpinLocks SharedSpinLocks { get; }
 

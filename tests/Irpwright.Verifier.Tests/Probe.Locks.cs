@@ -55,6 +55,23 @@ public sealed partial class Probe
 
     public new void ExReleaseFastMutex(PFAST_MUTEX FastMutex) => base.ExReleaseFastMutex(FastMutex);
 
+    public PEX_PUSH_LOCK NewPushLock()
+    {
+        PEX_PUSH_LOCK created = new(AllocatePaged(EX_PUSH_LOCK.SizeOf).Address);
+        ExInitializePushLock(created);
+        return created;
+    }
+
+    public new void ExInitializePushLock(PEX_PUSH_LOCK PushLock) => base.ExInitializePushLock(PushLock);
+
+    public new void ExAcquirePushLockExclusive(PEX_PUSH_LOCK Lock) => base.ExAcquirePushLockExclusive(Lock);
+
+    public new void ExReleasePushLockExclusive(PEX_PUSH_LOCK Lock) => base.ExReleasePushLockExclusive(Lock);
+
+    public new void ExAcquirePushLockShared(PEX_PUSH_LOCK Lock) => base.ExAcquirePushLockShared(Lock);
+
+    public new void ExReleasePushLockShared(PEX_PUSH_LOCK Lock) => base.ExReleasePushLockShared(Lock);
+
     public new void ExAcquireFastMutexUnsafe(PFAST_MUTEX FastMutex) => base.ExAcquireFastMutexUnsafe(FastMutex);
 
     public new void ExReleaseFastMutexUnsafe(PFAST_MUTEX FastMutex) => base.ExReleaseFastMutexUnsafe(FastMutex);

@@ -26,6 +26,18 @@ public abstract partial class WdmDriver
         KeInitializeEvent(PKEVENT.To(ref FastMutex.Event), EVENT_TYPE.SynchronizationEvent, false);
     }
 
+    /// <summary>The header's name for <see cref="ExAcquirePushLockExclusiveEx"/> without flags.</summary>
+    protected void ExAcquirePushLockExclusive(PEX_PUSH_LOCK Lock) => ExAcquirePushLockExclusiveEx(Lock, 0);
+
+    /// <summary>The header's name for <see cref="ExAcquirePushLockSharedEx"/> without flags.</summary>
+    protected void ExAcquirePushLockShared(PEX_PUSH_LOCK Lock) => ExAcquirePushLockSharedEx(Lock, 0);
+
+    /// <summary>The header's name for <see cref="ExReleasePushLockExclusiveEx"/> without flags.</summary>
+    protected void ExReleasePushLockExclusive(PEX_PUSH_LOCK Lock) => ExReleasePushLockExclusiveEx(Lock, 0);
+
+    /// <summary>The header's name for <see cref="ExReleasePushLockSharedEx"/> without flags.</summary>
+    protected void ExReleasePushLockShared(PEX_PUSH_LOCK Lock) => ExReleasePushLockSharedEx(Lock, 0);
+
     /// <summary>The header's name for <see cref="IoInitializeRemoveLockEx"/>.</summary>
     protected void IoInitializeRemoveLock(PIO_REMOVE_LOCK Lock, uint AllocateTag, uint MaxLockedMinutes, uint HighWatermark) =>
         IoInitializeRemoveLockEx(Lock, AllocateTag, MaxLockedMinutes, HighWatermark, IO_REMOVE_LOCK.SizeOf);

@@ -14,11 +14,12 @@ public enum LockKind : byte
     Mutex,
     /// <summary>ERESOURCE.</summary>
     Resource,
+    PushLock,
 }
 
 /// <summary>A lock that a thread holds. One that it has acquired twice is there twice.</summary>
 /// <param name="Depth">How many routines were running on the thread when it was acquired; -1 once the one that acquired it has ended.</param>
-/// <param name="IsShared">A resource that others may have as well.</param>
+/// <param name="IsShared">A resource or push lock that others may have as well.</param>
 /// <param name="Irql">The IRQL before; null where that is not known.</param>
 public readonly record struct HeldLock(ulong Address, LockKind Kind, int Depth, bool IsShared = false, byte? Irql = null)
 {
@@ -34,6 +35,7 @@ public readonly record struct HeldLock(ulong Address, LockKind Kind, int Depth, 
         LockKind.FastMutex => "fast mutex",
         LockKind.GuardedMutex => "guarded mutex",
         LockKind.Mutex => "mutex",
+        LockKind.PushLock => "push lock",
         _ => "resource",
     };
 }
@@ -47,7 +49,7 @@ readonly record struct LockRoutine(LockKind Kind, bool Acquires, bool IsShared =
     /// <summary>Null for a routine that is about no lock, or about one that has events of its own.</summary>
     internal static LockRoutine? Of(KernelExport export) => Table[export.Index];
 
-    /// <summary>The routines that acquire fast mutexes, guarded mutexes and resources, or that release them.</summary>
+    /// <summary>The routines that acquire fast mutexes, guarded mutexes, resources and push locks, or that release them.</summary>
     internal static IEnumerable<KernelExport> All(bool acquiring) => KernelExports.All.Where(e => Of(e) is { } routine && routine.Acquires == acquiring);
 
     static LockRoutine?[] Make()
@@ -67,6 +69,10 @@ readonly record struct LockRoutine(LockKind Kind, bool Acquires, bool IsShared =
         Set(resource with { IsShared = true },
             "ExEnterCriticalRegionAndAcquireResourceShared", "ExEnterCriticalRegionAndAcquireSharedWaitForExclusive");
         Set(resource with { Acquires = false }, "ExReleaseResourceLite", "ExReleaseResourceForThreadLite", "ExReleaseResourceAndLeaveCriticalRegion");
+        LockRoutine push = new(LockKind.PushLock, true);
+        Set(push, "ExAcquirePushLockExclusiveEx");
+        Set(push with { IsShared = true }, "ExAcquirePushLockSharedEx");
+        Set(push with { Acquires = false }, "ExReleasePushLockExclusiveEx", "ExReleasePushLockSharedEx");
         return table;
 
         void Set(LockRoutine routine, params ReadOnlySpan<string> names)

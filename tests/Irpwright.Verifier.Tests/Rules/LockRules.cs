@@ -108,7 +108,69 @@ sealed class LockRules : IRuleCases
             }),
             Right: bench => OwnFastMutex(bench, release: true)),
 
+        new("IwPushLockWithApcs",
+            Wrong: bench => HavePushLock(bench, inRegion: false),
+            Right: bench => HavePushLock(bench, inRegion: true)),
+        new("IwPushLockWithApcs",
+            Wrong: bench => Before(bench, probe =>
+            {
+                PEX_PUSH_LOCK push = probe.NewPushLock();
+                probe.KeEnterCriticalRegion();
+                probe.ExAcquirePushLockShared(push);
+                probe.KeLeaveCriticalRegion();
+                probe.ExReleasePushLockShared(push);
+            }),
+            Right: bench => Before(bench, probe =>
+            {
+                PEX_PUSH_LOCK push = probe.NewPushLock();
+                byte irql = probe.KfRaiseIrql(APC_LEVEL);
+                probe.ExAcquirePushLockShared(push);
+                probe.ExReleasePushLockShared(push);
+                probe.KeLowerIrql(irql);
+            })) { Name = "released, 0xC4/0xEB" },
+
         // Order and use
+        new("IwLockOwnedAlready",
+            Wrong: bench => HavePushLock(bench, inRegion: true, probe => push => probe.ExAcquirePushLockShared(push)),
+            Right: bench => Before(bench, probe =>
+            {
+                PEX_PUSH_LOCK push = probe.NewPushLock();
+                probe.KeEnterCriticalRegion();
+                probe.ExAcquirePushLockShared(push);
+                probe.ExAcquirePushLockShared(push);
+                probe.ExReleasePushLockShared(push);
+                probe.ExReleasePushLockShared(push);
+                probe.KeLeaveCriticalRegion();
+            })) { Name = "a push lock" },
+        new("IwLockOrder",
+            Wrong: bench => Before(bench, probe =>
+            {
+                (PEX_PUSH_LOCK push, PFAST_MUTEX mutex) = (probe.NewPushLock(), probe.NewFastMutex());
+                probe.KeEnterCriticalRegion();
+                probe.ExAcquirePushLockExclusive(push);
+                Nest(probe, mutex);
+                probe.ExReleasePushLockExclusive(push);
+                probe.ExAcquireFastMutex(mutex);
+                probe.ExAcquirePushLockShared(push);
+                probe.ExReleasePushLockShared(push);
+                probe.ExReleaseFastMutex(mutex);
+                probe.KeLeaveCriticalRegion();
+            }),
+            Right: bench => HavePushLock(bench, inRegion: true, probe =>
+            {
+                PFAST_MUTEX mutex = probe.NewFastMutex();
+                return _ => Nest(probe, mutex);
+            })) { Name = "a push lock and a mutex" },
+        new("IwLockInitializedAgain",
+            Wrong: bench => HavePushLock(bench, inRegion: true, probe => push => probe.ExInitializePushLock(push)),
+            Right: bench => Before(bench, probe => probe.ExInitializePushLock(probe.NewPushLock()))) { Name = "a push lock", MayAlso = true },
+        new("IwLockHeldAtReturn",
+            Wrong: bench => Before(bench, probe =>
+            {
+                probe.KeEnterCriticalRegion();
+                probe.ExAcquirePushLockShared(probe.NewPushLock());
+            }),
+            Right: bench => HavePushLock(bench, inRegion: true)) { Name = "a push lock", MayAlso = true },
         new("IwLockOwnedAlready",
             Wrong: bench => Before(bench, probe =>
             {
@@ -394,6 +456,16 @@ sealed class LockRules : IRuleCases
         target.Value = default;
         if (initialize) probe.KeInitializeEvent(target, NotificationEvent, false);
         probe.KeWaitForSingleObject(target, Executive, KernelMode, false, 0);
+    });
+
+    static void HavePushLock(Bench bench, bool inRegion, Func<Probe, Action<PEX_PUSH_LOCK>>? act = null) => Before(bench, probe =>
+    {
+        PEX_PUSH_LOCK push = probe.NewPushLock();
+        if (inRegion) probe.KeEnterCriticalRegion();
+        probe.ExAcquirePushLockExclusive(push);
+        act?.Invoke(probe)(push);
+        probe.ExReleasePushLockExclusive(push);
+        if (inRegion) probe.KeLeaveCriticalRegion();
     });
 
     static void Reinitialize(Bench bench, bool releaseFirst) => Before(bench, probe =>

@@ -5,7 +5,7 @@ sealed class IwLockHeldAtReturn() : HeldAtReturnRule(static held => !held.IsSpin
 {
     public static RuleInfo Definition { get; } = new(nameof(IwLockHeldAtReturn), RuleFamily.Lock, Error,
         Pages.Kernel("fast-mutexes-and-guarded-mutexes"), null,
-        "A dispatch, fast I/O, completion, cancel, DPC or work item routine returns while it owns a mutex of any kind, or shares a resource, that it "
+        "A dispatch, fast I/O, completion, cancel, DPC or work item routine returns while it has a mutex of any kind or a push lock, or shares a resource, that it "
             + "acquired.",
         static () => new IwLockHeldAtReturn())
     {

@@ -7,6 +7,7 @@ sealed class IwLockInitializedAgain : Rule, IWatchCalls
     [
         KernelExports.KeInitializeSpinLock, KernelExports.KeInitializeEvent, KernelExports.KeInitializeMutex,
         KernelExports.KeInitializeGuardedMutex, KernelExports.ExInitializeResourceLite, KernelExports.ExReinitializeResourceLite,
+        KernelExports.ExInitializePushLock,
     ];
 
     public static RuleInfo Definition { get; } = new(nameof(IwLockInitializedAgain), RuleFamily.Lock, Error,

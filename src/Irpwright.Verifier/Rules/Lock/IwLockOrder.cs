@@ -27,7 +27,7 @@ sealed class IwLockOrder : Rule, IWatchCalls, IWatch<SpinLockAcquired>, IWatch<W
     static readonly KernelExport[] Initializing =
     [
         KernelExports.KeInitializeSpinLock, KernelExports.KeInitializeEvent, KernelExports.KeInitializeMutex,
-        KernelExports.KeInitializeGuardedMutex, KernelExports.ExInitializeResourceLite,
+        KernelExports.KeInitializeGuardedMutex, KernelExports.ExInitializeResourceLite, KernelExports.ExInitializePushLock,
     ];
     static readonly IReadOnlyList<KernelExport> Routines = [.. Waiting, .. Initializing];
 

@@ -1,9 +1,9 @@
 namespace Irpwright.Verification.Rules;
 
-/// <summary>Memory that was never initialised as a lock is none, whatever it contains (zeroed spin locks are free).</summary>
+/// <summary>Memory that was never initialised as a lock is none, whatever it contains (zeroed spin locks and push locks are free).</summary>
 sealed class IwLockUninitialized : Rule, IWatchCalls, IWatch<WaitStarted>
 {
-    static readonly IReadOnlyList<KernelExport> Routines = [.. LockRoutine.All(acquiring: true)];
+    static readonly IReadOnlyList<KernelExport> Routines = [.. LockRoutine.All(acquiring: true).Where(static export => LockRoutine.Of(export) is not { Kind: LockKind.PushLock })];
 
     public static RuleInfo Definition { get; } = new(nameof(IwLockUninitialized), RuleFamily.Lock, Error,
         Pages.Detected, Codes.Detected(0x1002),
