@@ -78,6 +78,28 @@ public class DriverCheckTests
         Assert.True(result.Faults > 0);
     }
 
+    [Fact]
+    public void A_routine_without_arguments_fails_too()
+    {
+        CheckResult result = new DriverCheck([DriverSource.Of("ranges", "ranges", () => new Ranges())], new CheckOptions { Include = ["load"] }).Run();
+        Assert.Empty(result.Findings);
+        Assert.True(result.Faults > 0);
+    }
+
+    sealed class Ranges : WdmDriver
+    {
+        public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+        {
+            PVOID ranges = MmGetPhysicalMemoryRanges();
+            if (ranges.IsNull) return NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
+            ExFreePool(ranges);
+            DriverObject.DriverUnload = Routine(Unload);
+            return NTSTATUS.STATUS_SUCCESS;
+        }
+
+        void Unload(PDRIVER_OBJECT DriverObject) => DriverObject.DriverUnload = default;
+    }
+
     sealed class Quota(POOL_TYPE poolType) : WdmDriver
     {
         public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)

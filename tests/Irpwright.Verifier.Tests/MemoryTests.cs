@@ -70,6 +70,7 @@ public sealed class MemoryTests : IDisposable
         { 1, "IwUserMemoryUnguarded", "read user memory" },
         { 2, "IwUserMemoryUnguarded", "read user memory" },
         { 3, "IwUserMemoryUnprobed", "read user memory" },
+        { 4, "IwUserMemoryUnguarded", "read user memory" },
     };
 
     [Theory, MemberData(nameof(Cases))]
@@ -94,7 +95,7 @@ public sealed class MemoryTests : IDisposable
         Assert.StartsWith("usermemory!", violation.Symbol, StringComparison.Ordinal);
     }
 
-    [Theory, InlineData(0), InlineData(1), InlineData(2), InlineData(3)]
+    [Theory, InlineData(0), InlineData(1), InlineData(2), InlineData(3), InlineData(4)]
     public void User_memory_that_is_touched_with_care_breaks_no_rule(int number)
     {
         Control(FirstUserCase + 2 * (uint)number + 1);

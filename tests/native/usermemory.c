@@ -102,7 +102,37 @@ static VOID TouchUnprobed(BOOLEAN Wrong, PVOID Input)
     }
 }
 
-static VOID (*const Cases[])(BOOLEAN Wrong, PVOID Input) = { TouchAtDispatch, TouchUnguarded, CopyUnguarded, TouchUnprobed };
+/* What the driver itself mapped needs no probing: the program chose no address. But it may unmap it at any time. */
+static VOID TouchOwnView(BOOLEAN Wrong, PVOID Input)
+{
+    HANDLE section;
+    OBJECT_ATTRIBUTES attributes;
+    LARGE_INTEGER size = { .QuadPart = PAGE_SIZE };
+    PVOID view = NULL;
+    SIZE_T viewSize = PAGE_SIZE;
+
+    UNREFERENCED_PARAMETER(Input);
+    InitializeObjectAttributes(&attributes, NULL, OBJ_KERNEL_HANDLE, NULL, NULL);
+    if (!NT_SUCCESS(ZwCreateSection(&section, SECTION_MAP_READ | SECTION_MAP_WRITE, &attributes, &size, PAGE_READWRITE, SEC_COMMIT, NULL))) {
+        return;
+    }
+    if (NT_SUCCESS(ZwMapViewOfSection(section, ZwCurrentProcess(), &view, 0, 0, NULL, &viewSize, ViewUnmap, 0, PAGE_READWRITE))) {
+        if (Wrong) {
+            ReadByte(view);
+            /* So that the call does not return to where the __try begins, which would guard it. */
+            Sink++;
+        }
+        __try {
+            ReadByte((PUCHAR)view + 64);
+        } __except (EXCEPTION_EXECUTE_HANDLER) {
+            Sink++;
+        }
+        ZwUnmapViewOfSection(ZwCurrentProcess(), view);
+    }
+    ZwClose(section);
+}
+
+static VOID (*const Cases[])(BOOLEAN Wrong, PVOID Input) = { TouchAtDispatch, TouchUnguarded, CopyUnguarded, TouchUnprobed, TouchOwnView };
 
 NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 {

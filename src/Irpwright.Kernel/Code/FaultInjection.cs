@@ -61,7 +61,7 @@ public sealed class FaultInjection
         result = 0;
         if (!machine.Choices.Choose($"{SitePrefix}{export.SourceName} in {place}")) return false;
         machine.Events.Emit(new CallMadeToFail(export, driver, place));
-        if (export.FailsWith == DdiFailure.Raise || Raises(export, arguments[0]))
+        if (export.FailsWith == DdiFailure.Raise || Raises(export, arguments))
             throw new NtStatusException(NTSTATUS.STATUS_INSUFFICIENT_RESOURCES, $"{export.SourceName} was made to fail.");
         if (export.FailsWith == DdiFailure.Status) result = unchecked((uint)NTSTATUS.STATUS_INSUFFICIENT_RESOURCES);
         else if (export.FailsWith == DdiFailure.Alert) result = (uint)NTSTATUS.STATUS_ALERTED;
@@ -75,11 +75,11 @@ public sealed class FaultInjection
         _ => 1,
     };
 
-    static bool Raises(KernelExport export, ulong flags) => export.SourceName switch
+    static bool Raises(KernelExport export, DdiArguments arguments) => export.SourceName switch
     {
-        "ExAllocatePool" or "ExAllocatePoolWithTag" or "ExAllocatePoolWithTagPriority" => (flags & PoolRaiseIfAllocationFailure) != 0,
-        "ExAllocatePoolWithQuotaTag" => (flags & PoolQuotaFailInsteadOfRaise) == 0,
-        "ExAllocatePool2" or "ExAllocatePool3" => (flags & PoolFlagRaiseOnFailure) != 0,
+        "ExAllocatePool" or "ExAllocatePoolWithTag" or "ExAllocatePoolWithTagPriority" => (arguments[0] & PoolRaiseIfAllocationFailure) != 0,
+        "ExAllocatePoolWithQuotaTag" => (arguments[0] & PoolQuotaFailInsteadOfRaise) == 0,
+        "ExAllocatePool2" or "ExAllocatePool3" => (arguments[0] & PoolFlagRaiseOnFailure) != 0,
         _ => false,
     };
 }

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Irpwright.Wdk;
 
 namespace Irpwright.Kernel;
@@ -139,7 +140,10 @@ public sealed class Drivers
 
     PDRIVER_OBJECT CreateDriverObject(string name, PDRIVER_INITIALIZE entry, ulong imageBase, uint imageSize)
     {
-        PDRIVER_OBJECT driver = new(machine.Objects.Create(machine.Objects.Types.Driver, DRIVER_OBJECT.SizeOf + DRIVER_EXTENSION.SizeOf));
+        const int structures = DRIVER_OBJECT.SizeOf + DRIVER_EXTENSION.SizeOf;
+        string driverName = $@"\Driver\{name}";
+        ulong nameRoom = 2 * (ulong)driverName.Length + sizeof(char), keyRoom = 2 * (ulong)name.Length + sizeof(char);
+        PDRIVER_OBJECT driver = new(machine.Objects.Create(machine.Objects.Types.Driver, structures + nameRoom + keyRoom));
         PDRIVER_EXTENSION extension = new(driver.Address + DRIVER_OBJECT.SizeOf);
         driver.Type = IO_TYPE_DRIVER;
         driver.Size = DRIVER_OBJECT.SizeOf;
@@ -148,12 +152,20 @@ public sealed class Drivers
         driver.DriverSection = machine.Modules.Find(imageBase);
         driver.DriverExtension = extension;
         driver.DriverInit = entry;
-        driver.DriverName = machine.Strings.Constant($@"\Driver\{name}").Value;
+        // The names can be written to: wdmsec.lib, which is part of many drivers, terminates that of the service's key where it stands.
+        driver.DriverName = Write(driverName, driver.Address + structures);
         driver.HardwareDatabase = machine.Strings.Constant(@"\REGISTRY\MACHINE\HARDWARE\DESCRIPTION\SYSTEM");
         extension.DriverObject = driver;
-        extension.ServiceKeyName = machine.Strings.Constant(name).Value;
+        extension.ServiceKeyName = Write(name, driver.Address + structures + nameRoom);
         for (int i = 0; i < MajorFunctionCount; i++) DispatchEntry(driver, i) = invalidDeviceRequest;
         return driver;
+    }
+
+    static UNICODE_STRING Write(string text, ulong buffer)
+    {
+        ushort bytes = (ushort)(2 * text.Length);
+        MemoryMarshal.AsBytes(text.AsSpan()).CopyTo(GuestMemory.Write(buffer, bytes));
+        return new UNICODE_STRING { Length = bytes, MaximumLength = (ushort)(bytes + sizeof(char)), Buffer = new PWSTR(buffer) };
     }
 
     PUNICODE_STRING RegistryPath(string name)

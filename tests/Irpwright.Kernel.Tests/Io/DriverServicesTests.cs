@@ -25,6 +25,19 @@ public sealed class DriverServicesTests : DriverTest
         public void AddAddDevice() => DriverObject.DriverExtension.AddDevice = Routine(new DRIVER_ADD_DEVICE((_, _) => STATUS_SUCCESS));
     }
 
+    /// <summary>wdmsec.lib writes the terminator of the name of the service's key.</summary>
+    [Fact]
+    public void The_names_in_a_driver_object_are_terminated_and_can_be_written_to() => Run(() =>
+    {
+        foreach (UNICODE_STRING name in new[] { DriverObject.DriverName, DriverObject.DriverExtension.ServiceKeyName })
+        {
+            Assert.Equal(name.Length + 2, name.MaximumLength);
+            ref char terminator = ref GuestMemory.Ref<char>(name.Buffer.Address + name.Length);
+            Assert.Equal('\0', terminator);
+            Assert.True(GuestMemory.IsAccessible(name.Buffer.Address, name.MaximumLength, PageAccess.Write));
+        }
+    });
+
     PUNICODE_STRING Path(string service) => RTL_CONSTANT_STRING(Services + service);
 
     [Theory, MemberData(nameof(EverySchedule))]

@@ -1,7 +1,7 @@
 namespace Irpwright.Verification.Rules;
 
 /// <summary>An address that a program gives may be one of the kernel: the driver would read, or overwrite, for it what it has no right to.</summary>
-sealed class IwUserMemoryUnprobed : MemoryRule, IWatch<UserMemoryTouched>, IWatchCalls, IWatch<PagesLocked>, IWatch<IrpForwarded>
+sealed class IwUserMemoryUnprobed : MemoryRule, IWatch<UserMemoryTouched>, IWatchCalls, IWatchReturns, IWatch<PagesLocked>, IWatch<IrpForwarded>
 {
     public static RuleInfo Definition { get; } = new(nameof(IwUserMemoryUnprobed), RuleFamily.Memory, Error,
         Pages.Ddi("nf-wdm-probeforread"), null,
@@ -26,13 +26,34 @@ sealed class IwUserMemoryUnprobed : MemoryRule, IWatch<UserMemoryTouched>, IWatc
 
     // By thread, since it was last outside of drivers.
     readonly Dictionary<ThreadContext, List<Range>> probed = [];
+    // What a driver got from the kernel to show to a program: no program chose its address.
+    readonly List<Range> given = [];
 
-    public IReadOnlyList<KernelExport> Calls { get; } = [KernelExports.ProbeForRead, KernelExports.ProbeForWrite, KernelExports.MmProbeAndLockSelectedPages];
+    public IReadOnlyList<KernelExport> Calls { get; } =
+    [
+        KernelExports.ProbeForRead, KernelExports.ProbeForWrite, KernelExports.MmProbeAndLockSelectedPages, KernelExports.ZwMapViewOfSection,
+        KernelExports.ZwAllocateVirtualMemory, KernelExports.MmMapLockedPages, KernelExports.MmMapLockedPagesSpecifyCache,
+    ];
 
     public void Called(in DdiCalled e)
     {
         if (e.Export == KernelExports.MmProbeAndLockSelectedPages) AddSegments(new PMDL(e.Arguments[0]), e.Arguments[1]);
-        else Add(e.Arguments[0], e.Arguments[1]);
+        else if (e.Export == KernelExports.ProbeForRead || e.Export == KernelExports.ProbeForWrite) Add(e.Arguments[0], e.Arguments[1]);
+    }
+
+    public void Returned(in DdiReturned e)
+    {
+        bool isView = e.Export == KernelExports.ZwMapViewOfSection;
+        if (isView || e.Export == KernelExports.ZwAllocateVirtualMemory)
+        {
+            if ((int)e.Result >= 0) given.Add(new Range(ValueAt(e.Arguments[isView ? 2 : 1]), ValueAt(e.Arguments[isView ? 6 : 3])));
+        }
+        else if ((e.Export == KernelExports.MmMapLockedPages || e.Export == KernelExports.MmMapLockedPagesSpecifyCache) && e.Result is > 0 and < GuestMemory.KernelHalf)
+        {
+            given.Add(new Range(e.Result, new PMDL(e.Arguments[0]).ByteCount));
+        }
+
+        static ulong ValueAt(ulong pointer) => GuestMemory.Ref<ulong>(pointer);
     }
 
     void AddSegments(PMDL mdl, ulong segments)
@@ -56,15 +77,18 @@ sealed class IwUserMemoryUnprobed : MemoryRule, IWatch<UserMemoryTouched>, IWatc
     public void On(in UserMemoryTouched e)
     {
         if (e.MayProbeInline || Tracker.Thread.Frame is not { Kind: RoutineKind.Dispatch or RoutineKind.FastIo } frame) return;
-        if (probed.TryGetValue(Tracker.Thread, out List<Range>? ranges))
-        {
-            foreach (Range range in ranges)
-            {
-                if (e.Address - range.Start < range.Length) return;
-            }
-        }
+        if (IsIn(given, e.Address) || (probed.TryGetValue(Tracker.Thread, out List<Range>? ranges) && IsIn(ranges, e.Address))) return;
         Report(PlaceOf(e.Instruction), frame.Irp,
             $"{Code(e.Instruction)} {(e.IsWrite ? "wrote" : "read")} user memory at {Format.Address(e.Address)}, an address that was not probed: it could as well have been one of the kernel.");
+    }
+
+    static bool IsIn(List<Range> ranges, ulong address)
+    {
+        foreach (Range range in ranges)
+        {
+            if (address - range.Start < range.Length) return true;
+        }
+        return false;
     }
 
     void Add(ulong address, ulong length)
