@@ -23,7 +23,7 @@ public sealed class ExTimers
         public readonly uint Attributes = attributes;
         public Interrupt? Pending;
         public long Period;
-        /// <summary>The DPC with the callback is queued or runs.</summary>
+        /// <summary>Expirations that have begun and not ended: the timer is signalled, the DPC with the callback is queued or runs.</summary>
         public int Expiring;
         public bool IsDisabled, IsDeleted;
         public PEXT_DELETE_CALLBACK DeleteCallback;
@@ -144,12 +144,14 @@ public sealed class ExTimers
     {
         if (timer.Pending is not { } interrupt) return false;
         timer.Pending = null;
-        return machine.Scheduler.Cancel(interrupt);
+        // If the clock is about to deliver it, Expire sees that it was taken back.
+        machine.Scheduler.Cancel(interrupt);
+        return true;
     }
 
     void Expire(ExTimer timer, Interrupt interrupt)
     {
-        bool hasCallback = !timer.Callback.IsNull;
+        SchedulingPoint? follows = null;
         lock (gate)
         {
             if (timer.Pending != interrupt) return;
@@ -160,12 +162,14 @@ public sealed class ExTimers
                 timer.Pending = interrupt;
                 machine.Scheduler.Schedule(interrupt, interrupt.DueTime + timer.Period);
             }
-            if (hasCallback) timer.Expiring++;
+            timer.Expiring++;
+            // Under the lock: whoever cancels it in vain may flush the DPCs and free what the callback uses.
+            if (!timer.Callback.IsNull) follows = machine.Dpcs.Insert(DpcOf(timer.Object), default, default);
+            machine.Dispatcher.Signal(new PDISPATCHER_HEADER(timer.Object.Address));
         }
-        machine.Dispatcher.Signal(new PDISPATCHER_HEADER(timer.Object.Address));
-        if (!hasCallback) DeleteIfIdle(timer);
-        // The one that is queued already stands for this expiration too.
-        else if (!machine.Dpcs.KeInsertQueueDpc(DpcOf(timer.Object), default, default)) Expired(timer);
+        if (follows is { } point) machine.Scheduler.Yield(machine.CurrentThread, point);
+        // A DPC that is queued already stands for this expiration too.
+        else Expired(timer);
     }
 
     void CallBack(PKDPC dpc, PVOID timer, PVOID argument1, PVOID argument2)

@@ -67,24 +67,32 @@ public sealed class Dpcs
     [KernelExport]
     public BOOLEAN KeInsertQueueDpc(PKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2)
     {
+        if (Insert(Dpc, SystemArgument1, SystemArgument2) is not { } follows) return false;
+        machine.Scheduler.Yield(machine.CurrentThread, follows);
+        return true;
+    }
+
+    /// <summary>Queues a DPC, and lets nothing come first: the caller may hold a lock of the kernel's.</summary>
+    /// <returns>The scheduling point that the caller owes; null if it was queued already.</returns>
+    internal SchedulingPoint? Insert(PKDPC dpc, PVOID argument1, PVOID argument2)
+    {
         KernelThread thread = machine.CurrentThread;
         bool isThreaded;
         lock (gate)
         {
-            if (!Dpc.DpcData.IsNull) return false;
-            Dpc.SystemArgument1 = SystemArgument1;
-            Dpc.SystemArgument2 = SystemArgument2;
-            Dpc.DpcData = new PVOID(thread.Pcr.Address);
-            isThreaded = Dpc.Type == ThreadedDpcObject && AreThreadedDpcsEnabled;
+            if (!dpc.DpcData.IsNull) return null;
+            dpc.SystemArgument1 = argument1;
+            dpc.SystemArgument2 = argument2;
+            dpc.DpcData = new PVOID(thread.Pcr.Address);
+            isThreaded = dpc.Type == ThreadedDpcObject && AreThreadedDpcsEnabled;
             LinkedList<PKDPC> queue = isThreaded ? threaded : thread.Dpcs;
-            if (Dpc.Importance == HighImportance) queue.AddFirst(Dpc);
-            else queue.AddLast(Dpc);
+            if (dpc.Importance == HighImportance) queue.AddFirst(dpc);
+            else queue.AddLast(dpc);
             if (!isThreaded) pendingCount++;
-            machine.Events.Emit(new DpcQueued(Dpc));
+            machine.Events.Emit(new DpcQueued(dpc));
         }
         if (isThreaded) WakeThreadedWorker();
-        machine.Scheduler.Yield(thread, isThreaded ? SchedulingPoint.Wake : SchedulingPoint.DpcQueued);
-        return true;
+        return isThreaded ? SchedulingPoint.Wake : SchedulingPoint.DpcQueued;
     }
 
     /// <summary>Takes a DPC out of its queue; FALSE if it was not queued. Any IRQL. (DPC-04)</summary>

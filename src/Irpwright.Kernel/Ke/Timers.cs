@@ -81,12 +81,12 @@ public sealed class Timers
 
     void Expire(PKTIMER timer, Interrupt interrupt)
     {
-        PKDPC dpc;
+        SchedulingPoint? follows = null;
         lock (gate)
         {
             // Cancelled or set anew while the clock was about to deliver it; the memory may be gone.
             if (pending.GetValueOrDefault(timer.Address) != interrupt) return;
-            dpc = timer.Dpc;
+            PKDPC dpc = timer.Dpc;
             if (timer.Period == 0)
             {
                 pending.Remove(timer.Address);
@@ -97,8 +97,10 @@ public sealed class Timers
                 machine.Scheduler.Schedule(interrupt, (long)timer.DueTime);
             }
             machine.Events.Emit(new TimerExpired(timer));
+            // Under the lock: whoever cancels it in vain may flush the DPCs and free both.
+            if (!dpc.IsNull) follows = machine.Dpcs.Insert(dpc, default, default);
+            machine.Dispatcher.Signal(new PDISPATCHER_HEADER(timer.Address));
         }
-        machine.Dispatcher.Signal(new PDISPATCHER_HEADER(timer.Address));
-        if (!dpc.IsNull) machine.Dpcs.KeInsertQueueDpc(dpc, default, default);
+        if (follows is { } point) machine.Scheduler.Yield(machine.CurrentThread, point);
     }
 }

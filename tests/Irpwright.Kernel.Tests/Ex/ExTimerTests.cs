@@ -194,4 +194,50 @@ public class ExTimerTests : DriverTest
         ItIs(start + 2 * Millisecond);
         Assert.True(KeCancelTimer(timer));
     });
+
+    [Fact]
+    public void A_timer_either_expires_or_was_cancelled() => Run(Scheduling.FreeRunning, () =>
+    {
+        int expired = 0, calls = 0;
+        PEX_TIMER timer = ExAllocateTimer((_, _) => calls++, default, EX_TIMER_HIGH_RESOLUTION);
+        for (int i = 0; i < 5000; i++)
+        {
+            ExSetTimer(timer, -1, 0, default);
+            // The clock comes for it some microseconds later.
+            ulong time = KeQueryInterruptTime() + (ulong)(i % 3000);
+            while (KeQueryInterruptTime() < time) Thread.SpinWait(1);
+            if (!ExCancelTimer(timer, default)) expired++;
+            KeFlushQueuedDpcs();
+            Assert.Equal(expired, calls);
+        }
+        ExDeleteTimer(timer, true, true, default);
+    });
+
+    [Fact]
+    public void A_timer_without_callback_is_signalled_before_it_can_be_deleted() => Run(Scheduling.FreeRunning, () =>
+    {
+        PEX_TIMER timer = ExAllocateTimer(default(PEXT_CALLBACK), default, EX_TIMER_HIGH_RESOLUTION);
+        bool isHeld = false, isDeleted = false;
+        Task holder = Task.Run(() =>
+        {
+            // Nobody can signal anything now.
+            lock (Machine.Dispatcher.Gate)
+            {
+                Volatile.Write(ref isHeld, true);
+                SpinWait.SpinUntil(() => Volatile.Read(ref isDeleted), 200);
+            }
+        });
+        SpinWait.SpinUntil(() => Volatile.Read(ref isHeld));
+        ExSetTimer(timer, -1, 0, default);
+        SpinWait.SpinUntil(() => Machine.Scheduler.Threads.Any(thread => thread.InterruptDepth > 0));
+        ExDeleteTimer(timer, true, true, default);
+        byte[] freed = Bytes(timer, EX_TIMER.SizeOf);
+        Volatile.Write(ref isDeleted, true);
+        holder.Wait();
+        // When the clock comes for another timer, it is done with this one.
+        PKEVENT next = Event();
+        AfterOneMillisecond((_, _, _, _) => KeSetEvent(next, 0, false));
+        Wait(next);
+        Assert.Equal(freed, Bytes(timer, EX_TIMER.SizeOf));
+    });
 }

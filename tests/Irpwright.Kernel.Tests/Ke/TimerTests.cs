@@ -1,3 +1,4 @@
+using Irpwright.Testing;
 using Irpwright.Wdk;
 
 namespace Irpwright.Kernel.Tests.Ke;
@@ -149,5 +150,24 @@ public class TimerTests : DriverTest
             Assert.InRange(Volatile.Read(ref runs), before, before + 1);
         }
         Assert.True(KeCancelTimer(timer)); // the last setting is still to come
+    });
+
+    [Fact]
+    [Spec("DPC-04")]
+    public void A_timer_that_is_signalled_has_queued_its_DPC() => Run(Scheduling.FreeRunning, () =>
+    {
+        PKTIMER timer = NewTimer();
+        PKDPC dpc = NewDpc((_, _, _, _) => Step("expired"));
+        lock (Machine.Dispatcher.Gate)
+        {
+            // Nobody can signal anything now.
+            KeSetTimer(timer, -1, dpc);
+            Assert.True(SpinWait.SpinUntil(() => !dpc.DpcData.IsNull, 5000));
+            Assert.False(KeReadStateTimer(timer));
+        }
+        // Whoever cancels it in vain, or waited for it, and then flushes may free both.
+        Assert.False(KeCancelTimer(timer));
+        KeFlushQueuedDpcs();
+        Assert.Equal(["expired"], Steps);
     });
 }
