@@ -13,6 +13,9 @@ public sealed class IoTimers
     readonly List<PIO_TIMER> timers = [];
     readonly Interrupt clock;
     PKDPC dpc;
+    // Whose routine runs, and on which thread.
+    PIO_TIMER called;
+    KernelThread? caller;
 
     internal IoTimers(Machine machine)
     {
@@ -57,11 +60,28 @@ public sealed class IoTimers
         }
     }
 
-    /// <summary>Ends the calls that <see cref="IoStartTimer"/> began; one may be running. IRQL &lt;= DISPATCH_LEVEL.</summary>
+    /// <summary>
+    /// Ends the calls that <see cref="IoStartTimer"/> began, and waits for the end of one that runs. IRQL &lt;= DISPATCH_LEVEL, not in the
+    /// timer routine.
+    /// </summary>
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
     public void IoStopTimer(PDEVICE_OBJECT DeviceObject)
     {
-        lock (gate) DeviceObject.Timer.TimerFlag = 0;
+        PIO_TIMER timer = DeviceObject.Timer;
+        lock (gate) timer.TimerFlag = 0;
+        WaitForRoutine(timer);
+    }
+
+    // As Windows calls the routines with the lock that this takes; there, a routine that stops its own timer hangs.
+    void WaitForRoutine(PIO_TIMER timer)
+    {
+        KernelThread thread = machine.CurrentThread;
+        while (IsCalled()) machine.Scheduler.Yield(thread, SchedulingPoint.Spin);
+
+        bool IsCalled()
+        {
+            lock (gate) return called == timer && caller is { } other && other != thread;
+        }
     }
 
     /// <summary>A device is deleted, and its timer with it.</summary>
@@ -69,6 +89,7 @@ public sealed class IoTimers
     {
         if (device.Timer.IsNull) return;
         lock (gate) timers.Remove(device.Timer);
+        WaitForRoutine(device.Timer);
         machine.Pool.Free(device.Timer.Address, Tag);
         device.Timer = default;
     }
@@ -105,8 +126,10 @@ public sealed class IoTimers
                 routine = timer.TimerRoutine;
                 device = timer.DeviceObject;
                 routineContext = timer.Context;
+                (called, caller) = (timer, machine.CurrentThread);
             }
             machine.Code.Call(routine, device, routineContext);
+            lock (gate) caller = null;
         }
     }
 }

@@ -62,4 +62,26 @@ public class IoTimerTests : DriverTest
         IoStopTimer(second);
         Assert.Equal(["first", "second", "second"], Steps);
     });
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    [Spec("DPC-10")]
+    public void A_timer_is_stopped_when_its_routine_has_returned(bool deletes) => Run(Scheduling.FreeRunning, () =>
+    {
+        PDEVICE_OBJECT device = NewDevice();
+        PKEVENT entered = Event();
+        bool isLeft = false;
+        IoInitializeTimer(device, (_, _) =>
+        {
+            KeSetEvent(entered, 0, false);
+            KeStallExecutionProcessor(2000);
+            Volatile.Write(ref isLeft, true);
+        }, default);
+        IoStartTimer(device);
+        Wait(entered);
+        if (deletes) IoDeleteDevice(device);
+        else IoStopTimer(device);
+        Assert.True(Volatile.Read(ref isLeft));
+    });
 }
