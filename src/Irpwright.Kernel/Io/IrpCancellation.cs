@@ -105,13 +105,20 @@ public sealed class IrpCancellation
     /// <summary>NtCancelIoFileEx, CancelIoEx: requests on a file, whoever sent them. Does not wait for their end. (CANCEL-16)</summary>
     /// <param name="iosb">Only the request with this status block; null for all.</param>
     /// <returns>STATUS_NOT_FOUND when there is none.</returns>
-    public NTSTATUS CancelRequests(PFILE_OBJECT file, PIO_STATUS_BLOCK iosb = default) =>
-        Cancel([.. machine.Scheduler.Threads.Select(thread => thread.IrpList), FileObjects.IrpListOf(file)],
+    public NTSTATUS CancelRequests(PFILE_OBJECT file, PIO_STATUS_BLOCK iosb = default)
+    {
+        using ReferencedThreads threads = machine.Scheduler.ReferenceThreads();
+        return Cancel([.. threads.All.Select(thread => thread.IrpList), FileObjects.IrpListOf(file)],
             irp => irp.Tail.Overlay.OriginalFileObject == file && (iosb.IsNull || irp.UserIosb == iosb));
+    }
 
     /// <summary>NtCancelSynchronousIoFile, CancelSynchronousIo: what another thread waits for inside a system service.</summary>
     /// <returns>STATUS_NOT_FOUND when it waits for no request.</returns>
-    public NTSTATUS CancelSynchronousRequests(KernelThread thread) => Cancel([thread.IrpList], IsSynchronous);
+    public NTSTATUS CancelSynchronousRequests(KernelThread thread)
+    {
+        using ReferencedThreads threads = machine.Scheduler.ReferenceThreads();
+        return threads.All.Contains(thread) ? Cancel([thread.IrpList], IsSynchronous) : NTSTATUS.STATUS_NOT_FOUND;
+    }
 
     static bool IsSynchronous(PIRP irp)
     {

@@ -257,15 +257,21 @@ public sealed class Apcs
     /// <summary>The thread takes no more APCs; user APCs that it did not take are given up.</summary>
     internal void RunDown(KernelThread thread)
     {
-        Deliver(thread);
         lock (thread.Apcs) thread.Apcs.IsClosed = true;
+        // Those that came until now.
+        Deliver(thread);
         if (thread.Apcs.HasKernel)
         {
             throw machine.BugChecks.Stop(BugCheckCode.KERNEL_APC_PENDING_DURING_EXIT, thread.Apcs.FirstKernel.Address,
                 thread.Object.CombinedApcDisable, thread.Irql, 0, $"{thread} ended at IRQL {thread.Irql}, with kernel APCs that it never took.");
         }
-        while (thread.Apcs.TryTakeUser(out PKAPC apc))
+        while (true)
         {
+            PKAPC apc;
+            lock (thread.Apcs)
+            {
+                if (!thread.Apcs.TryTakeUser(out apc)) return;
+            }
             if (!apc.RundownRoutine.IsNull) machine.Code.Call(apc.RundownRoutine, apc);
             else machine.Pool.Free(apc.Address, 0);
         }

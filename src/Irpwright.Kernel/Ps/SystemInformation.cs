@@ -65,10 +65,10 @@ public sealed class SystemInformation
     {
         List<byte> list = [];
         Process[] processes = [machine.Processes.System, machine.Processes.User];
-        KernelThread[] threads = [.. machine.Scheduler.Threads];
+        using ReferencedThreads threads = machine.Scheduler.ReferenceThreads();
         foreach (Process process in processes)
         {
-            KernelThread[] own = [.. threads.Where(t => t.Object.Process == process.Object)];
+            KernelThread[] own = [.. threads.All.Where(t => t.Object.Process == process.Object)];
             byte[] name = [.. MemoryMarshal.AsBytes(process.Name.AsSpan()), 0, 0];
             int nameOffset = SYSTEM_PROCESS_INFORMATION.SizeOf + own.Length * SYSTEM_THREAD_INFORMATION.SizeOf;
             int size = (nameOffset + name.Length + 7) & ~7;

@@ -141,7 +141,8 @@ public sealed class Threads
     [KernelExport(MaxIrql = APC_LEVEL)]
     public NTSTATUS PsLookupThreadByThreadId(HANDLE ThreadId, out PKTHREAD Thread)
     {
-        Thread = machine.Scheduler.Threads.FirstOrDefault(t => t.Object.Cid.UniqueThread == ThreadId)?.Object ?? default;
+        using ReferencedThreads threads = machine.Scheduler.ReferenceThreads();
+        Thread = threads.All.FirstOrDefault(t => t.Object.Cid.UniqueThread == ThreadId)?.Object ?? default;
         if (Thread.IsNull) return STATUS_INVALID_PARAMETER;
         machine.Objects.ObfReferenceObject(Thread);
         return STATUS_SUCCESS;

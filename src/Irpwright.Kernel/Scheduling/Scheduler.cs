@@ -50,6 +50,17 @@ public sealed class Interrupt(string name, byte irql, Action handler)
     internal long Sequence;
 }
 
+/// <summary>Threads that lived a moment ago, with a reference to the object of each.</summary>
+readonly struct ReferencedThreads(Machine machine, KernelThread[] all) : IDisposable
+{
+    internal KernelThread[] All => all;
+
+    public void Dispose()
+    {
+        foreach (KernelThread thread in all) machine.Objects.ObfDereferenceObject(thread.Object);
+    }
+}
+
 /// <summary>Decides who runs, and when time passes. All waiting, spinning and DPC delivery goes through it.</summary>
 public abstract class Scheduler
 {
@@ -88,6 +99,17 @@ public abstract class Scheduler
     }
 
     protected List<KernelThread> LiveThreads => threads;
+
+    /// <summary>The same for who looks at their objects: those stay although a thread ends meanwhile.</summary>
+    internal ReferencedThreads ReferenceThreads()
+    {
+        lock (Gate)
+        {
+            // Each holds a reference to itself until it is off the list.
+            foreach (KernelThread thread in threads) Machine.Objects.ObfReferenceObject(thread.Object);
+            return new ReferencedThreads(Machine, [.. threads]);
+        }
+    }
 
     /// <summary>The thread with this KTHREAD, while it lives.</summary>
     internal KernelThread? FindThread(PKTHREAD thread) =>

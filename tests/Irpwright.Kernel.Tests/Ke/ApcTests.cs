@@ -434,4 +434,45 @@ public class ApcTests : SynchronizationTest
         Join();
         Assert.Equal(2 * rounds, apcs);
     });
+
+    [Fact]
+    public void One_that_comes_while_its_thread_ends_is_taken_or_refused() => Run(Scheduling.FreeRunning, () =>
+    {
+        int queued = 0, ran = 0;
+        KKERNEL_ROUTINE routine = (apc, _, _, _, _) =>
+        {
+            Interlocked.Increment(ref ran);
+            Free(apc);
+        };
+        for (int i = 0; i < 500; i++)
+        {
+            KernelThread ending = Start(() => { });
+            // Not so fast that it can never take them all.
+            for (; KeInsertQueueApc(Apc(ending, routine), default, default, 0); Thread.SpinWait(50)) queued++;
+        }
+        Eventually(() => Volatile.Read(ref ran) == queued);
+    });
+
+    [Fact]
+    public void A_user_APC_of_a_thread_that_ends_is_given_up_or_taken_back() => Run(Scheduling.FreeRunning, () =>
+    {
+        int queued = 0, over = 0;
+        KKERNEL_ROUTINE kernel = Note("never");
+        KNORMAL_ROUTINE normal = NoteNormal("never");
+        KRUNDOWN_ROUTINE rundown = _ => Interlocked.Increment(ref over);
+        for (int i = 0; i < 1000; i++)
+        {
+            KernelThread ending = Start(() => { });
+            while (true)
+            {
+                PKAPC first = Apc(ending, kernel, normal, UserMode, rundown), second = Apc(ending, kernel, normal, UserMode, rundown);
+                if (!KeInsertQueueApc(first, default, default, 0)) break;
+                queued++;
+                if (KeInsertQueueApc(second, default, default, 0)) queued++;
+                if (KeRemoveQueueApc(first)) Interlocked.Increment(ref over);
+            }
+        }
+        Eventually(() => Volatile.Read(ref over) == queued);
+        Assert.Empty(Steps);
+    });
 }

@@ -87,8 +87,9 @@ public class ThreadTests : DriverTest
         Join(handle);
         Assert.Equal(STATUS_SUCCESS, KeWaitForSingleObject(thread, Executive, KernelMode, false, 0)); // it stays signalled
         Assert.Equal(id, PsGetThreadId(thread));
-        Until(() => PsLookupThreadByThreadId(id, out _) == STATUS_INVALID_PARAMETER);
-        Until(() => ObReferenceObject(thread) is var references && ObDereferenceObject(thread) == 1 && references == 2);
+        // The last steps of a thread come after it woke its waiters.
+        Eventually(() => PsLookupThreadByThreadId(id, out _) == STATUS_INVALID_PARAMETER);
+        Eventually(() => ObReferenceObject(thread) is var references && ObDereferenceObject(thread) == 1 && references == 2);
         Assert.Equal(0, ObDereferenceObject(thread));
         Assert.False(MmIsAddressValid(thread));
     });
@@ -106,18 +107,8 @@ public class ThreadTests : DriverTest
             giveBack(thread);
         };
         Join(System(() => { }));
-        Until(() => isForgotten);
+        Eventually(() => isForgotten);
     });
-
-    // The last steps of a thread come after it woke its waiters.
-    void Until(Func<bool> condition)
-    {
-        for (int i = 0; !condition(); i++)
-        {
-            Assert.InRange(i, 0, 1000);
-            KeDelayExecutionThread(KernelMode, false, -10_000);
-        }
-    }
 
     [Fact]
     public void A_reference_too_few_while_the_thread_runs_stops_the_machine() => Stops(REFERENCE_BY_POINTER, () => ObDereferenceObject(KeGetCurrentThread()));
@@ -262,5 +253,20 @@ public class ThreadTests : DriverTest
         Assert.False(IoSetThreadHardErrorMode(true));
         IoSetThreadHardErrorMode(false);
         InSystemThread(() => Assert.True(IoSetThreadHardErrorMode(true)));
+    });
+
+    [Fact]
+    public void A_thread_can_be_looked_up_while_it_ends() => Run(Scheduling.FreeRunning, () =>
+    {
+        for (int i = 0; i < 200; i++)
+        {
+            KernelThread ending = Start(() => { });
+            HANDLE id = new(8 + 4 * (ulong)ending.Id);
+            while (PsLookupThreadByThreadId(id, out PKTHREAD found) >= 0)
+            {
+                Assert.Equal(id, PsGetThreadId(found));
+                ObDereferenceObject(found);
+            }
+        }
     });
 }
