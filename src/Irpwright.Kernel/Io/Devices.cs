@@ -29,13 +29,6 @@ public sealed class Devices
         ulong size = (DEVICE_OBJECT.SizeOf + (ulong)DeviceExtensionSize + 15) & ~15UL;
         ulong address = machine.Objects.Create(machine.Objects.Types.Device, size + ExtensionSize);
         if (address == 0) return NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
-        NTSTATUS named = name is null ? NTSTATUS.STATUS_SUCCESS : machine.Objects.SetName(address, name, NameLifetime.Owner);
-        if (named < 0)
-        {
-            machine.Objects.ObfDereferenceObject(new PVOID(address));
-            return named;
-        }
-
         PDEVICE_OBJECT device = new(address);
         device.Type = IO_TYPE_DEVICE;
         device.Size = (ushort)(DEVICE_OBJECT.SizeOf + DeviceExtensionSize);
@@ -45,6 +38,17 @@ public sealed class Devices
         device.StackSize = 1;
         device.Flags = DO_DEVICE_INITIALIZING | (Exclusive ? DO_EXCLUSIVE : 0) | (name is null ? 0 : DO_DEVICE_HAS_NAME);
         device.DeviceExtension = new PVOID(DeviceExtensionSize == 0 ? 0 : address + DEVICE_OBJECT.SizeOf);
+        PDEVOBJ_EXTENSION extension = new(address + size);
+        extension.Type = IO_TYPE_DEVICE_OBJECT_EXTENSION;
+        extension.DeviceObject = device;
+        device.DeviceObjectExtension = extension;
+        // From here on others may look at it, and see that it is not ready.
+        NTSTATUS named = name is null ? NTSTATUS.STATUS_SUCCESS : machine.Objects.SetName(address, name, NameLifetime.Owner);
+        if (named < 0)
+        {
+            machine.Objects.ObfDereferenceObject(device);
+            return named;
+        }
         if (IsDiskLike(DeviceType))
         {
             device.SectorSize = 512;
@@ -52,10 +56,6 @@ public sealed class Devices
         }
         machine.DeviceQueues.KeInitializeDeviceQueue(new PKDEVICE_QUEUE(address + 0xA0));
         Dispatcher.InitializeHeader(new PDISPATCHER_HEADER(address + 0x118), (byte)EVENT_TYPE.SynchronizationEvent, KEVENT.SizeOf, 1);
-        PDEVOBJ_EXTENSION extension = new(address + size);
-        extension.Type = IO_TYPE_DEVICE_OBJECT_EXTENSION;
-        extension.DeviceObject = device;
-        device.DeviceObjectExtension = extension;
         lock (gate)
         {
             device.NextDevice = DriverObject.DeviceObject;
@@ -80,16 +80,30 @@ public sealed class Devices
             DeletionError(0x201, DeviceObject, "is deleted while it is attached to a lower device: call IoDetachDevice first");
         machine.PowerIrps.RequireIdle(DeviceObject);
         machine.IdleDetection.Forget(DeviceObject);
-        extension.ExtensionFlags |= DOE_DELETE_PENDING;
+        // Whoever closes the last file deletes it from now on.
+        machine.Objects.ObfReferenceObject(DeviceObject);
+        lock (gate) extension.ExtensionFlags |= DOE_DELETE_PENDING;
         machine.IoTimers.Remove(DeviceObject);
         machine.Objects.RemoveName(DeviceObject.Address);
         machine.Events.Emit(new DeviceDeleted(DeviceObject));
         DeleteIfUnused(DeviceObject);
+        machine.Objects.ObfDereferenceObject(DeviceObject);
     }
 
     void DeletionError(ulong subcode, PDEVICE_OBJECT device, string what) =>
         throw machine.BugChecks.Stop(BugCheckCode.DRIVER_VERIFIER_IOMANAGER_VIOLATION, subcode, 0, device.Address, 0,
             $"{machine.Objects.NameOf(device)} {what}.");
+
+    /// <summary>Counts a file on a device, which keeps it from being deleted.</summary>
+    /// <returns>How many there are now; 0 for a device that is going away or not ready.</returns>
+    internal int Use(PDEVICE_OBJECT device)
+    {
+        lock (gate)
+        {
+            if ((device.Flags & DO_DEVICE_INITIALIZING) != 0 || (device.DeviceObjectExtension.ExtensionFlags & (DOE_UNLOAD_PENDING | DOE_DELETE_PENDING)) != 0) return 0;
+            return Interlocked.Increment(ref device.ReferenceCount);
+        }
+    }
 
     internal void DeleteIfUnused(PDEVICE_OBJECT device)
     {

@@ -73,9 +73,10 @@ public sealed class FileObjects
     NTSTATUS OpenInKernel(string name, uint access, uint options, MODE mode, out PFILE_OBJECT file)
     {
         file = default;
-        if (!machine.Objects.TryFind(name, out ulong address, out string rest)) return NTSTATUS.STATUS_OBJECT_NAME_NOT_FOUND;
+        ObjectNamespace.Place place = machine.Objects.LookForWin32(name);
+        if (place.Object is not { } found) return NTSTATUS.STATUS_OBJECT_NAME_NOT_FOUND;
         var request = new OpenRequest(access, options) { Mode = mode };
-        NTSTATUS status = OpenObject(machine.Objects.Find(address)!, rest, in request, out file, out _);
+        NTSTATUS status = OpenObject(found, place.Rest, in request, out file, out _);
         if (status < 0) return status;
         file.Flags |= FO_HANDLE_CREATED;
         // From here on the handle holds the reference.
@@ -119,25 +120,26 @@ public sealed class FileObjects
         file = default;
         information = 0;
         newName = "";
+        // Its driver may have deleted it since its name was looked up.
+        if (!machine.Objects.TryReference(found)) return NTSTATUS.STATUS_OBJECT_NAME_NOT_FOUND;
+        NTSTATUS status = OpenReferenced(found, rest, in request, ref file, ref information, ref newName);
+        machine.Objects.ObfDereferenceObject(new PVOID(found.Address));
+        return status;
+    }
+
+    NTSTATUS OpenReferenced(KernelObject found, string rest, in OpenRequest request, ref PFILE_OBJECT file, ref ulong information, ref string newName)
+    {
         PFILE_OBJECT related = found.Type == machine.Objects.Types.File ? new PFILE_OBJECT(found.Address) : default;
         if (related.IsNull && found.Type != machine.Objects.Types.Device) return NTSTATUS.STATUS_OBJECT_TYPE_MISMATCH;
         PDEVICE_OBJECT device = related.IsNull ? new PDEVICE_OBJECT(found.Address) : related.DeviceObject;
-        const DOE_FLAGS goingAway = DOE_UNLOAD_PENDING | DOE_DELETE_PENDING;
-        if ((device.Flags & DO_DEVICE_INITIALIZING) != 0 || (device.DeviceObjectExtension.ExtensionFlags & goingAway) != 0) return NTSTATUS.STATUS_NO_SUCH_DEVICE;
-        // Nobody opens a Plug and Play device before it is started.
-        PDEVICE_OBJECT bottom = device;
-        while (bottom.DeviceObjectExtension.AttachedTo is { IsNull: false } lower) bottom = lower;
-        if ((bottom.DeviceObjectExtension.ExtensionFlags & DOE_START_PENDING) != 0) return NTSTATUS.STATUS_NO_SUCH_DEVICE;
-        if (!request.DeviceObject.IsNull && !IsInStack(request.DeviceObject, device)) return NTSTATUS.STATUS_INVALID_DEVICE_OBJECT_PARAMETER;
-        int references = Interlocked.Increment(ref device.ReferenceCount);
-        if ((device.Flags & DO_EXCLUSIVE) != 0 && references > 1)
+        int users = machine.Devices.Use(device);
+        if (users == 0) return NTSTATUS.STATUS_NO_SUCH_DEVICE;
+        NTSTATUS status = MayOpen(device, users, request.DeviceObject);
+        if (status >= 0)
         {
-            Interlocked.Decrement(ref device.ReferenceCount);
-            return NTSTATUS.STATUS_ACCESS_DENIED;
+            file = CreateFileObject(device, rest, in request);
+            if (file.IsNull) status = NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
         }
-
-        file = CreateFileObject(device, rest, in request);
-        NTSTATUS status = NTSTATUS.STATUS_INSUFFICIENT_RESOURCES;
         if (!file.IsNull)
         {
             file.RelatedFileObject = related;
@@ -162,6 +164,16 @@ public sealed class FileObjects
         }
         ReleaseDevice(device);
         return status;
+    }
+
+    NTSTATUS MayOpen(PDEVICE_OBJECT device, int users, PDEVICE_OBJECT target)
+    {
+        // Nobody opens a Plug and Play device before it is started.
+        PDEVICE_OBJECT bottom = device;
+        while (bottom.DeviceObjectExtension.AttachedTo is { IsNull: false } lower) bottom = lower;
+        if ((bottom.DeviceObjectExtension.ExtensionFlags & DOE_START_PENDING) != 0) return NTSTATUS.STATUS_NO_SUCH_DEVICE;
+        if (!target.IsNull && !IsInStack(target, device)) return NTSTATUS.STATUS_INVALID_DEVICE_OBJECT_PARAMETER;
+        return (device.Flags & DO_EXCLUSIVE) != 0 && users > 1 ? NTSTATUS.STATUS_ACCESS_DENIED : NTSTATUS.STATUS_SUCCESS;
     }
 
     bool IsInStack(PDEVICE_OBJECT wanted, PDEVICE_OBJECT device)

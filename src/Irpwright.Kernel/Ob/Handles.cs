@@ -86,10 +86,11 @@ public sealed class Handles
         if (status < 0) return status;
         if (!ObjectType.IsNull && entry!.Object.Type.Object != ObjectType) return STATUS_OBJECT_TYPE_MISMATCH;
         if (AccessMode == MODE.UserMode && (DesiredAccess & ~entry!.Access) != 0) return STATUS_ACCESS_DENIED;
+        // Another thread may have closed it meanwhile.
+        if (!machine.Objects.TryReference(entry!.Object)) return STATUS_INVALID_HANDLE;
         if (!HandleInformation.IsNull)
             HandleInformation.Value = new OBJECT_HANDLE_INFORMATION { HandleAttributes = entry!.Attributes, GrantedAccess = entry.Access };
-        Object = new PVOID(entry!.Object.Address);
-        machine.Objects.ObfReferenceObject(Object);
+        Object = new PVOID(entry.Object.Address);
         return STATUS_SUCCESS;
     }
 

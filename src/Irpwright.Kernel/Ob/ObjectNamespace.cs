@@ -103,6 +103,24 @@ public sealed class ObjectNamespace
         return (nint)Interlocked.Increment(ref PointerCount(Object.Address));
     }
 
+    /// <summary>Counts a reference to an object that nothing keeps from being deleted; false if it is, or is about to be.</summary>
+    internal bool TryReference(KernelObject target)
+    {
+        lock (gate)
+        {
+            // Its memory is there while it is in the table.
+            if (objects.GetValueOrDefault(target.Address) != target) return false;
+            ref long count = ref PointerCount(target.Address);
+            for (long seen = Volatile.Read(ref count); seen > 0;)
+            {
+                long before = Interlocked.CompareExchange(ref count, seen + 1, seen);
+                if (before == seen) return true;
+                seen = before;
+            }
+            return false;
+        }
+    }
+
     /// <summary>Gives a reference back; the last one deletes the object. IRQL &lt;= DISPATCH_LEVEL.</summary>
     /// <returns>The new count.</returns>
     /// <exception cref="BugCheckException">REFERENCE_BY_POINTER when there was none.</exception>
@@ -289,11 +307,16 @@ public sealed class ObjectNamespace
     /// <param name="name">From the root, or a Win32 device name such as <c>\\.\Name</c>.</param>
     public bool TryFind(string name, out ulong address, out string rest)
     {
-        if (name.StartsWith(@"\\.\", StringComparison.Ordinal) || name.StartsWith(@"\\?\", StringComparison.Ordinal)) name = @"\??\" + name[4..];
-        Place place = Look(name);
+        Place place = LookForWin32(name);
         address = place.Object?.Address ?? 0;
         rest = place.Rest;
         return place.Object is not null;
+    }
+
+    internal Place LookForWin32(string name)
+    {
+        if (name.StartsWith(@"\\.\", StringComparison.Ordinal) || name.StartsWith(@"\\?\", StringComparison.Ordinal)) name = @"\??\" + name[4..];
+        return Look(name);
     }
 
     /// <summary>The name of an object, or its address where it has none.</summary>

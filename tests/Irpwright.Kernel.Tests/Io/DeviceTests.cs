@@ -431,4 +431,37 @@ public class DeviceTests : DriverTest
             Assert.Equal(STATUS_OBJECT_NAME_NOT_FOUND, Open(@"\\.\Dangling"));
         });
     }
+
+    [Fact]
+    public void A_device_is_opened_or_not_there_while_it_is_deleted() => Run(Scheduling.FreeRunning, () =>
+    {
+        const string name = @"\Device\Fleeting";
+        bool isOver = false;
+        int opened = 0;
+        PKEVENT ended = Event();
+        Start(() =>
+        {
+            while (!Volatile.Read(ref isOver))
+            {
+                NTSTATUS status = Machine.Files.Open(name, GENERIC_READ, 0, KernelMode, out PFILE_OBJECT file);
+                if (status >= 0)
+                {
+                    opened++;
+                    Machine.Files.Close(file);
+                    continue;
+                }
+                Assert.True(status is STATUS_OBJECT_NAME_NOT_FOUND or STATUS_NO_SUCH_DEVICE, status.Name);
+            }
+            KeSetEvent(ended, 0, false);
+        });
+        DRIVER_DISPATCH succeed = (_, irp) => Complete(irp, STATUS_SUCCESS);
+        for (int i = 0; i < 10_000; i++)
+        {
+            PDEVICE_OBJECT device = Device(succeed, name: name);
+            Thread.SpinWait(i % 100);
+            IoDeleteDevice(device);
+        }
+        Volatile.Write(ref isOver, true);
+        Wait(ended);
+    });
 }

@@ -259,4 +259,26 @@ public class HandleTests : ObjectTest
         Assert.Equal(STATUS_INSUFFICIENT_RESOURCES, ZwCreateDirectoryObject(out HANDLE handle, DIRECTORY_ALL_ACCESS, attributes));
         Assert.True(handle.IsNull);
     });
+
+    [Fact]
+    public void A_handle_is_good_or_invalid_while_it_is_closed() => Run(Scheduling.FreeRunning, () =>
+    {
+        ulong current = 0;
+        bool isOver = false;
+        PKEVENT ended = Event();
+        Start(() =>
+        {
+            while (!Volatile.Read(ref isOver)) Reference(new HANDLE(Volatile.Read(ref current)));
+            KeSetEvent(ended, 0, false);
+        });
+        for (int i = 0; i < 20_000; i++)
+        {
+            HANDLE handle = Directory();
+            Volatile.Write(ref current, handle.Value);
+            Thread.SpinWait(i % 100);
+            Assert.Equal(STATUS_SUCCESS, ZwClose(handle));
+        }
+        Volatile.Write(ref isOver, true);
+        Wait(ended);
+    });
 }
