@@ -103,8 +103,9 @@ public sealed class BugChecks
         }
         // Drivers' routines for this moment still find a kernel that works; what they do wrong changes nothing any more.
         if (stopped is null && thread is not null) machine.BugCheckCallbacks.Call(thread);
-        lock (gate) stopped ??= stopping;
+        // Whoever sees the machine stopped finds its observers told.
         machine.Events.Emit(new BugCheckRaised(report));
+        lock (gate) stopped ??= stopping;
         machine.Scheduler.StopAll();
         return stopped as BugCheckException ?? new BugCheckException(report);
     }

@@ -36,6 +36,7 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
             Machine.BugChecks.ThrowIfStopped();
             if (spinner.Count == 50)
             {
+                thread.SpinMask = mask;
                 thread.SpinningOn = spinLock;
                 thread.Reason = $"spins on the lock at {Format.Address(spinLock)}";
             }
@@ -58,17 +59,19 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
         }
         else
         {
-            long remaining = deadline - InterruptTime;
-            if (remaining > 0) thread.Baton.Wait(TimeSpan.FromTicks(remaining));
+            // Whoever wakes looks at the time again; a host thread waits 24 days at most.
+            long remaining = Math.Min((deadline - InterruptTime) / TimeSpan.TicksPerMillisecond, int.MaxValue);
+            if (remaining >= 0) thread.Baton.Wait((int)remaining);
         }
         thread.State = SchedulerState.Running;
+        Interlocked.Exchange(ref thread.IsWoken, 0);
         Machine.BugChecks.ThrowIfStopped();
     }
 
+    // Whoever was woken before and does not run yet looks at everything when it does.
     internal override void Unblock(KernelThread thread)
     {
-        // One permit is enough: whoever wakes looks at everything again.
-        if (thread.Baton.CurrentCount == 0) thread.Baton.Release();
+        if (Interlocked.Exchange(ref thread.IsWoken, 1) == 0) thread.Baton.Release();
     }
 
     internal override void Stall(KernelThread thread, long duration)
@@ -133,7 +136,14 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
     {
         thread.State = SchedulerState.Exited;
         if (Machine.BugChecks.StopReason is not null) return;
-        while (thread.Dpcs.Count > 0) Machine.Dpcs.RunNext(thread);
+        try
+        {
+            while (thread.Dpcs.Count > 0) Machine.Dpcs.RunNext(thread);
+        }
+        catch (Exception e)
+        {
+            Machine.BugChecks.Convert(e);
+        }
     }
 
     internal override void StopAll()
@@ -153,18 +163,26 @@ public sealed class FreeRunningScheduler : Scheduler, IDisposable
         string hang;
         lock (Gate)
         {
+            long before = Volatile.Read(ref Heartbeat);
             if (interrupts.Count > 0 || Volatile.Read(ref devicesAtWork) > 0 || !LiveThreads.TrueForAll(WaitsForEver) || !IsHung()) return;
+            // One that was looked at last may have woken one that was looked at first, and begun to wait itself.
+            if (Volatile.Read(ref Heartbeat) != before) return;
             hang = DescribeHang();
         }
         Machine.BugChecks.StopHung(hang);
     }
 
-    static bool WaitsForEver(KernelThread thread) => thread.State switch
+    static bool WaitsForEver(KernelThread thread)
     {
-        SchedulerState.Exited => true,
-        SchedulerState.Blocked => thread.Deadline == long.MaxValue && thread.Baton.CurrentCount == 0,
-        _ => thread.SpinningOn != 0,
-    };
+        bool isWoken = Volatile.Read(ref thread.IsWoken) != 0;
+        return thread.State switch
+        {
+            SchedulerState.Exited => true,
+            SchedulerState.Blocked => thread.Deadline == long.MaxValue && !isWoken,
+            _ => thread.SpinningOn is var spinLock and not 0 && GuestMemory.IsAccessible(spinLock, sizeof(uint), PageAccess.Read)
+                && !CanHaveLock(spinLock, thread.SpinMask),
+        };
+    }
 
     public void Dispose() => clockSignal.Dispose();
 

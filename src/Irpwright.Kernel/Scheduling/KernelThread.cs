@@ -204,6 +204,8 @@ public sealed unsafe class KernelThread : IDisposable
     internal Interrupt? TakesInterruptNext;
     internal long Deadline = long.MaxValue;
     internal bool Permit;
+    /// <summary>1 from when it is woken on real threads until it runs.</summary>
+    internal int IsWoken;
     internal readonly SemaphoreSlim Baton = new(0);
 
     /// <summary>Set when the host thread does not touch the machine any more.</summary>

@@ -254,4 +254,20 @@ public class DpcTests : DriverTest
         Assert.Equal(inserted, runs);
         Assert.NotEqual(0, runs);
     });
+
+    [Fact]
+    public void One_that_fails_when_its_thread_has_ended_stops_the_machine()
+    {
+        BugCheckException stop = Assert.Throws<BugCheckException>(() => Run(Scheduling.FreeRunning, () =>
+        {
+            PKDPC dpc = NewDpc((_, _, _, _) => GuestMemory.Ref<ulong>(8)++);
+            Start(() =>
+            {
+                KeRaiseIrql(DISPATCH_LEVEL, out _);
+                KeInsertQueueDpc(dpc, default, default);
+            });
+            Wait(Event());
+        }));
+        Assert.Equal(DRIVER_IRQL_NOT_LESS_OR_EQUAL, stop.Report.Code);
+    }
 }
