@@ -21,7 +21,7 @@ sealed class CheckRequest(CheckBench bench, DeviceHandle handle) : IRequestCompl
     /// <summary>Asks for cancellation.</summary>
     public void Cancel()
     {
-        if (!isOver) bench.Machine.Requests.Cancel(irp);
+        if (!isOver) bench.Machine.Requests.Cancel(irp, this);
     }
 
     /// <summary>Waits for a while, then cancels, and waits until the request is over.</summary>

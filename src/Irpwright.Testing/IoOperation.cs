@@ -67,7 +67,7 @@ public sealed class IoOperation : IRequestCompletion
 
     /// <summary>Asks for cancellation (IoCancelIrp); the request may still end in any way.</summary>
     /// <returns>False if it was over already.</returns>
-    public bool Cancel() => !isOver && handle.Machine.Requests.Cancel(irp);
+    public bool Cancel() => !isOver && handle.Machine.Requests.Cancel(irp, this);
 
     void IRequestCompletion.Finished(NTSTATUS status, ulong information) => Finish(new IoResult(status, information));
 

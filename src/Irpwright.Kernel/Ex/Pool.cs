@@ -100,15 +100,15 @@ public sealed class Pool
     /// <param name="caller">Address in the code that frees it; 0 for the kernel itself.</param>
     internal void Free(ulong address, uint tag, ulong caller = 0)
     {
-        if (RegionOf(address) is { } region)
-        {
-            region.Free(address, tag);
-            History?.Freed(address, caller, machine.TryGetCurrentThread()?.ToString() ?? "host");
-        }
-        else
-        {
-            NotPool(address);
-        }
+        if (RegionOf(address) is { } region) region.Free(address, tag, caller);
+        else NotPool(address);
+    }
+
+    /// <summary>Nothing is wrong with a block that is being freed, and nobody else can have it yet.</summary>
+    internal void Freeing(ulong address, uint tag, ulong caller)
+    {
+        machine.Events.Emit(new PoolFreed(address, tag));
+        History?.Freed(address, caller, machine.TryGetCurrentThread()?.ToString() ?? "host");
     }
 
     PoolRegion? RegionOf(ulong address) => nonPaged.Contains(address) ? nonPaged : paged.Contains(address) ? paged : null;

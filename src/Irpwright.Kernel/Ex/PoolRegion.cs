@@ -211,11 +211,11 @@ sealed unsafe class PoolRegion
     }
 
     /// <summary>Frees a block, after every check that Windows makes and some that it does not.</summary>
-    internal void Free(ulong address, uint tag)
+    internal void Free(ulong address, uint tag, ulong caller)
     {
         if (SizesAt(address) is not { } sizes)
         {
-            FreeLarge(address, tag);
+            FreeLarge(address, tag, caller);
             return;
         }
         if (!IsBlockStart(sizes, address)) Misaligned(address);
@@ -225,7 +225,7 @@ sealed unsafe class PoolRegion
         if (header.IsFree) DoubleFree(address, header.FirstHalf);
         RequireTag(address, header.PoolTag, tag);
         RequireIntactEnd(address, header.RequestedSize, sizes.Size - HeaderSize, header.PoolTag);
-        machine.Events.Emit(new PoolFreed(address, header.PoolTag));
+        machine.Pool.Freeing(address, header.PoolTag, caller);
         lock (sizes.Gate)
         {
             if (header.IsFree) DoubleFree(address, header.FirstHalf);
@@ -319,7 +319,7 @@ sealed unsafe class PoolRegion
         return address;
     }
 
-    void FreeLarge(ulong address, uint tag)
+    void FreeLarge(ulong address, uint tag, ulong caller)
     {
         LargeBlock block;
         lock (gate)
@@ -330,7 +330,7 @@ sealed unsafe class PoolRegion
         RequireTag(address, block.Tag, tag);
         ulong bytes = (ulong)block.Pages << GuestMemory.PageShift;
         RequireIntactEnd(address, block.Size, bytes, block.Tag);
-        machine.Events.Emit(new PoolFreed(address, block.Tag));
+        machine.Pool.Freeing(address, block.Tag, caller);
         lock (gate)
         {
             if (!largeBlocks.TryGetValue(address, out block) || block.IsFree) DoubleFree(address, 0);

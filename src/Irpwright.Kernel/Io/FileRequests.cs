@@ -269,12 +269,12 @@ public sealed class FileRequests
     }
 
     /// <summary>Cancels a request that was sent with a completion; false if it was over already. (CANCEL-02)</summary>
-    public bool Cancel(PIRP irp)
+    public bool Cancel(PIRP irp, IRequestCompletion completion)
     {
         using SystemCall call = machine.CurrentThread.Enter();
         try
         {
-            return machine.Outstanding.Cancel(irp);
+            return machine.Outstanding.Cancel(irp, completion);
         }
         catch (Exception e) when (machine.BugChecks.Escaped(e, out Exception stop))
         {

@@ -70,12 +70,12 @@ sealed class OutstandingIrps
         lock (gate) return Lists.IsEmpty(list);
     }
 
-    /// <summary>Cancels a request; false if it is over, or was not sent with somebody to tell.</summary>
-    internal bool Cancel(PIRP irp)
+    /// <summary>Cancels the request of a program; false if it is over, whoever has its packet now.</summary>
+    internal bool Cancel(PIRP irp, IRequestCompletion completion)
     {
         lock (gate)
         {
-            if (!requestors.ContainsKey(irp)) return false;
+            if (!requestors.TryGetValue(irp, out Requestor requestor) || requestor.Completion != completion) return false;
             if (!cancellations.TryAdd(irp, new Cancellation(machine.CurrentThread))) return true;
         }
         CancelHeld([irp]);

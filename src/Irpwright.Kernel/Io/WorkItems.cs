@@ -18,7 +18,8 @@ public sealed class WorkItems
     readonly Lock gate = new();
     readonly Queue<Entry> queue = new();
     readonly HashSet<ulong> queued = [];
-    readonly Queue<KernelThread> idleWorkers = new();
+    // Longest idle first.
+    readonly List<KernelThread> idleWorkers = [];
     int workers;
 
     internal WorkItems(Machine machine) => this.machine = machine;
@@ -138,7 +139,9 @@ public sealed class WorkItems
             if (!queued.Add(entry.Item)) QueuedTwice(entry.Item, queueType);
             queue.Enqueue(entry);
             machine.Events.Emit(new WorkItemQueued(new PVOID(entry.Item), ioObject, routine));
-            start = !idleWorkers.TryDequeue(out worker) && workers < MaximumWorkers;
+            worker = idleWorkers.FirstOrDefault();
+            if (worker is not null) idleWorkers.RemoveAt(0);
+            start = worker is null && workers < MaximumWorkers;
             if (start) workers++;
         }
         if (worker is not null)
@@ -155,9 +158,14 @@ public sealed class WorkItems
         {
             lock (gate)
             {
-                if (queue.Count > 0) return true;
-                if (!idleWorkers.Contains(thread)) idleWorkers.Enqueue(thread);
-                return false;
+                if (queue.Count == 0)
+                {
+                    if (!idleWorkers.Contains(thread)) idleWorkers.Add(thread);
+                    return false;
+                }
+                // Also one that woke of itself, and takes what another was woken for, is not idle any more.
+                idleWorkers.Remove(thread);
+                return true;
             }
         };
         while (true)

@@ -89,10 +89,16 @@ public sealed class IdleDetection
                 return;
             }
             counter = 0;
+            // While it is registered it exists; the thread comes later.
+            machine.Objects.ObfReferenceObject(registration.Device);
         }
         // The clock stands still until the device works again: PoSetPowerState starts it.
         var state = new POWER_STATE { DeviceState = registration.State };
-        machine.Scheduler.Start("power", ThreadKind.System, () => machine.PowerIrps.PoRequestPowerIrp(registration.Device, IRP_MN_SET_POWER, state, default, default, default(PVOID)));
+        machine.Scheduler.Start("power", ThreadKind.System, () =>
+        {
+            machine.PowerIrps.PoRequestPowerIrp(registration.Device, IRP_MN_SET_POWER, state, default, default, default(PVOID));
+            machine.Objects.ObfDereferenceObject(registration.Device);
+        });
     }
 
     internal void StateChanged(PDEVICE_OBJECT device, DEVICE_POWER_STATE state)

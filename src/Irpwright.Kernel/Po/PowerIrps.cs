@@ -187,7 +187,7 @@ public sealed class PowerIrps
         machine.Completion.TakeBack(request.Irp, _ => Finish(request));
         if (request.IsSerialised)
         {
-            request.Watchdog = new Interrupt("power watchdog", CLOCK_LEVEL, () => throw TimedOut(request)) { IsWatchdog = true };
+            request.Watchdog = new Interrupt("power watchdog", CLOCK_LEVEL, () => TimedOut(request)) { IsWatchdog = true };
             machine.Scheduler.Schedule(request.Watchdog, machine.Scheduler.InterruptTime + Timeout.Ticks);
         }
         KernelThread thread = machine.CurrentThread;
@@ -229,14 +229,16 @@ public sealed class PowerIrps
         if (next is not null) Start(next);
     }
 
-    BugCheckException TimedOut(Request request)
+    void TimedOut(Request request)
     {
+        // It has ended while the clock was about to tell that it has not.
+        lock (gate) if (!sent.Contains(request)) return;
         ulong triage = machine.Pool.Allocate(POOL_TYPE.NonPagedPool, TriageSize, TriageTag, 0, zero: true);
         if (triage != 0) GuestMemory.Ref<int>(triage) = TriageSignature;
         PIRP irp = request.Irp;
         PDEVICE_OBJECT holder = irp.CurrentLocation <= irp.StackCount ? irp.Tail.Overlay.CurrentStackLocation.DeviceObject : request.Top;
         string driver = machine.Drivers.Find(holder.DriverObject)?.Name ?? "a driver";
-        return machine.BugChecks.Stop(BugCheckCode.DRIVER_POWER_STATE_FAILURE, 3, request.Bottom.Address, triage, irp.Address,
+        throw machine.BugChecks.Stop(BugCheckCode.DRIVER_POWER_STATE_FAILURE, 3, request.Bottom.Address, triage, irp.Address,
             $"{driver} ({machine.Objects.NameOf(holder)}) has kept a power request for more than {Timeout.TotalSeconds:0} s.");
     }
 

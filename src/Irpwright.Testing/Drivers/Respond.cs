@@ -76,6 +76,8 @@ public sealed class HeldResponse : Response
     public ScriptedRequest WaitForRequest(Machine machine)
     {
         waiting = machine.CurrentThread;
+        // Whoever came second, this or the request, has seen the other.
+        Interlocked.MemoryBarrier();
         if (request is null) machine.Requests.WaitUntil(() => request is not null, "waits for a request to arrive at a scripted device");
         return request!;
     }

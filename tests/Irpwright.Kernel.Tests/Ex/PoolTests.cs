@@ -379,4 +379,21 @@ public sealed class PoolTests : IDisposable
         Pool.ExFreePool(untagged);
         Pool.ExFreePool(prioritised);
     }
+
+    [Fact]
+    public void The_history_of_a_block_does_not_end_after_it_began_anew()
+    {
+        using var checking = new Machine(new MachineOptions { Strategy = null, ChecksMemory = true });
+        const ulong size = 2 * GuestMemory.PageSize;
+        Parallel.For(0, 4, _ => checking.Run(() =>
+        {
+            for (int i = 0; i < 10_000; i++)
+            {
+                ulong address = checking.Pool.Allocate(NonPagedPoolNx, size, Tag, 0);
+                Assert.False(checking.Pool.History!.Find(address)!.Value.IsFreed);
+                Assert.False(checking.Pool.History.Find(address)!.Value.IsFreed);
+                checking.Pool.Free(address, Tag);
+            }
+        }));
+    }
 }

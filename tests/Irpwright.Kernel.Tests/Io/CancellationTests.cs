@@ -583,6 +583,43 @@ public class CancellationTests : DriverTest
             Machine.Files.Close(file);
         });
 
+        [Fact]
+        [Spec("CANCEL-16")]
+        public void While_threads_end() => Run(Scheduling.FreeRunning, () =>
+        {
+            Create();
+            using DeviceHandle handle = DeviceHandle.Open(Machine, Name);
+            int left = 500;
+            Start(() =>
+            {
+                for (; left > 0; Volatile.Write(ref left, left - 1)) Start(() => { });
+            });
+            while (Volatile.Read(ref left) > 0) Assert.False(handle.CancelAll());
+        });
+
+        sealed class Nobody : IRequestCompletion
+        {
+            public void Finished(NTSTATUS status, ulong information)
+            {
+            }
+        }
+
+        [Fact]
+        [Spec("CANCEL-02")]
+        public void By_who_sent_it_and_not_by_who_had_its_packet_before() => Run(() =>
+        {
+            Create();
+            Assert.Equal(STATUS_SUCCESS, Machine.Files.Open(Name, GENERIC_READ, 0, UserMode, out PFILE_OBJECT file));
+            var sender = new Nobody();
+            PIO_STATUS_BLOCK block = StatusBlock();
+            Machine.Requests.Send(file, new IoRequest(IRP_MJ_READ), block, sender, out PIRP irp);
+            Assert.False(Machine.Requests.Cancel(irp, new Nobody()));
+            Assert.Equal(Untouched, block.Status);
+            Assert.True(Machine.Requests.Cancel(irp, sender));
+            Assert.Equal(STATUS_CANCELLED, block.Status);
+            Machine.Files.Close(file);
+        });
+
         [Theory, MemberData(nameof(EverySchedule))]
         [Spec("CANCEL-16")]
         public void That_another_thread_waits_for(Scheduling scheduling) => Run(scheduling, () =>

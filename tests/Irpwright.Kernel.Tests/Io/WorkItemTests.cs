@@ -287,4 +287,53 @@ public sealed class WorkItemTests : IDisposable
             return status;
         }
     }
+
+    [Fact, Spec("DPC-09")]
+    public void A_worker_that_woke_of_itself_and_took_an_item_is_not_counted_on_for_the_next() => machine.Run(() =>
+    {
+        PWORK_QUEUE_ITEM Item(WORKER_THREAD_ROUTINE routine)
+        {
+            var item = new PWORK_QUEUE_ITEM(machine.Pool.Allocate(NonPagedPoolNx, WORK_QUEUE_ITEM.SizeOf, 1, 0, zero: true));
+            item.WorkerRoutine = machine.Code.Routine(routine);
+            return item;
+        }
+        void Queue(WORKER_THREAD_ROUTINE routine) => Items.ExQueueWorkItem(Item(routine), DelayedWorkQueue);
+
+        // Two workers, idle in this order.
+        List<KernelThread> workers = [];
+        PKEVENT both = Event(), leave = Event();
+        for (int i = 0; i < 2; i++)
+        {
+            Queue(_ =>
+            {
+                workers.Add(machine.CurrentThread);
+                if (workers.Count == 2) machine.Dispatcher.KeSetEvent(both, 0, false);
+                Wait(leave);
+            });
+        }
+        Wait(both);
+        machine.Dispatcher.KeSetEvent(leave, 0, false);
+        Until(() => workers.TrueForAll(worker => worker.WaitReason == "waits for work items"));
+
+        PKEVENT second = Event(), done = Event();
+        KernelThread? taker = null;
+        byte irql = machine.Irqls.KeRaiseIrqlToDpcLevel();
+        machine.Scheduler.Unblock(workers[1]);
+        Queue(_ =>
+        {
+            taker = machine.CurrentThread;
+            Wait(second);
+            machine.Dispatcher.KeSetEvent(done, 0, false);
+        });
+        machine.Irqls.KeLowerIrql(irql);
+        Until(() => taker is not null);
+        Assert.Same(workers[1], taker);
+        Queue(_ => machine.Dispatcher.KeSetEvent(second, 0, false));
+        Wait(done);
+
+        void Until(Func<bool> condition)
+        {
+            while (!condition()) machine.Dispatcher.KeDelayExecutionThread(KernelMode, false, -10_000);
+        }
+    });
 }
