@@ -264,7 +264,7 @@ public class HostileImageTests
             }
         }
         Assert.InRange(accepted, rounds / 20, rounds);
-        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(60), $"{rounds} mutations of {name} took {clock.Elapsed}");
+        Assert.True(clock.Elapsed < TimeSpan.FromMinutes(10), $"{rounds} mutations of {name} took {clock.Elapsed}");
     }
 
     public static TheoryData<string, byte[]> Originals()

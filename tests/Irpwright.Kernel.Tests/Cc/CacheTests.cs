@@ -423,15 +423,15 @@ public class CacheTests : DriverTest
         PFILE_OBJECT file = Cached();
         CcPinRead(file, 0, 64, PIN_WAIT | PIN_EXCLUSIVE, out PVOID bcb, out _);
         PKEVENT done = Event();
-        Start(() =>
+        KernelThread other = Start(() =>
         {
             Assert.False(CcPinRead(file, 0, 64, 0, out _, out _));
-            CcPinRead(file, 0, 64, PIN_WAIT, out PVOID other, out _);
+            CcPinRead(file, 0, 64, PIN_WAIT, out PVOID pinned, out _);
             Step("pinned");
-            CcUnpinData(other);
+            CcUnpinData(pinned);
             KeSetEvent(done, 0, false);
         });
-        KeDelayExecutionThread(KernelMode, false, -100_000);
+        Eventually(() => other.WaitReason is not null);
         Step("unpin");
         CcUnpinData(bcb);
         Wait(done);

@@ -71,9 +71,10 @@ public class KeyNotificationTests : RegistryTest
     public void A_synchronous_call_waits_for_the_change() => Run(() =>
     {
         HANDLE key = Create(Path);
+        KernelThread self = Machine.CurrentThread;
         Start(() =>
         {
-            KeDelayExecutionThread(KernelMode, false, -100_000);
+            Eventually(() => self.Description is not null);
             Step("set");
             Set(key, "v", REG_BINARY, 1);
         });

@@ -22,8 +22,9 @@ public class ExTimerTests : DriverTest
             KeSetEvent(called, 0, false);
         }, new PVOID(0x77), EX_TIMER_NOTIFICATION);
         long start = (long)KeQueryInterruptTime();
-        Assert.False(ExSetTimer(timer, -2 * Millisecond, 0, default));
+        Assert.False(ExSetTimer(timer, -3_600_000 * Millisecond, 0, default));
         Assert.False(WaitFor(timer, 0));
+        Assert.True(ExSetTimer(timer, -2 * Millisecond, 0, default));
         Wait(called);
         ItIs(start + 2 * Millisecond);
         Assert.True(WaitFor(timer, 0));
@@ -73,10 +74,10 @@ public class ExTimerTests : DriverTest
     public void Setting_a_timer_again_replaces_what_was_set() => Run(() =>
     {
         PEX_TIMER timer = ExAllocateTimer((_, _) => Step("called"), default, 0);
-        Assert.False(ExSetTimer(timer, -1000 * Millisecond, 0, default));
+        Assert.False(ExSetTimer(timer, -3_600_000 * Millisecond, 0, default));
         Assert.True(ExSetTimer(timer, -Millisecond, 0, default));
         Assert.True(WaitFor(timer));
-        Assert.False(ExSetTimer(timer, -1000 * Millisecond, 0, default));
+        Assert.False(ExSetTimer(timer, -3_600_000 * Millisecond, 0, default));
         Assert.True(ExDeleteTimer(timer, true, true, default));
         Assert.Equal(["called"], Steps);
     });
@@ -116,7 +117,7 @@ public class ExTimerTests : DriverTest
             KeSetEvent(deleted, 0, false);
         }));
         PEX_TIMER timer = ExAllocateTimer((_, _) => Step("callback"), default, 0);
-        ExSetTimer(timer, -20 * Millisecond, 5 * Millisecond, default);
+        ExSetTimer(timer, -500 * Millisecond, 5 * Millisecond, default);
         Assert.False(ExDeleteTimer(timer, false, false, parameters));
         Assert.False(ExSetTimer(timer, -Millisecond, 0, default)); // disabled
         Assert.False(ExCancelTimer(timer, default));
@@ -188,7 +189,7 @@ public class ExTimerTests : DriverTest
         PKEVENT called = Event();
         KeInitializeDpc(dpc, (_, _, _, _) => KeSetEvent(called, 0, false), default);
         long start = (long)KeQueryInterruptTime();
-        Assert.False(KeSetCoalescableTimer(timer, -1000 * Millisecond, 0, 100, dpc));
+        Assert.False(KeSetCoalescableTimer(timer, -3_600_000 * Millisecond, 0, 100, dpc));
         Assert.True(KeSetCoalescableTimer(timer, -2 * Millisecond, 5, 100, dpc));
         Wait(called);
         ItIs(start + 2 * Millisecond);

@@ -152,9 +152,10 @@ public class DeliveryTests : DriverTest
         foreach (sbyte boost in (sbyte[])[IO_SOUND_INCREMENT, IO_NO_INCREMENT])
         {
             PKEVENT done = Event();
+            KernelThread originator = Machine.CurrentThread;
             PDEVICE_OBJECT target = Device((_, irp) => Pend(irp, () =>
             {
-                KeDelayExecutionThread(KernelMode, false, -10_000); // until the originator waits
+                Eventually(() => originator.Wait.IsActive);
                 irp.IoStatus.Status = STATUS_SUCCESS;
                 IoCompleteRequest(irp, boost);
             }));
@@ -380,9 +381,10 @@ public class DeliveryTests : DriverTest
     public void The_boost_also_reaches_who_waits_without_an_APC(IRP_FLAGS flags) => Run(() =>
     {
         PKEVENT done = Event();
+        KernelThread originator = Machine.CurrentThread;
         PDEVICE_OBJECT target = Device((_, i) => Pend(i, () =>
         {
-            KeDelayExecutionThread(KernelMode, false, -10_000); // until the originator waits
+            Eventually(() => originator.Wait.IsActive);
             i.IoStatus.Status = STATUS_SUCCESS;
             IoCompleteRequest(i, IO_SOUND_INCREMENT);
         }));

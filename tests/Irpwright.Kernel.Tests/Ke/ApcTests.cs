@@ -315,6 +315,7 @@ public class ApcTests : SynchronizationTest
             Assert.False(KeAlertThread(self.Object, alert));
         });
         Assert.Equal(expected == STATUS_TIMEOUT ? STATUS_SUCCESS : expected, KeDelayExecutionThread(wait, true, (expected == STATUS_TIMEOUT ? -1_000 : -60_000) * Millisecond));
+        Join();
         Assert.Equal(expected == STATUS_TIMEOUT, (bool)KeTestAlertThread(alert));
     });
 
@@ -355,7 +356,7 @@ public class ApcTests : SynchronizationTest
             ExInitializeWorkItem(item, _ => KeEnterGuardedRegion(), default);
             routine = item.WorkerRoutine.Address;
             ExQueueWorkItem(item, DelayedWorkQueue);
-            Sleep(1000);
+            Wait(Event());
         });
         Assert.Equal(routine, report.Parameter1);
         Assert.Equal(0xFFFF0000UL, report.Parameter3);
@@ -368,7 +369,7 @@ public class ApcTests : SynchronizationTest
         BugCheckReport report = Stops(KERNEL_APC_PENDING_DURING_EXIT, () =>
         {
             Start(KeEnterCriticalRegion);
-            Sleep(1000);
+            Wait(Event());
         });
         Assert.Equal(0xFFFFUL, report.Parameter2);
     }
@@ -384,7 +385,7 @@ public class ApcTests : SynchronizationTest
                 KeRaiseIrql(APC_LEVEL, out _);
                 Queue(apc = Apc(Machine.CurrentThread, Note("never")));
             });
-            Sleep(1000);
+            Wait(Event());
         });
         Assert.Equal(apc.Address, report.Parameter1);
         Assert.Equal(APC_LEVEL, (byte)report.Parameter3);

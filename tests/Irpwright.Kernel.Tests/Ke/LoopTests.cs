@@ -25,7 +25,7 @@ public sealed class LoopTests
     [Fact]
     public void A_thread_that_waits_is_no_loop()
     {
-        using var machine = new Machine(Impatient);
+        using var machine = new Machine(Impatient with { Strategy = null, Watchdog = TimeSpan.FromMilliseconds(500) });
         machine.Run(() => Assert.Equal(STATUS_SUCCESS, machine.Drivers.Load(new Sleeping(), "sleeping", out _)));
     }
 

@@ -115,7 +115,7 @@ public class MutexTests : SynchronizationTest
         {
             mutex = Mutex();
             thread = Start(() => WaitFor(mutex)).Object.Address;
-            Sleep(1000);
+            Wait(Event());
         });
         Assert.Equal(thread, report.Parameter1);
         Assert.Equal(mutex.Address, report.Parameter2);

@@ -40,8 +40,9 @@ public class TimerTests : DriverTest
             ItIs(start + 5 * Millisecond);
             Step("expired");
         });
-        Assert.False(KeSetTimer(timer, -5 * Millisecond, dpc));
+        Assert.False(KeSetTimer(timer, -3600 * Second, dpc));
         Assert.False(KeReadStateTimer(timer));
+        Assert.True(KeSetTimer(timer, -5 * Millisecond, dpc));
         Assert.Equal(STATUS_SUCCESS, WaitFor(timer, null));
         ItIs(start + 5 * Millisecond);
         Eventually(() => Steps.Count > 0);
@@ -100,7 +101,7 @@ public class TimerTests : DriverTest
         KeFlushQueuedDpcs();
         Assert.Equal(["expired"], Steps);
         Assert.True(KeReadStateTimer(timer));
-        Assert.False(KeSetTimer(timer, -Millisecond, default));
+        Assert.False(KeSetTimer(timer, -Second, default));
         Assert.False(KeReadStateTimer(timer));
     });
 
@@ -108,9 +109,9 @@ public class TimerTests : DriverTest
     public void A_cancelled_timer_neither_signals_nor_runs_its_DPC() => Run(() =>
     {
         PKTIMER timer = NewTimer();
-        KeSetTimer(timer, -5 * Millisecond, NewDpc((_, _, _, _) => Step("never")));
+        KeSetTimer(timer, -500 * Millisecond, NewDpc((_, _, _, _) => Step("never")));
         Assert.True(KeCancelTimer(timer));
-        Assert.Equal(STATUS_TIMEOUT, WaitFor(timer, -50 * Millisecond));
+        Assert.Equal(STATUS_TIMEOUT, WaitFor(timer, -600 * Millisecond));
         Assert.Empty(Steps);
     });
 
