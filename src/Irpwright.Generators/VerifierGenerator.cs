@@ -113,6 +113,10 @@ public sealed class VerifierGenerator : IIncrementalGenerator
                             if (watch{{e.Name}}.In(situation) is { Length: > 0 } rules) Tell(rules, in e);{{(isCall ? "\n                TellCall(in e);" : "")}}
                             Tracker.After(in e);
                         }
+                        catch (global::System.Exception fault) when (IsOfMemory(fault))
+                        {
+                            // What the driver handed over is not what it says. Caught here: further out it would be told as an event, from inside of this one.
+                        }
                         finally
                         {
                             gate.Exit(isAlone);

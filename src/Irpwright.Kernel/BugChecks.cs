@@ -71,6 +71,7 @@ public sealed class BugChecks
 
     Exception? stopped;
     BugCheckException? stopping;
+    volatile bool isTold;
 
     internal BugChecks(Machine machine) => this.machine = machine;
 
@@ -103,11 +104,18 @@ public sealed class BugChecks
         }
         // Drivers' routines for this moment still find a kernel that works; what they do wrong changes nothing any more.
         if (stopped is null && thread is not null) machine.BugCheckCallbacks.Call(thread);
-        // Whoever sees the machine stopped finds its observers told.
-        machine.Events.Emit(new BugCheckRaised(report));
         lock (gate) stopped ??= stopping;
+        machine.Events.Emit(new BugCheckRaised(report));
+        isTold = true;
         machine.Scheduler.StopAll();
         return stopped as BugCheckException ?? new BugCheckException(report);
+    }
+
+    /// <summary>For the host, which may look at what observers know: returns when they know of a bug check, in the ordinary course of things.</summary>
+    internal void WaitUntilTold()
+    {
+        const int patience = 2000; // milliseconds
+        if (stopping is not null && !isTold) SpinWait.SpinUntil(() => isTold, patience);
     }
 
     /// <summary>Stops the machine because nothing can ever run again.</summary>

@@ -469,6 +469,7 @@ public sealed partial class Machine : IDisposable
             }
         });
         Join(thread);
+        BugChecks.WaitUntilTold();
         failure?.Throw();
         BugChecks.ThrowIfStopped();
     }

@@ -93,10 +93,12 @@ public sealed partial class Verifier : KernelObserver
         {
             look();
         }
-        catch (Exception fault) when (fault is NtStatusException or GuestFaultException)
+        catch (Exception fault) when (IsOfMemory(fault))
         {
         }
     }
+
+    static bool IsOfMemory(Exception fault) => fault is NtStatusException or GuestFaultException;
 
     internal IrpTracker Tracker { get; }
 
@@ -162,7 +164,7 @@ public sealed partial class Verifier : KernelObserver
             {
                 while (i < rules.Length) rules[i++](in e);
             }
-            catch (Exception fault) when (fault is NtStatusException or GuestFaultException)
+            catch (Exception fault) when (IsOfMemory(fault))
             {
                 // The driver has freed what the rule wanted to look at: without evidence there is no violation.
             }

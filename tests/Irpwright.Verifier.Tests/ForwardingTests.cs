@@ -56,6 +56,8 @@ public class ForwardingTests
             return bench.Upper.IoCallDriver(new PDEVICE_OBJECT(bench.Upper.Device.DriverObject.Address), irp);
         };
         Assert.Equal("IwSentToNoDevice", bench.Broken()[0]);
+        // What is no device has no device's neighbours either: the verifier looked for them, and did not hang.
+        Assert.DoesNotContain(bench.Machine.Scheduler.Threads, thread => thread.Kind == ThreadKind.User);
     }
 
     [Theory, Spec("CALL-11")]

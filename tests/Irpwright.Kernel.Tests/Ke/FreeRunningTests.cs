@@ -71,7 +71,7 @@ public sealed class FreeRunningTests : DriverTest
     }
 
     [Fact]
-    public void Observers_know_of_a_bug_check_before_anybody_sees_the_machine_stopped()
+    public void Observers_know_of_a_bug_check_before_the_host_does()
     {
         bool isSeen = false;
         var slow = new Slow(() => Volatile.Read(ref isSeen));
