@@ -265,9 +265,41 @@ static VOID HandleBits(BOOLEAN Wrong, PVOID Input)
     Release(bits);
 }
 
+/* Pages that are mapped for an MDL are zeroed unless the driver does not want that. */
+static VOID DecideByPages(BOOLEAN Wrong, PVOID Input)
+{
+    PHYSICAL_ADDRESS low = { .QuadPart = 0 }, high = { .QuadPart = -1 };
+    PMDL mdl = MmAllocatePagesForMdlEx(low, high, low, PAGE_SIZE, MmCached, Wrong ? MM_DONT_ZERO_ALLOCATION : 0);
+    ULONG *numbers = MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, NULL, FALSE, NormalPagePriority | MdlMappingNoExecute);
+
+    UNREFERENCED_PARAMETER(Input);
+    if (numbers[100] > 5) {
+        Sink++;
+    }
+    MmUnmapLockedPages(numbers, mdl);
+    MmFreePagesFromMdl(mdl);
+    ExFreePool(mdl);
+}
+
+static VOID DecideByContiguous(BOOLEAN Wrong, PVOID Input)
+{
+    PHYSICAL_ADDRESS high = { .QuadPart = -1 };
+    volatile UCHAR *bytes = MmAllocateContiguousMemory(100, high);
+
+    UNREFERENCED_PARAMETER(Input);
+    if (!Wrong) {
+        bytes[7] = 0;
+    }
+    if (bytes[7] != 0) {
+        Sink++;
+    }
+    MmFreeContiguousMemory((PVOID)bytes);
+}
+
 static VOID (*const Cases[])(BOOLEAN Wrong, PVOID Input) = {
     UseFreed, CopyToFreed, OverrunByOne, Underrun, OverrunLarge, CompareTooMuch, DecideByPool, DecideByStack, AddressFromPool,
     ArgumentFromPool, TouchPaged, RunPageable, UseFreedIrp, StoreCancelRoutine, HandleBits,
+    DecideByPages, DecideByContiguous,
 };
 
 NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)

@@ -83,7 +83,7 @@ public sealed class PhysicalPages
         MmAllocatePagesForMdlEx(LowAddress, HighAddress, SkipBytes, TotalBytes, MEMORY_CACHING_TYPE.MmCached, 0, caller);
 
     /// <summary>The same with a way of caching, which has no effect, and flags. IRQL &lt;= DISPATCH_LEVEL.</summary>
-    /// <param name="Flags">MM_DONT_ZERO_ALLOCATION and the like; pages are zeroed in any case.</param>
+    /// <param name="Flags">MM_DONT_ZERO_ALLOCATION and the like.</param>
     /// <inheritdoc cref="MmAllocatePagesForMdl"/>
     [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes, ulong TotalBytes,
@@ -95,6 +95,7 @@ public sealed class PhysicalPages
         ulong size = (TotalBytes + PageMask) & ~PageMask;
         ulong address = Allocate(size, (ulong)LowAddress, (ulong)HighAddress, 0);
         if (address == 0) return default;
+        if ((Flags & MM_DONT_ZERO_ALLOCATION) != 0) LeaveUnwritten(address, size, caller);
         PMDL mdl = machine.Mdls.IoAllocateMdl(default, (uint)size, false, false, default, caller);
         if (mdl.IsNull)
         {
@@ -135,8 +136,8 @@ public sealed class PhysicalPages
     /// <param name="HighestAcceptableAddress">Last physical address that it may have.</param>
     /// <returns>Page-aligned memory, not initialised; NULL when there is none, as of more than 64 MiB.</returns>
     [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
-    public PVOID MmAllocateContiguousMemory(ulong NumberOfBytes, PHYSICAL_ADDRESS HighestAcceptableAddress) =>
-        AllocateContiguous(NumberOfBytes, 0, HighestAcceptableAddress, 0);
+    public PVOID MmAllocateContiguousMemory(ulong NumberOfBytes, PHYSICAL_ADDRESS HighestAcceptableAddress, [Caller] ulong caller = 0) =>
+        AllocateContiguous(NumberOfBytes, 0, HighestAcceptableAddress, 0, caller);
 
     /// <summary>Allocates physically contiguous memory in a range of addresses. IRQL &lt;= DISPATCH_LEVEL.</summary>
     /// <param name="BoundaryAddressMultiple">The memory crosses no multiple of it; 0 for no such limit.</param>
@@ -144,18 +145,19 @@ public sealed class PhysicalPages
     /// <inheritdoc cref="MmAllocateContiguousMemory"/>
     [KernelExport(MaxIrql = DISPATCH_LEVEL, FailsWith = DdiFailure.Null)]
     public PVOID MmAllocateContiguousMemorySpecifyCache(ulong NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
-        PHYSICAL_ADDRESS HighestAcceptableAddress, PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType) =>
-        AllocateContiguous(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress, BoundaryAddressMultiple);
+        PHYSICAL_ADDRESS HighestAcceptableAddress, PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType, [Caller] ulong caller = 0) =>
+        AllocateContiguous(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress, BoundaryAddressMultiple, caller);
 
     /// <summary>The same near a node of memory, of which there is one. IRQL &lt;= DISPATCH_LEVEL.</summary>
     /// <inheritdoc cref="MmAllocateContiguousMemorySpecifyCache"/>
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
     public PVOID MmAllocateContiguousMemorySpecifyCacheNode(ulong NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
-        PHYSICAL_ADDRESS HighestAcceptableAddress, PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType, uint PreferredNode) =>
-        MmAllocateContiguousMemorySpecifyCache(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress, BoundaryAddressMultiple, CacheType);
+        PHYSICAL_ADDRESS HighestAcceptableAddress, PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType, uint PreferredNode,
+        [Caller] ulong caller = 0) =>
+        MmAllocateContiguousMemorySpecifyCache(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress, BoundaryAddressMultiple, CacheType, caller);
 
-    PVOID AllocateContiguous(ulong bytes, PHYSICAL_ADDRESS lowest, PHYSICAL_ADDRESS highest, PHYSICAL_ADDRESS boundary) =>
-        new(bytes > LargestContiguous ? 0 : Allocate(bytes, (ulong)lowest, (ulong)highest, (ulong)boundary));
+    PVOID AllocateContiguous(ulong bytes, PHYSICAL_ADDRESS lowest, PHYSICAL_ADDRESS highest, PHYSICAL_ADDRESS boundary, ulong caller) =>
+        LeaveUnwritten(bytes > LargestContiguous ? 0 : Allocate(bytes, (ulong)lowest, (ulong)highest, (ulong)boundary), bytes, caller);
 
     /// <summary>Frees contiguous memory. IRQL &lt;= DISPATCH_LEVEL.</summary>
     /// <exception cref="BugCheckException">BAD_POOL_CALLER: there is none at that address.</exception>
@@ -182,9 +184,10 @@ public sealed class PhysicalPages
     // ---- Memory that is not cached
 
     /// <summary>Allocates whole pages that are not cached, which makes no difference here. IRQL &lt;= APC_LEVEL.</summary>
-    /// <returns>NULL when there is none.</returns>
+    /// <returns>Page-aligned memory, not initialised; NULL when there is none.</returns>
     [KernelExport(MaxIrql = APC_LEVEL, FailsWith = DdiFailure.Null)]
-    public PVOID MmAllocateNonCachedMemory(ulong NumberOfBytes) => new(Allocate(NumberOfBytes, 0, ulong.MaxValue, 0));
+    public PVOID MmAllocateNonCachedMemory(ulong NumberOfBytes, [Caller] ulong caller = 0) =>
+        LeaveUnwritten(Allocate(NumberOfBytes, 0, ulong.MaxValue, 0), NumberOfBytes, caller);
 
     /// <summary>Frees memory of <see cref="MmAllocateNonCachedMemory"/>. IRQL &lt;= APC_LEVEL.</summary>
     /// <inheritdoc cref="MmFreeContiguousMemory"/>
@@ -211,6 +214,16 @@ public sealed class PhysicalPages
         return address;
     }
 
+    /// <summary>Fresh memory holds anything. Whether it was written is watched for compiled drivers, which show their writes.</summary>
+    PVOID LeaveUnwritten(ulong address, ulong bytes, ulong caller)
+    {
+        if (address == 0) return default;
+        ulong size = (bytes + PageMask) & ~PageMask;
+        GuestMemory.Write(address, checked((int)size)).Fill(MemoryShadow.FreshFill);
+        if (caller != 0 && GuestMemory.IsAccessible(caller, 1, PageAccess.Execute)) machine.Shadow?.Set(address, size, ByteState.Uninitialized);
+        return new PVOID(address);
+    }
+
     static bool Crosses(ulong address, ulong bytes, ulong boundary) => AddressSpace.OffsetOf(address) / boundary != (AddressSpace.OffsetOf(address) + bytes - 1) / boundary;
 
     // Enough to begin at a multiple of the boundary; what is not needed goes back.
@@ -230,6 +243,7 @@ public sealed class PhysicalPages
     void Free(ulong address, ulong size)
     {
         lock (gate) sizes.Remove(address);
+        machine.Shadow?.Set(address, size, ByteState.None);
         machine.Memory.NonPagedPool.Free(address, size);
     }
 }

@@ -86,6 +86,15 @@ public class PhysicalPagesTests : DriverTest
         Assert.Equal(STATUS_INVALID_ADDRESS, MmCopyMemory(target, end - 32, 32, isVirtual, out copied));
     });
 
+    [Fact] // DV-LRS-UninitPages
+    public void Memory_that_nobody_zeroes_holds_something() => Run(() =>
+    {
+        PMDL mdl = MmAllocatePagesForMdlEx(0, -1, 0, PAGE_SIZE, MmCached, MM_DONT_ZERO_ALLOCATION);
+        PVOID pages = MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, default, 0, NormalPagePriority);
+        PVOID contiguous = MmAllocateContiguousMemory(PAGE_SIZE, -1), noncached = MmAllocateNonCachedMemory(PAGE_SIZE);
+        foreach (PVOID memory in (PVOID[])[pages, contiguous, noncached]) Assert.DoesNotContain((byte)0, Bytes(memory, (int)PAGE_SIZE));
+    });
+
     [Fact]
     public void Freeing_pages_twice_stops_the_machine() => Stops(PFN_LIST_CORRUPT, () =>
     {

@@ -5,9 +5,10 @@ sealed class IwUninitializedValue : MemoryRule, IWatch<UninitializedUsed>
 {
     public static RuleInfo Definition { get; } = new(nameof(IwUninitializedValue), RuleFamily.Memory, Error,
         Pages.Ddi("nf-wdm-exallocatepoolwithtag"), null,
-        "Compiled code decides by a value of pool memory or of a local variable that nobody has written, or uses it as an address or as an argument of a kernel routine.",
+        "Compiled code decides by a value of pool memory, of allocated pages or of a local variable that nobody has written, or uses it as an address or as an argument of a kernel routine.",
         static () => new IwUninitializedValue())
     {
+        Covers = ["DV-LRS-UninitPages"],
         Instead = "Allocate zeroed memory (ExAllocatePool2), or write every field before it is read. Give local variables a value where they are declared.",
         Wrong = "context = ExAllocatePoolWithTag(NonPagedPoolNx, sizeof(*context), 'txtC');\nif (context->Retries > 3) ...",
         Right = "context = ExAllocatePoolWithTag(NonPagedPoolNx, sizeof(*context), 'txtC');\nRtlZeroMemory(context, sizeof(*context));\nif (context->Retries > 3) ...",
