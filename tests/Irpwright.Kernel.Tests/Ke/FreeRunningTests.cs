@@ -52,7 +52,7 @@ public sealed class FreeRunningTests : DriverTest
         bool isOver = false;
         Task watching = Task.Run(() =>
         {
-            while (!Volatile.Read(ref isOver)) Machine.Scheduler.StopIfHung();
+            for (; !Volatile.Read(ref isOver); Thread.Yield()) Machine.Scheduler.StopIfHung();
         });
         Run(scenario);
         Volatile.Write(ref isOver, true);

@@ -266,6 +266,9 @@ public class ThreadTests : DriverTest
             {
                 Assert.Equal(id, PsGetThreadId(found));
                 ObDereferenceObject(found);
+                // Whoever ends needs the locks too.
+                Thread.Yield();
+                Thread.SpinWait(50);
             }
         }
     });
