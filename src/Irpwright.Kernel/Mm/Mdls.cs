@@ -233,7 +233,7 @@ public sealed unsafe class Mdls
             : machine.BugChecks.Stop(BugCheckCode.PFN_LIST_CORRUPT, 7, FrameOf(BufferOf(mdl)), 0, 0, explanation);
     }
 
-    /// <summary>Describes a buffer in nonpaged memory, which is its own system mapping (MDL-06). IRQL &lt;= DISPATCH_LEVEL.</summary>
+    /// <summary>Describes a buffer in nonpaged memory, or what MmMapIoSpace mapped, which is its own system mapping (MDL-06). IRQL &lt;= DISPATCH_LEVEL.</summary>
     [KernelExport(MaxIrql = DISPATCH_LEVEL)]
     public void MmBuildMdlForNonPagedPool(PMDL MemoryDescriptorList)
     {
@@ -252,7 +252,15 @@ public sealed unsafe class Mdls
                 $"MmBuildMdlForNonPagedPool was called for {(address <= HighestUserAddress ? "user memory" : "a kernel stack")} " +
                 $"at {Format.Address(address)}; MmProbeAndLockPages is for that.");
         }
-        DescribePages(mdl, GuestMemory.Translate(address, mdl.ByteCount, PageAccess.Read));
+        if (machine.IoSpace.TryTranslate(address, (int)Math.Min(mdl.ByteCount, int.MaxValue), PageAccess.None, out ulong physical))
+        {
+            for (ulong i = 0; i < PageCount(mdl); i++) Frame(mdl, i) = (physical >> GuestMemory.PageShift) + i;
+            mdl.MdlFlags |= MDL_IO_SPACE;
+        }
+        else
+        {
+            DescribePages(mdl, GuestMemory.Translate(address, mdl.ByteCount, PageAccess.Read));
+        }
         mdl.MdlFlags |= MDL_SOURCE_IS_NONPAGED_POOL;
         mdl.MappedSystemVa = new PVOID(address);
     }
@@ -493,7 +501,9 @@ public sealed unsafe class Mdls
         ulong offset = frame << GuestMemory.PageShift;
         bool isMemory = frame < GuestMemory.SliceSize >> GuestMemory.PageShift &&
             (MmIsAddressValid(new PVOID(machine.Memory.SliceBase + offset)) || MmIsAddressValid(new PVOID(machine.Memory.UserSliceBase + offset)));
-        if (isMemory) return;
+        if (isMemory || machine.Memory.TryUseFirmware(offset, GuestMemory.PageSize)) return;
+        if ((mdl.MdlFlags & MDL_IO_SPACE) != 0)
+            throw machine.BugChecks.StopUnsupported($"Physical address 0x{offset:x} is no memory in use: registers of devices are seen only where MmMapIoSpace mapped them, not through an MDL.");
         throw machine.BugChecks.Stop(BugCheckCode.PFN_LIST_CORRUPT, 0x99, frame, 0, 0,
             $"The MDL at {Format.Address(mdl.Address)} describes page frame 0x{frame:x}, which is no memory in use: " +
             "its buffer was freed, or the MDL was written over.");

@@ -33,6 +33,26 @@ public class HardwareTests : DriverTest
             block.Accesses);
     });
 
+    /// <summary>Slow and discouraged, but it works on Windows, and many drivers do it.</summary>
+    [Theory, MemberData(nameof(EverySchedule))]
+    public void Memory_routines_read_and_write_registers_too(Scheduling scheduling) => WithDevice(scheduling, registers =>
+    {
+        PVOID buffer = Memory(16), back = Memory(16);
+        Fill(buffer, 16);
+        RtlCopyMemory(new PVOID(registers.Address + 8), buffer, 9);
+        memmove(back, new PVOID(registers.Address + 8), 9);
+        Assert.Equal(Bytes(buffer, 9), Bytes(back, 9));
+        Assert.Equal(9ul, RtlCompareMemory(buffer, new PVOID(registers.Address + 8), 9));
+        GuestMemory.Ref<byte>(buffer.Address + 4)++;
+        Assert.Equal(4ul, RtlCompareMemory(new PVOID(registers.Address + 8), buffer, 9));
+        Assert.Equal(-1, memcmp(new PVOID(registers.Address + 8), buffer, 9));
+        memset(new PVOID(registers.Address + 8), 0x5A, 9);
+        Assert.Equal(0x5A5A5A5A_5A5A5A5Aul, READ_REGISTER_ULONG64((PULONG64)(registers.Address + 8)));
+        Assert.Equal((0x5A, 0), (READ_REGISTER_UCHAR((PUCHAR)(registers.Address + 16)), READ_REGISTER_UCHAR((PUCHAR)(registers.Address + 17))));
+        Assert.Equal(["write 8 8", "write 10 1"], block.Accesses.Take(2).Select(access => string.Join(' ', access.Split(' ')[..3])));
+        Assert.Throws<GuestFaultException>(() => RtlCopyMemory(buffer, new PVOID(registers.Address + 0x2000), 1));
+    });
+
     [Theory, MemberData(nameof(EverySchedule))]
     public void Buffer_forms_go_from_register_to_register(Scheduling scheduling) => WithDevice(scheduling, registers =>
     {
@@ -130,6 +150,35 @@ public class HardwareTests : DriverTest
         Assert.Equal(physical, MmGetPhysicalAddress(mapped));
         MmUnmapIoSpace(mapped, 8);
     });
+
+    /// <summary>How drivers show a program what they mapped.</summary>
+    [Fact]
+    public void An_MDL_describes_what_was_mapped_and_shows_memory_to_a_program() => Run(() =>
+    {
+        PVOID memory = MmAllocateContiguousMemory(2 * PAGE_SIZE, -1);
+        Fill(memory, 64);
+        PVOID mapped = MmMapIoSpace(MmGetPhysicalAddress(memory) + 16, PAGE_SIZE, MmCached);
+        PMDL mdl = IoAllocateMdl(mapped, (uint)PAGE_SIZE, false, false, default);
+        MmBuildMdlForNonPagedPool(mdl);
+        Assert.True((mdl.MdlFlags & MDL_IO_SPACE) != 0);
+        Assert.Equal(MmGetPhysicalAddress(memory) >> PAGE_SHIFT, (long)GuestMemory.Ref<ulong>(MmGetMdlPfnArray(mdl).Address));
+        PVOID seen = MmMapLockedPagesSpecifyCache(mdl, UserMode, MmCached, default, 0, NormalPagePriority);
+        Assert.InRange(seen.Address, 1ul, MmHighestUserAddress.Address);
+        Assert.Equal(Bytes(new PVOID(memory.Address + 16), 32), Bytes(seen, 32));
+        MmUnmapLockedPages(seen, mdl);
+        IoFreeMdl(mdl);
+        MmUnmapIoSpace(mapped, PAGE_SIZE);
+        MmFreeContiguousMemory(memory);
+    });
+
+    [Fact]
+    public void Registers_are_not_shown_through_an_MDL() =>
+        Assert.Contains("MmMapIoSpace", Assert.Throws<MachineUnsupportedException>(() => WithDevice(Scheduling.Controlled, registers =>
+        {
+            PMDL mdl = IoAllocateMdl(registers, 0x100, false, false, default);
+            MmBuildMdlForNonPagedPool(mdl);
+            MmMapLockedPagesSpecifyCache(mdl, UserMode, MmCached, default, 0, NormalPagePriority);
+        })).Message);
 
     [Theory, MemberData(nameof(EverySchedule))]
     public void A_mapping_covers_whole_pages_and_has_a_gap_behind_it(Scheduling scheduling) => WithDevice(scheduling, first =>
