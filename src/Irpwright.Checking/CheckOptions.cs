@@ -9,7 +9,7 @@ public sealed record CheckOptions
     /// <summary>Schedules for each scenario whose interleavings are searched; two requests at once get three times as many.</summary>
     public int Schedules { get; init; } = 100;
 
-    /// <summary>Host time after which no further scenario begins.</summary>
+    /// <summary>Host time after which no further scenario begins; after twice as much those that are on their way are given up.</summary>
     public TimeSpan Budget { get; init; } = TimeSpan.FromSeconds(60);
 
     /// <summary>Control requests to send, besides those of the stack and the codes that show in the images.</summary>

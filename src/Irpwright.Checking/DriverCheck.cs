@@ -16,7 +16,6 @@ public sealed class DriverCheck
     const int ShrinkAttempts = 60;
     // Beyond that many codes, races of each with each would take all the time.
     const int MostControlCodes = 64;
-    const string Interrupted = "the check was interrupted";
     // Longer ones are seldom limits of a driver, and cost time.
     const uint LongestComparedLength = 4096;
     const int MostComparedLengths = 64;
@@ -83,13 +82,15 @@ public sealed class DriverCheck
         (DriverProfile profile, IReadOnlyList<CheckScenario> scenarios) = Plan();
         Planned?.Invoke(scenarios.Count);
         var outcomes = new ScenarioOutcome?[scenarios.Count];
+        // A scenario that is on its way when the budget is spent may take as long again.
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        limit.CancelAfter(2 * options.Budget);
         // Not Parallel.For, which hands out ranges: what the budget cuts off is to be the end of the battery.
         int next = -1;
         Thread[] workers = [.. Enumerable.Range(0, Math.Clamp(options.Workers, 1, scenarios.Count)).Select(_ => new Thread(Work))];
         foreach (Thread worker in workers) worker.Start();
         foreach (Thread worker in workers) worker.Join();
-        string unfinished = cancellation.IsCancellationRequested ? Interrupted : "the budget was spent";
-        return Collect(profile, scenarios, outcomes, coverage, unfinished);
+        return Collect(profile, scenarios, outcomes, coverage, Unfinished());
 
         void Work()
         {
@@ -97,10 +98,13 @@ public sealed class DriverCheck
             {
                 if (clock.Elapsed > options.Budget || cancellation.IsCancellationRequested) return;
                 Begun?.Invoke(scenarios[i]);
-                outcomes[i] = Run(scenarios[i], coverage, cancellation);
+                ScenarioOutcome outcome = Run(scenarios[i], coverage, limit.Token);
+                outcomes[i] = limit.IsCancellationRequested ? outcome with { Skipped = outcome.Skipped ?? Unfinished() } : outcome;
                 Ended?.Invoke(scenarios[i]);
             }
         }
+
+        string Unfinished() => cancellation.IsCancellationRequested ? "the check was interrupted" : "the budget was spent";
     }
 
     ScenarioOutcome Run(CheckScenario scenario, Coverage coverage, CancellationToken cancellation)
@@ -141,7 +145,6 @@ public sealed class DriverCheck
                 Add(finding.Failure, finding.Schedule, true);
             }
         }
-        if (cancellation.IsCancellationRequested) skipped ??= Interrupted;
         return new(found, runs, sites.Length, muted, skipped);
 
         void Note(CheckRunner.Outcome outcome, RecordingStrategy recorded, bool explored)

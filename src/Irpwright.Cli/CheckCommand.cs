@@ -46,7 +46,7 @@ static class CheckCommand
         var list = new Option<bool>("--list") { Description = "Name the scenarios, and run none" };
         var scenarios = Many("--scenarios", "PREFIX", "Only scenarios whose names begin so; may be given several times");
         var skip = Many("--skip", "PREFIX", "Leave out scenarios whose names begin so");
-        var budget = Option("--budget", "TIME", "Begin no scenario after that time, as 60s or 5m [default: 60s]");
+        var budget = Option("--budget", "TIME", "Begin no scenario after that time, as 60s or 5m, and end all after twice as much [default: 60s]");
         var seed = new Option<ulong?>("--seed") { HelpName = "N", Description = "Chooses the interleavings [default: 1]" };
         var schedules = new Option<int?>("--schedules") { HelpName = "N", Description = "Interleavings for each race [default: 100]" };
         var ioctl = Many("--ioctl", "CODE[:IN[:OUT]]", "A control code to send, with the lengths that its driver takes, in bytes, besides those that show in the image; may be given several times");

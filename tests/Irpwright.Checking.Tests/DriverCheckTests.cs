@@ -79,6 +79,15 @@ public class DriverCheckTests
     }
 
     [Fact]
+    public void A_scenario_that_would_take_for_ever_is_given_up_and_named()
+    {
+        var options = new CheckOptions { Include = ["race-read-write"], Schedules = 1_000_000, Budget = TimeSpan.FromSeconds(0.5) };
+        CheckResult result = new DriverCheck([CompiledSamples.Driver("csq")], options).Run();
+        Assert.Equal("the budget was spent", Assert.Single(result.Skipped).Reason);
+        Assert.InRange(result.Runs, 1, 1_000_000);
+    }
+
+    [Fact]
     public void A_routine_without_arguments_fails_too()
     {
         CheckResult result = new DriverCheck([DriverSource.Of("ranges", "ranges", () => new Ranges())], new CheckOptions { Include = ["load"] }).Run();

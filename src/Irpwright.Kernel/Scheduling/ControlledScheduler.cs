@@ -251,12 +251,13 @@ public sealed class ControlledScheduler : Scheduler
     // processor and interrupts happen right here, on the borrowed host thread.
     void Drive(KernelThread thread, SchedulingPoint point)
     {
+        bool hasTimePassed = false;
         while (true)
         {
             ScheduleChoice choice;
             lock (Gate)
             {
-                Collect(thread, point);
+                Collect(thread, point, hasTimePassed);
                 if (choices.Count == 0)
                 {
                     if (IsHung()) throw Machine.BugChecks.StopHung(DescribeHang());
@@ -283,6 +284,7 @@ public sealed class ControlledScheduler : Scheduler
                             choice.Thread.Baton.Release();
                             break;
                         case ScheduleChoiceKind.Interrupt:
+                            hasTimePassed = true;
                             MoveTime(choice.Interrupt!.DueTime);
                             interrupts.Remove(choice.Interrupt);
                             choice.Interrupt.IsPending = false;
@@ -292,6 +294,7 @@ public sealed class ControlledScheduler : Scheduler
                             choice.Thread.Baton.Release();
                             break;
                         case ScheduleChoiceKind.Timeout:
+                            hasTimePassed = true;
                             MoveTime(choice.Thread!.Deadline);
                             MakeReady(choice.Thread);
                             break;
@@ -393,7 +396,7 @@ public sealed class ControlledScheduler : Scheduler
         }
     }
 
-    void Collect(KernelThread thread, SchedulingPoint point)
+    void Collect(KernelThread thread, SchedulingPoint point, bool hasTimePassed)
     {
         choices.Clear();
         if (Machine.Dpcs.PendingCount > 0)
@@ -410,7 +413,8 @@ public sealed class ControlledScheduler : Scheduler
             if (ProcessorFor(interrupts[due], thread) is { } taker) choices.Add(new(ScheduleChoiceKind.Interrupt, taker, interrupts[due]));
         }
         bool canContinue = thread.State == SchedulerState.Ready && CanTakeLock(thread);
-        // Who spins waits for somebody else, or for time to pass: it comes last.
+        // Who spins waits for somebody else, or for time to pass: it comes last. It looks again when something has happened, as some things
+        // happen for ever, such as a periodic timer.
         bool isLast = point == SchedulingPoint.Spin;
         if (canContinue && !isLast) choices.Add(new(ScheduleChoiceKind.Continue, thread, null));
         int first = choices.Count;
@@ -424,7 +428,8 @@ public sealed class ControlledScheduler : Scheduler
             if (choices.Count == 0) choices.Add(new(resting == thread ? ScheduleChoiceKind.Continue : ScheduleChoiceKind.Run, resting, null));
             return;
         }
-        if ((choices.Count == 0 || strategy.MovesTimeEarly) && SomebodyWaits()) CollectNextInTime(thread, due, isEarly: choices.Count > 0 || canContinue);
+        bool isDue = choices.Count == 0 && !(canContinue && hasTimePassed);
+        if ((isDue || strategy.MovesTimeEarly) && SomebodyWaits()) CollectNextInTime(thread, due, isEarly: choices.Count > 0 || canContinue);
         if (canContinue && isLast) choices.Add(new(ScheduleChoiceKind.Continue, thread, null));
     }
 

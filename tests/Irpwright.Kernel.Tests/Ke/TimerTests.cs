@@ -86,6 +86,24 @@ public class TimerTests : DriverTest
     });
 
     [Fact]
+    public void A_stall_comes_to_its_end_while_a_periodic_timer_goes_on_and_somebody_waits() => Run(() =>
+    {
+        PKTIMER timer = NewTimer(SynchronizationTimer);
+        PKEVENT stalled = Event();
+        Start(() => WaitFor(timer, -10 * Second));
+        KeSetTimerEx(timer, -5 * Millisecond, 10, default);
+        PKDPC dpc = NewDpc((_, _, _, _) =>
+        {
+            KeStallExecutionProcessor(20);
+            KeSetEvent(stalled, 0, false);
+        });
+        KeStallExecutionProcessor(20);
+        KeInsertQueueDpc(dpc, default, default);
+        Wait(stalled);
+        KeCancelTimer(timer);
+    });
+
+    [Fact]
     public void Setting_a_timer_again_replaces_its_time_and_clears_its_signal() => Run(() =>
     {
         long start = Now;
