@@ -17,6 +17,7 @@ public sealed class Seh : WdmDriver
     const string SEH_DEVICE_NAME = @"\Device\Seh0";
     const string SEH_LINK_NAME = @"\DosDevices\Seh0";
     const uint SEH_LARGEST_RANGE = 0x10000;
+    const uint SEH_MOST_RETRIES = 1000;
     const NTSTATUS STATUS_SEH_RETRY = unchecked((NTSTATUS)0xE0534548);
 
     /// <summary>Input: SEH_RANGE. Adds up the bytes of the range, which is user memory too. Output: ULONG.</summary>
@@ -248,7 +249,15 @@ public sealed class Seh : WdmDriver
         try
         {
             ProbeForRead(Input, sizeof(NTSTATUS), 1);
-            SehRaiseLocked(Extension, (NTSTATUS)((PULONG)Input).Value);
+            var status = (NTSTATUS)((PULONG)Input).Value;
+
+            // What is raised completes the request: an error, then, and a final one.
+            if (!status.IsError || status == (NTSTATUS)(-1))
+            {
+                ExRaiseStatus(STATUS_INVALID_PARAMETER);
+            }
+
+            SehRaiseLocked(Extension, status);
         }
         catch (NtStatusException e)
         {
@@ -276,6 +285,12 @@ public sealed class Seh : WdmDriver
         catch (NtStatusException e)
         {
             return e.Status;
+        }
+
+        // No program is to have the processor for as long as it likes.
+        if (left > SEH_MOST_RETRIES)
+        {
+            return STATUS_INVALID_PARAMETER;
         }
 
         record.Value.ExceptionCode = STATUS_SEH_RETRY;

@@ -21,6 +21,7 @@
 #define SEH_DEVICE_NAME L"\\Device\\Seh0"
 #define SEH_LINK_NAME L"\\DosDevices\\Seh0"
 #define SEH_LARGEST_RANGE 0x10000
+#define SEH_MOST_RETRIES 1000
 
 #define IOCTL_SEH_SUM CTL_CODE(FILE_DEVICE_UNKNOWN, 0x800, METHOD_NEITHER, FILE_ANY_ACCESS)
 #define IOCTL_SEH_DIVIDE CTL_CODE(FILE_DEVICE_UNKNOWN, 0x801, METHOD_NEITHER, FILE_ANY_ACCESS)
@@ -253,7 +254,14 @@ static NTSTATUS SehRaise(PSEH_EXTENSION Extension, PVOID Input, ULONG InputLengt
 
     __try {
         ProbeForRead(Input, sizeof(status), 1);
-        SehRaiseLocked(Extension, *(volatile NTSTATUS UNALIGNED *)Input);
+        status = *(volatile NTSTATUS UNALIGNED *)Input;
+
+        /* What is raised completes the request: an error, then, and a final one. */
+        if (!NT_ERROR(status) || status == (NTSTATUS)-1) {
+            ExRaiseStatus(STATUS_INVALID_PARAMETER);
+        }
+
+        SehRaiseLocked(Extension, status);
     } __except (EXCEPTION_EXECUTE_HANDLER) {
         status = GetExceptionCode();
     }
@@ -293,8 +301,18 @@ static NTSTATUS SehRetry(PVOID Input, ULONG InputLength, PULONG Count)
     __try {
         ProbeForRead(Input, sizeof(left), 1);
         left = *(volatile ULONG UNALIGNED *)Input;
-        record.ExceptionInformation[0] = (ULONG_PTR)&left;
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        return GetExceptionCode();
+    }
 
+    /* No program is to have the processor for as long as it likes. */
+    if (left > SEH_MOST_RETRIES) {
+        return STATUS_INVALID_PARAMETER;
+    }
+
+    record.ExceptionInformation[0] = (ULONG_PTR)&left;
+
+    __try {
         for (;;) {
             RtlRaiseException(&record);
             ++*(volatile ULONG *)&count;

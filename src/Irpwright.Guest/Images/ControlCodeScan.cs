@@ -38,6 +38,7 @@ sealed class ControlCodeScan(PortableExecutable image)
 
     readonly SortedDictionary<uint, List<uint>> found = [];
     readonly Dictionary<Register, Distance> distances = [];
+    readonly Dictionary<Register, uint> constants = [];
     /// <summary>Registers that hold the address of something in the image, as RVA.</summary>
     readonly Dictionary<Register, uint> pointers = [];
     (Distance Distance, uint Last)? lastCompared;
@@ -94,6 +95,10 @@ sealed class ControlCodeScan(PortableExecutable image)
             case Mnemonic.Sub or Mnemonic.Add when target != Register.None && TryGetImmediate(instruction, out uint immediate):
                 Subtract(instruction, target, target, instruction.Mnemonic == Mnemonic.Sub ? immediate : 0 - immediate);
                 break;
+            // What is in memory is not loaded first, but added to the constant.
+            case Mnemonic.Add when constants.TryGetValue(target, out uint constant):
+                Subtract(instruction, target, Register.None, 0 - constant);
+                break;
             case Mnemonic.Lea when instruction.IsIPRelativeMemoryOperand:
                 Write(target);
                 pointers[target] = (uint)instruction.IPRelativeMemoryAddress;
@@ -112,10 +117,11 @@ sealed class ControlCodeScan(PortableExecutable image)
                 Write(target);
                 if (copies) distances[target] = copied;
                 break;
-            case Mnemonic.Mov when instruction.Op0Register is Register.ECX && TryGetImmediate(instruction, out uint immediate):
+            case Mnemonic.Mov when target != Register.None && TryGetImmediate(instruction, out uint immediate):
                 // The first argument of IoBuildDeviceIoControlRequest.
-                Add(immediate, instruction, isCompared: false);
+                if (instruction.Op0Register == Register.ECX) Add(immediate, instruction, isCompared: false);
                 Write(target);
+                constants[target] = immediate;
                 break;
             case Mnemonic.Mov or Mnemonic.Movsxd or Mnemonic.Movzx
                 when lastSwitch is { } jumps && pointers.TryGetValue(instruction.MemoryBase, out uint table):
@@ -164,12 +170,14 @@ sealed class ControlCodeScan(PortableExecutable image)
     void Write(Register register)
     {
         distances.Remove(register);
+        constants.Remove(register);
         pointers.Remove(register);
     }
 
     void Forget()
     {
         distances.Clear();
+        constants.Clear();
         pointers.Clear();
         lastCompared = null;
         lastSwitch = null;

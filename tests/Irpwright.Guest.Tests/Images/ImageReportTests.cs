@@ -92,6 +92,19 @@ public class ImageReportTests
         code.ret();
     }));
 
+    /// <summary>clang does not load the code: it adds it to the constant, from memory.</summary>
+    [Fact]
+    public void A_code_that_is_added_to_a_constant_is_followed() => Assert.Equal([0x222003u, 0x222013u], Codes(code =>
+    {
+        code.mov(r8d, 0 - 0x222003);
+        code.add(r8d, __dword_ptr[r9 + 0x18]);
+        code.rol(r8d, 30);
+        code.cmp(r8d, 4);
+        code.mov(r8d, 0 - 0x222007);
+        code.mov(r8d, __dword_ptr[r9 + 0x18]);
+        code.add(r8d, __dword_ptr[r9 + 0x20]);
+    }));
+
     [Fact]
     public void A_range_check_gives_the_first_and_the_last_code() => Assert.Equal([0x9C402400u, 0x9C40240Cu], Codes(code =>
     {
