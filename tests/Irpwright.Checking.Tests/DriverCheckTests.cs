@@ -79,6 +79,37 @@ public class DriverCheckTests
     }
 
     [Fact]
+    public void A_bad_address_is_tried_with_the_length_that_the_driver_wants()
+    {
+        DriverSource source = DriverSource.Of("trusting", "trusting", () => new Trusting());
+        CheckResult result = new DriverCheck([source], new CheckOptions { Include = ["control-0x00222003-bad"], ControlRequests = [new(0x222003)] }).Run();
+        Assert.Equal("SYSTEM_SERVICE_EXCEPTION", Assert.Single(result.Findings).Failure.Name);
+    }
+
+    sealed class Trusting : Software
+    {
+        public override NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+        {
+            NTSTATUS status = SoftwareCreate(DriverObject, RTL_CONSTANT_STRING(@"\Device\Trusting0"), RTL_CONSTANT_STRING(@"\DosDevices\Trusting0"), 0, out PDEVICE_OBJECT device);
+            if (!status.IsSuccess) return status;
+            DriverObject.MajorFunction[IRP_MJ_DEVICE_CONTROL] = Routine(DispatchDeviceControl);
+            DriverObject.DriverUnload = Routine(Unload);
+            SoftwareReady(device);
+            return status;
+        }
+
+        void Unload(PDRIVER_OBJECT DriverObject) => SoftwareDelete(DriverObject.DeviceObject, RTL_CONSTANT_STRING(@"\DosDevices\Trusting0"));
+
+        NTSTATUS DispatchDeviceControl(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+        {
+            PIO_STACK_LOCATION stack = IoGetCurrentIrpStackLocation(Irp);
+            if (stack.Parameters.DeviceIoControl is { IoControlCode: 0x222003, InputBufferLength: 4 })
+                return SoftwareComplete(Irp, NTSTATUS.STATUS_SUCCESS, GuestMemory.Ref<uint>(stack.Parameters.DeviceIoControl.Type3InputBuffer.Address) & 1);
+            return SoftwareComplete(Irp, NTSTATUS.STATUS_INVALID_DEVICE_REQUEST, 0);
+        }
+    }
+
+    [Fact]
     public void A_scenario_that_would_take_for_ever_is_given_up_and_named()
     {
         var options = new CheckOptions { Include = ["race-read-write"], Schedules = 1_000_000, Budget = TimeSpan.FromSeconds(0.5) };

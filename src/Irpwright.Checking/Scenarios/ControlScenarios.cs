@@ -6,6 +6,7 @@ namespace Irpwright.Checking.Scenarios;
 static class ControlScenarios
 {
     const uint UnknownFunction = 0xFF7;
+    const uint LongestGood = 4096;
 
     static readonly byte[] Patterns = [0x00, 0xFF, 0x5A];
 
@@ -28,11 +29,15 @@ static class ControlScenarios
             if (METHOD_FROM_CTL_CODE(code) != METHOD_NEITHER && !profile.TakesControlFast) continue;
             yield return new($"control-0x{code:X8}-bad", $"control request 0x{code:X8} with buffers that are not there", bench => Opened(bench, handle =>
             {
-                ulong good = bench.UserBuffer(64);
-                foreach (ulong address in BadAddresses(bench))
+                ulong good = bench.UserBuffer(LongestGood);
+                // A driver looks at an address when it likes the length.
+                foreach ((uint input, uint output) in LengthsAround(request, lengths).Where(pair => Math.Max(pair.Input, pair.Output) <= LongestGood))
                 {
-                    bench.Do(handle, new IoRequest(IRP_MJ_DEVICE_CONTROL, good, 64, 0, code, address, 64));
-                    bench.Do(handle, new IoRequest(IRP_MJ_DEVICE_CONTROL, address, 64, 0, code, good, 64));
+                    foreach (ulong address in BadAddresses(bench))
+                    {
+                        bench.Do(handle, new IoRequest(IRP_MJ_DEVICE_CONTROL, good, output, 0, code, address, input));
+                        bench.Do(handle, new IoRequest(IRP_MJ_DEVICE_CONTROL, address, output, 0, code, good, input));
+                    }
                 }
             }));
         }
