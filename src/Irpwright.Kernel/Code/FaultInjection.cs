@@ -79,7 +79,7 @@ public sealed class FaultInjection
     {
         "ExAllocatePool" or "ExAllocatePoolWithTag" or "ExAllocatePoolWithTagPriority" => (arguments[0] & PoolRaiseIfAllocationFailure) != 0,
         "ExAllocatePoolWithQuotaTag" => (arguments[0] & PoolQuotaFailInsteadOfRaise) == 0,
-        "ExAllocatePool2" or "ExAllocatePool3" => (arguments[0] & PoolFlagRaiseOnFailure) != 0,
+        "ExAllocatePool2" => (arguments[0] & PoolFlagRaiseOnFailure) != 0,
         _ => false,
     };
 }
